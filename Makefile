@@ -1,0 +1,70 @@
+# seqtopk: `make demo` and `make test` do everything, set-up included; `make help` lists the rest.
+#
+# Settings, on the command line or in the environment:
+#   B=build          where objects go
+#   LIBTORCH=DIR     a libtorch to use (include/ and lib/ in it)
+#   DEV=1            warnings are errors
+#   SAN=...          sanitizer flags, see `make asan`
+#   T=name           `make test T=router` runs the tests whose name has it
+
+B ?= build
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+ifeq ($(origin CXX),default)
+CXX := g++
+endif
+SAN ?=
+T ?=
+WARN := -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror)
+OPT ?= -O2 -g
+CPPFLAGS += -D_GNU_SOURCE -MMD -MP
+CFLAGS += -std=c11 $(OPT) $(WARN) -Wmissing-prototypes -Wstrict-prototypes -fPIC -pthread $(SAN)
+CXXFLAGS += -std=c++17 $(OPT) $(WARN) -fPIC -pthread $(SAN)
+LDFLAGS += -pthread $(SAN)
+LIBS := -llua5.4 -lsqlite3 -ljansson -lpcre2-8 -lutf8proc -lxxhash -ldl -lm
+LUA_CFLAGS := -isystem /usr/include/lua5.4
+
+# What needs tensors is the engine, a shared object that only some commands open.
+ENGINE_SRC := harness/kernels.c harness/model.c
+SRC := $(filter-out harness/main.c $(ENGINE_SRC),$(wildcard harness/*.c)) $(wildcard routers/*.c)
+OBJ := $(SRC:%.c=$B/%.o)
+ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/models/source.o
+SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
+TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
+ENGINE := $B/seqtopk-torch.so
+
+.PHONY: all
+all: $B/seqtopk $(ENGINE) $(TESTS) ## the program and the tests
+
+ifeq ($(filter clean help setup format format-check,$(MAKECMDGOALS)),)
+-include $B/torch.mk
+endif
+$B/torch.mk: scripts/find-torch $(if $(wildcard $B/torch.mk),,always)
+	@mkdir -p $B
+	@scripts/find-torch >$@.tmp || { rm -f $@.tmp; exit 1; }
+	@mv $@.tmp $@
+.PHONY: always
+always:
+
+$B/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
+# Loops over floats: sums may be reordered, and one copy is made for each kind of processor.
+$B/harness/kernels.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
+$B/harness/torch.o: harness/torch.cpp Makefile $B/torch.mk
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
+$B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
+$B/harness/schema.o: harness/schema.sql
+
+$B/libseqtopk.a: $(OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$B/seqtopk: $B/harness/main.o $B/libseqtopk.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
+	$(CXX) -shared $(LDFLAGS) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
+
+$B/test_%: $B/tests/test_%.o $B/libseqtopk.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka

@@ -1,0 +1,49 @@
+/*
+ * stats.h: honest error bars. Tokens of one document are not independent, so every interval here
+ * is by document: what varies is which documents were drawn.
+ *
+ * Invariant: nothing here draws random numbers; the same data give the same numbers.
+ * Leaves out: reading and writing (the caller's arrays come from the store).
+ */
+#ifndef STATS_H
+#define STATS_H
+
+#include "util.h"
+
+struct estimate {
+    double value;
+    double stderr_; /* NaN where fewer than two documents */
+    int64_t n;      /* observations behind it */
+};
+
+/* sum(y) / sum(x) over documents, its error by the delta method. The mean of tokens is the case
+ * where x counts the document's tokens and y sums their values. y, x: [docs] */
+struct estimate ratio_of_sums(const double *y, const double *x, int docs);
+
+/*
+ * Spearman's rank correlation of x and y (average ranks for ties), over all tokens. The error is
+ * by a delete-a-group jackknife over documents, at most 200 groups, ranks made anew each time.
+ * x, y: [n]; doc: [n], ascending, from 0.
+ */
+struct estimate spearman(const float *x, const float *y, const int32_t *doc, size_t n);
+
+/* 95 % interval of a correlation: Fisher's z transform of value and stderr_. */
+void correlation_interval(struct estimate rho, double *lo, double *hi);
+
+/*
+ * Cuts tokens into `bins` bins of equal size by x (quantiles; equal values stay together, so a bin
+ * may be empty and is then left out) and gives y's mean in each, its standard deviation and its
+ * error by document. Returns the number of bins written to `out`. x, y, doc: [n] as above.
+ */
+struct bin {
+    double lo, hi; /* smallest and largest x in it */
+    int64_t n;
+    double mean, sd, se;
+};
+int quantile_bins(const float *x, const float *y, const int32_t *doc, size_t n, int bins,
+                  struct bin *out);
+
+/* Shannon entropy of the shares, divided by log(n): 1 where all are equal. v: [n], not negative. */
+double normalised_entropy(const double *v, int n);
+
+#endif

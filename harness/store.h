@@ -1,0 +1,113 @@
+/*
+ * store.h: the results database. The only file that includes SQLite is store.c.
+ *
+ * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
+ * v_samples, v_tokens, v_entropy_bins and v_expert_load are public and stable, and any SQLite
+ * client can read them. WAL mode; a sample is committed as soon as it exists.
+ *
+ * Invariant: a cell is `done` only when all of its samples, metrics and bins are in the database.
+ * Errors: -1 and a sentence that names the database's file.
+ */
+#ifndef STORE_H
+#define STORE_H
+
+#include "util.h"
+
+enum store_mode {
+    STORE_READ,  /* must exist */
+    STORE_WRITE, /* made where it does not exist */
+};
+
+struct store;
+
+/* Refuses a file that is not ours, a newer schema, a read-only place for STORE_WRITE. */
+struct store *store_open(const char *path, enum store_mode mode, struct buf *err) MUST_USE;
+void store_close(struct store *s);
+
+/* One cell, as v_cells shows it; strings are borrowed. */
+struct store_cell {
+    const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
+    int k, min, max, layers, experts;
+    int64_t seed;
+};
+
+enum cell_status {
+    CELL_NEW, /* not in the database */
+    CELL_RUNNING,
+    CELL_DONE,
+    CELL_FAILED,
+};
+
+/* Puts the cell in (or finds it) as `running`; `status` gets what it was before. */
+int store_cell_begin(struct store *s, const struct store_cell *c, enum cell_status *was,
+                     struct buf *err) MUST_USE;
+int store_cell_status(struct store *s, const char *cell_id, enum cell_status *out,
+                      struct buf *err) MUST_USE;
+/* Sets present[doc] for each of the cell's samples with doc < n. */
+int store_cell_samples(struct store *s, const char *cell_id, bool *present, size_t n,
+                       struct buf *err) MUST_USE;
+/* `error` is NULL unless status is CELL_FAILED; `seconds` is added to what was measured before. */
+int store_cell_finish(struct store *s, const char *cell_id, enum cell_status status,
+                      const char *error, double seconds, struct buf *err) MUST_USE;
+
+/* One sample; arrays are borrowed, NULL where there is nothing. */
+struct store_sample {
+    const char *cell_id;
+    int doc;
+    int prompt_tokens, output_tokens;
+    const char *stop_reason, *output, *extracted, *error;
+    double nll;                /* sum over `nll_tokens` tokens, nats */
+    int nll_tokens;
+    double score;              /* NaN: none */
+    int tokens;                /* T; 0 where tokens are not logged */
+    const int32_t *ids;        /* [T] */
+    const float *token_nll;    /* [T]; NaN becomes null */
+    const float *entropy;      /* [T] */
+    const uint16_t *experts;   /* [layers, T]: how many experts each token took */
+    const int32_t *load_tokens; /* [layers, N]: pairs of this sample; NULL: none */
+    const double *load_weight;  /* [layers, N]: summed weights */
+};
+
+/* Between begin and commit all writes are one transaction: all or nothing. */
+int store_begin(struct store *s, struct buf *err) MUST_USE;
+int store_commit(struct store *s, struct buf *err) MUST_USE;
+void store_rollback(struct store *s);
+
+int store_sample_add(struct store *s, const struct store_sample *sample, struct buf *err) MUST_USE;
+int store_metric_set(struct store *s, const char *cell_id, const char *metric, double value,
+                     double stderr_, int64_t n, struct buf *err) MUST_USE; /* NaN becomes null */
+
+/* One bin of predictive entropy. `layer` -1: the mean over layers (null in the view). */
+struct store_bin {
+    int layer, bin;
+    double lo, hi; /* nats */
+    int64_t tokens;
+    double experts_mean, experts_sd;
+    double experts_se; /* of the mean, by document; not in the public view */
+};
+int store_bin_set(struct store *s, const char *cell_id, const struct store_bin *b,
+                  struct buf *err) MUST_USE;
+
+/* Text of tokens, so that v_tokens can show them: kept once per tokenizer (its hash). */
+int store_token_text(struct store *s, const char *cell_id, int32_t id, const char *text, size_t len,
+                     struct buf *err) MUST_USE;
+
+/*
+ * Reading: any SELECT over the views, in plain SQL with ? for the arguments.
+ *   struct rows *r = store_query(s, err, "SELECT metric, value FROM v_metrics WHERE cell_id = ?", id);
+ *   while ((rc = rows_next(r, err)) == 1) ... rows_text(r, 0) ... rows_double(r, 1) ...
+ *   rows_close(r);
+ * Arguments are strings (const char *), one for each ?, at most 8. NULL on failure.
+ */
+struct rows;
+struct rows *store_query(struct store *s, struct buf *err, const char *sql, ...) MUST_USE;
+int rows_next(struct rows *r, struct buf *err) MUST_USE; /* 1: a row, 0: no more, -1: failed */
+void rows_close(struct rows *r);
+int rows_columns(const struct rows *r);
+const char *rows_name(const struct rows *r, int col);
+bool rows_null(const struct rows *r, int col);
+const char *rows_text(const struct rows *r, int col); /* NULL where null; until the next rows_next */
+int64_t rows_int(const struct rows *r, int col);
+double rows_double(const struct rows *r, int col); /* NaN where null */
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * tokenizer.h: text to token ids and back, from a Hugging Face tokenizer.json.
+ *
+ * What is supported: byte-level BPE; normalizer none or NFC; pre-tokenizers ByteLevel (GPT-2's
+ * pattern, or without a pattern), Split (regex, behaviour Isolated) and a Sequence of them; added
+ * tokens. Everything else is refused when the file is opened, by name: a tokenizer that is nearly
+ * right gives wrong numbers silently.
+ *
+ * Invariant: the ids are those that Hugging Face's `tokenizers` gives with
+ * add_special_tokens = false, and decoding gives back the bytes of the (normalised) text.
+ * Leaves out: post-processors (no special token is ever added), truncation, padding.
+ *
+ * Source of the format: the JSON that `tokenizers` writes, version 1.0.
+ */
+#ifndef TOKENIZER_H
+#define TOKENIZER_H
+
+#include "util.h"
+
+struct tokenizer;
+
+/* Opens `path`, the tokenizer.json itself. NULL on failure; `err` names the file and what is wrong. */
+struct tokenizer *tokenizer_open(const char *path, struct buf *err) MUST_USE;
+void tokenizer_free(struct tokenizer *t);
+
+/* The largest id plus one. */
+int tokenizer_size(const struct tokenizer *t);
+
+/*
+ * Appends the ids of `text` (`len` bytes) to `out`. Text that is not UTF-8 is refused, with the
+ * byte where it stops being so. Not for two threads at once on one tokenizer.
+ */
+int tokenizer_encode(struct tokenizer *t, const char *text, size_t len, struct ids *out,
+                     struct buf *err) MUST_USE;
+
+/* Appends the bytes of `n` ids. One token alone may be a part of a UTF-8 character. */
+int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, struct buf *out,
+                     struct buf *err) MUST_USE;
+
+#endif

@@ -1,0 +1,78 @@
+/*
+ * weights.h: a model folder in the Hugging Face layout, checked: config.json read into a struct,
+ * and every tensor that the decoder needs found with the shape that the configuration says.
+ *
+ * Invariant: a `struct weights` that opened has all that a decoder needs; nothing is looked for by
+ * name after this. Families: `olmoe` and `qwen2_moe`.
+ * Leaves out: copying, converting and looking for NaN, which happen as the model is built.
+ */
+#ifndef WEIGHTS_H
+#define WEIGHTS_H
+
+#include "safetensors.h"
+
+enum family {
+    FAMILY_OLMOE,     /* norm of queries and keys over the whole projection, no shared expert */
+    FAMILY_QWEN2_MOE, /* bias on q, k and v; a shared expert behind a sigmoid gate */
+};
+
+struct model_config {
+    char *name;          /* last part of the folder's path */
+    enum family family;
+    int layers, hidden, heads, kv_heads, head_dim, vocab, context;
+    int experts;         /* N */
+    int top_k;           /* the K it was trained with */
+    int expert_ffn;
+    int shared_ffn;      /* 0: no shared expert */
+    double rms_eps, rope_theta;
+    double clip_qkv;     /* 0: not clipped */
+    bool norm_topk_prob, qkv_bias, tied;
+    enum dtype dtype;    /* of the weights in the files, as config.json says; F32 where it is silent */
+};
+
+/* The tensors of one layer. Those a family does not have are NULL. [out, in] as stored. */
+struct layer_weights {
+    const struct st_tensor *attn_norm;          /* [hidden] */
+    const struct st_tensor *q, *k, *v;          /* [heads*head_dim, hidden], [kv_heads*head_dim, hidden] */
+    const struct st_tensor *q_bias, *k_bias, *v_bias;
+    const struct st_tensor *q_norm, *k_norm;    /* [heads*head_dim], [kv_heads*head_dim] */
+    const struct st_tensor *o;                  /* [hidden, heads*head_dim] */
+    const struct st_tensor *ffn_norm;           /* [hidden] */
+    const struct st_tensor *router;             /* [experts, hidden] */
+    const struct st_tensor **gate, **up, **down; /* per expert: [expert_ffn, hidden] x2, [hidden, expert_ffn] */
+    const struct st_tensor *shared_gate, *shared_up, *shared_down; /* as above, with shared_ffn */
+    const struct st_tensor *shared_expert_gate; /* [1, hidden] */
+};
+
+struct weights {
+    struct model_config config;
+    struct safetensors *files;
+    const struct st_tensor *embed; /* [vocab, hidden] */
+    const struct st_tensor *norm;  /* [hidden] */
+    const struct st_tensor *head;  /* [vocab, hidden]; the embedding itself where tied */
+    struct layer_weights *layer;   /* [layers] */
+};
+
+/*
+ * Reads only config.json: what `plan` and `list` need. An unsupported architecture or an option
+ * that would change the numbers (sliding window, rope scaling, a dense layer) is refused by name.
+ */
+int config_read(const char *dir, struct model_config *out, struct buf *err) MUST_USE;
+void config_release(struct model_config *c);
+
+struct weights *weights_open(const char *dir, struct buf *err) MUST_USE;
+void weights_close(struct weights *w);
+
+/*
+ * The folder a model's name means: the name itself where it is a folder, else NAME under each
+ * folder of `SEQTOPK_MODELS` (colon-separated), `models`, and the shipped `results/models` of the
+ * project. On failure `err` lists where was looked.
+ */
+int model_find(const char *name, struct buf *dir, struct buf *err) MUST_USE;
+
+/* 32 hex digits of all that the weights are: config.json and every tensor. */
+int weights_hash(const char *dir, char hex[33], struct buf *err) MUST_USE;
+/* 32 hex digits of tokenizer.json. */
+int tokenizer_hash(const char *dir, char hex[33], struct buf *err) MUST_USE;
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * router.h: what a router is. To add one, write routers/NAME.c with one `const struct router`,
+ * declare it at the end of this file and list it in routers.c; `seqtopk list`, the recipes and the
+ * conformance test in tests/test_routers.c then know it.
+ *
+ * A router reads the scores of one pool, the tokens that route together, and says which experts
+ * each token takes. Scores are the softmax over the experts of the router's logits, float32.
+ * Ties: the larger score first, then the earlier token, then the smaller expert.
+ *
+ * Leaves out: the weights of what was selected (the model applies them), and gradients.
+ */
+#ifndef ROUTER_H
+#define ROUTER_H
+
+#include "../harness/util.h"
+
+/* What a router is asked for in one cell. K and N are always set; the rest by its parameters. */
+struct router_args {
+    int K;       /* experts a token may use on average */
+    int N;       /* experts there are */
+    int mode;    /* index into the choices of the parameter "mode" */
+    int min;     /* experts per token and layer, at least */
+    int max;     /* and at most */
+    int segment; /* tokens after which the pool starts afresh; 0: never */
+    int batch;   /* sequences in one pool */
+};
+
+/* k*K + n*N + c: how a router's table writes ranges and defaults that hang on K and N. */
+struct affine {
+    int k, n, c;
+};
+int affine_value(struct affine a, int K, int N);
+
+/* One parameter, for the recipe's checks, `list`, and the cell's identity. */
+struct router_param {
+    const char *name, *help;
+    size_t offset;              /* of the int in struct router_args */
+    const char *const *choices; /* NULL: a number; else the allowed words, ended by NULL */
+    struct affine lo, hi, def;  /* of a number; `def.c` is the index of the default word */
+};
+
+/* The experts of consecutive tokens, in ascending order for each. Zeroes to begin with. */
+struct selection {
+    int32_t *count;  /* [tokens] */
+    int32_t *expert; /* [pairs], token after token */
+    size_t tokens, pairs, tokens_cap, pairs_cap;
+};
+void selection_add(struct selection *s, const int32_t *experts, int n); /* one more token */
+void selection_reset(struct selection *s);
+void selection_release(struct selection *s);
+
+/* What a token's selection hangs on: all tokens of ... */
+enum router_scope {
+    SCOPE_TOKEN,    /* itself only */
+    SCOPE_PREFIX,   /* itself and the tokens before it */
+    SCOPE_SEQUENCE, /* its whole sequence */
+    SCOPE_BATCH,    /* all sequences of `args.batch` consecutive documents */
+};
+
+struct router_state;
+
+struct router {
+    const char *name;                  /* as in a recipe */
+    const char *help;                  /* one line for `seqtopk list` */
+    const struct router_param *params; /* ended by a NULL name */
+    enum router_scope (*scope)(const struct router_args *);
+
+    /* Optional, both or neither: what is carried from token to token of one pool. */
+    struct router_state *(*open)(const struct router_args *);
+    void (*close)(struct router_state *);
+
+    /*
+     * Appends the selections of T tokens to `out`; `scores` is [T, N], finite. Where scope is
+     * token or prefix, a pool may be given in pieces, with the same state, and selects the same.
+     */
+    void (*select)(const struct router_args *, struct router_state *, const float *scores, int T,
+                   struct selection *out);
+};
+
+/* All routers, ended by NULL, and one by its name (NULL: no such router). */
+extern const struct router *const routers[];
+const struct router *router_find(const char *name);
+
+/* 0 <= min <= K <= max <= N and every parameter in its range, or a sentence that says what is allowed. */
+int router_check(const struct router *r, const struct router_args *args, struct buf *err) MUST_USE;
+
+/* "seqtopk global [1, 10]": for tables and legends. */
+void router_label(const struct router *r, const struct router_args *args, struct buf *out);
+/* The word for parameter "mode", or "" where the router has none. */
+const char *router_mode(const struct router *r, const struct router_args *args);
+/* JSON object of all parameters but K, in the order of the table: {"mode":"global","min":1,...}. */
+void router_params_json(const struct router *r, const struct router_args *args, struct buf *out);
+
+extern const struct router router_topk;
+extern const struct router router_seqtopk;
+extern const struct router router_batchtopk;
+
+#endif
