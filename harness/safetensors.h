@@ -11,17 +11,8 @@
 #ifndef SAFETENSORS_H
 #define SAFETENSORS_H
 
+#include "dtype.h"
 #include "util.h"
-
-enum dtype {
-    DTYPE_F32,
-    DTYPE_BF16,
-    DTYPE_F16,
-};
-
-const char *dtype_name(enum dtype d); /* "float32", "bfloat16", "float16" */
-int dtype_parse(const char *name, enum dtype *out); /* -1: no such name */
-size_t dtype_size(enum dtype d);
 
 struct st_tensor {
     const char *name;
