@@ -18,9 +18,9 @@ struct st_tensor {
     const char *name;
     const char *file; /* of the file it is in, for error messages */
     enum dtype dtype;
-    int ndim;          /* 0 to 8 */
+    int ndim; /* 0 to 8 */
     int64_t shape[8];
-    const void *data;  /* into the map; aligned to 1 byte only */
+    const void *data; /* into the map; aligned to 1 byte only */
     size_t bytes;
 };
 
@@ -35,7 +35,8 @@ void safetensors_close(struct safetensors *s);
 
 size_t safetensors_count(const struct safetensors *s);
 const struct st_tensor *safetensors_at(const struct safetensors *s, size_t i); /* in name order */
-const struct st_tensor *safetensors_find(const struct safetensors *s, const char *name); /* or NULL */
+const struct st_tensor *safetensors_find(const struct safetensors *s,
+                                         const char *name); /* or NULL */
 
 /* Feeds names, dtypes, shapes and all data to `h`, in name order, however they are sharded. */
 void safetensors_hash(const struct safetensors *s, struct hash *h);

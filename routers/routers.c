@@ -1,0 +1,120 @@
+/*
+ * routers.c: the table of routers, and what can be said of any router from its own table of
+ * parameters: are its arguments allowed, what is it called, what identifies it.
+ */
+#include "router.h"
+
+#include <string.h>
+
+const struct router *const routers[] = {
+    &router_topk,
+    &router_seqtopk,
+    &router_batchtopk,
+    NULL,
+};
+
+const struct router *router_find(const char *name)
+{
+    for (const struct router *const *r = routers; *r; r++)
+        if (strcmp((*r)->name, name) == 0)
+            return *r;
+    return NULL;
+}
+
+int affine_value(struct affine a, int K, int N)
+{
+    return a.k * K + a.n * N + a.c;
+}
+
+static int param_value(const struct router_param *p, const struct router_args *args)
+{
+    return *(const int *)((const char *)args + p->offset);
+}
+
+static const struct router_param *param_find(const struct router *r, const char *name)
+{
+    for (const struct router_param *p = r->params; p->name; p++)
+        if (strcmp(p->name, name) == 0)
+            return p;
+    return NULL;
+}
+
+static int choices_count(const struct router_param *p)
+{
+    int n = 0;
+    while (p->choices[n])
+        n++;
+    return n;
+}
+
+int router_check(const struct router *r, const struct router_args *args, struct buf *err)
+{
+    if (args->K < 1 || args->K > args->N)
+        return fail(err, "%s: K is %d; allowed is 1 to N, which is %d here", r->name, args->K,
+                    args->N);
+    for (const struct router_param *p = r->params; p->name; p++) {
+        int value = param_value(p, args);
+        int lo = p->choices ? 0 : affine_value(p->lo, args->K, args->N);
+        int hi = p->choices ? choices_count(p) - 1 : affine_value(p->hi, args->K, args->N);
+        if (value < lo || value > hi)
+            return fail(err, "%s.%s is %d with K = %d and N = %d; allowed is %d to %d", r->name,
+                        p->name, value, args->K, args->N, lo, hi);
+    }
+    return 0;
+}
+
+const char *router_mode(const struct router *r, const struct router_args *args)
+{
+    const struct router_param *p = param_find(r, "mode");
+    return p ? p->choices[args->mode] : "";
+}
+
+void router_label(const struct router *r, const struct router_args *args, struct buf *out)
+{
+    buf_adds(out, r->name);
+    for (const struct router_param *p = r->params; p->name; p++) {
+        int value = param_value(p, args);
+        if (p->choices)
+            buf_addf(out, " %s", p->choices[value]);
+        else if (strcmp(p->name, "min") == 0)
+            buf_addf(out, " [%d, %d]", args->min, args->max);
+        else if (strcmp(p->name, "max") != 0 && value != affine_value(p->def, args->K, args->N))
+            buf_addf(out, " %s %d", p->name, value);
+    }
+}
+
+void router_params_json(const struct router *r, const struct router_args *args, struct buf *out)
+{
+    buf_addc(out, '{');
+    for (const struct router_param *p = r->params; p->name; p++) {
+        int value = param_value(p, args);
+        buf_addf(out, "%s\"%s\":", p == r->params ? "" : ",", p->name);
+        if (p->choices)
+            buf_addf(out, "\"%s\"", p->choices[value]);
+        else
+            buf_addf(out, "%d", value);
+    }
+    buf_addc(out, '}');
+}
+
+void selection_add(struct selection *s, const int32_t *experts, int n)
+{
+    ARRAY_GROW(s->count, s->tokens_cap, s->tokens + 1);
+    ARRAY_GROW(s->expert, s->pairs_cap, s->pairs + (size_t)n);
+    s->count[s->tokens++] = n;
+    if (n)
+        memcpy(s->expert + s->pairs, experts, (size_t)n * sizeof(*experts));
+    s->pairs += (size_t)n;
+}
+
+void selection_reset(struct selection *s)
+{
+    s->tokens = s->pairs = 0;
+}
+
+void selection_release(struct selection *s)
+{
+    free(s->count);
+    free(s->expert);
+    *s = (struct selection){ 0 };
+}

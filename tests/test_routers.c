@@ -1,0 +1,427 @@
+/*
+ * test_routers.c: the conformance test, which every router of the table must pass, and each
+ * definition against a slow oracle written straight from its words: everything is compared with
+ * everything, O(T^2 N^2), nothing is kept from token to token.
+ */
+#include "../routers/expert_cache.h"
+#include "../routers/select.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint64_t seed = 88172645463325252u;
+
+static uint32_t draw(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 32);
+}
+
+enum kind { SOFTMAX, TIES, CONSTANT, ONE_HOT, TINY, KINDS };
+
+/* Rows of scores of several kinds; ties are made on purpose. scores: [T, N] */
+static void make_scores(enum kind kind, float *scores, int T, int N)
+{
+    for (int t = 0; t < T; t++) {
+        float *row = scores + t * N, sum = 0;
+        float sharp = (float)(draw() % 5);
+        for (int e = 0; e < N; e++) {
+            float u = (float)(draw() >> 8) / 16777216.0f;
+            row[e] = kind == SOFTMAX    ? expf(sharp * u)
+                     : kind == TIES     ? (float)(1 + draw() % 4)
+                     : kind == CONSTANT ? 1.0f
+                     : kind == ONE_HOT  ? 0.0f
+                                        : 1e-42f * (float)(draw() % 9);
+            sum += row[e];
+        }
+        if (kind == ONE_HOT)
+            row[draw() % (unsigned)N] = 1;
+        for (int e = 0; e < N && (kind == SOFTMAX || kind == TIES || kind == CONSTANT); e++)
+            row[e] /= sum;
+    }
+}
+
+/* Is pair a better than pair b? Pairs are t * N + e. */
+static bool better(const float *s, int a, int b)
+{
+    return s[a] != s[b] ? s[a] > s[b] : a < b;
+}
+
+static int rank_of(const float *s, int N, int pair)
+{
+    int row = pair / N * N, rank = 0;
+    for (int e = 0; e < N; e++)
+        rank += better(s, row + e, pair);
+    return rank;
+}
+
+/* ROUTERS.md, `global`. taken: [T*N] */
+static void oracle_pool(const float *s, int T, const struct router_args *a, bool *taken)
+{
+    int pairs = T * a->N, budget = T * a->K;
+    for (int p = 0; p < pairs; p++) {
+        taken[p] = rank_of(s, a->N, p) < a->min;
+        budget -= taken[p];
+    }
+    for (; budget > 0; budget--) {
+        int best = -1;
+        for (int p = 0; p < pairs; p++)
+            if (!taken[p] && rank_of(s, a->N, p) < a->max && (best < 0 || better(s, p, best)))
+                best = p;
+        taken[best] = true;
+    }
+}
+
+/* The k-th largest of n values, by counting for each how many are larger. */
+static float oracle_kth(const float *s, int n, int k)
+{
+    for (int i = 0; i < n; i++) {
+        int larger = 0, equal = 0;
+        for (int j = 0; j < n; j++) {
+            larger += s[j] > s[i];
+            equal += s[j] == s[i];
+        }
+        if (larger < k && k <= larger + equal)
+            return s[i];
+    }
+    fail_msg("no %d-th largest of %d", k, n);
+    return 0;
+}
+
+/* ROUTERS.md, `online` and `strict`. */
+static void oracle_prefix(const float *s, int T, const struct router_args *a, bool strict,
+                          bool *taken)
+{
+    int used = 0;
+    for (int t = 1; t <= T; t++) {
+        float c = oracle_kth(s, t * a->N, t * a->K);
+        int row = (t - 1) * a->N, n = 0;
+        for (int e = 0; e < a->N; e++)
+            n += s[row + e] >= c;
+        n = n < a->min ? a->min : n > a->max ? a->max : n;
+        if (strict && n > t * a->K - used)
+            n = t * a->K - used;
+        if (strict && n < a->min)
+            n = a->min;
+        for (int e = 0; e < a->N; e++)
+            taken[row + e] = rank_of(s, a->N, row + e) < n;
+        used += n;
+    }
+}
+
+static void oracle(const struct router *r, const struct router_args *a, const float *s, int T,
+                   bool *taken)
+{
+    int step = a->segment > 0 ? a->segment : T;
+    for (int t = 0; t < T; t += step) {
+        const float *part = s + t * a->N;
+        int n = T - t < step ? T - t : step;
+        if (strcmp(r->name, "topk") == 0) {
+            struct router_args k = *a;
+            k.min = k.max = a->K;
+            oracle_pool(part, n, &k, taken + t * a->N);
+        } else if (strcmp(router_mode(r, a), "online") == 0) {
+            oracle_prefix(part, n, a, false, taken + t * a->N);
+        } else if (strcmp(router_mode(r, a), "strict") == 0) {
+            oracle_prefix(part, n, a, true, taken + t * a->N);
+        } else {
+            oracle_pool(part, n, a, taken + t * a->N);
+        }
+    }
+}
+
+static void run(const struct router *r, const struct router_args *a, const float *s, int T,
+                struct selection *out)
+{
+    struct router_state *state = r->open ? r->open(a) : NULL;
+    r->select(a, state, s, T, out);
+    if (r->close)
+        r->close(state);
+}
+
+static void assert_selection(const struct selection *sel, const bool *taken, int T, int N)
+{
+    assert_int_equal(sel->tokens, T);
+    const int32_t *e = sel->expert;
+    for (int t = 0; t < T; t++) {
+        int n = 0;
+        for (int i = 0; i < N; i++)
+            n += taken[t * N + i];
+        assert_int_equal(sel->count[t], n);
+        for (int i = 0; i < n; i++) {
+            assert_true(i == 0 || e[i] > e[i - 1]);
+            assert_true(taken[t * N + e[i]]);
+        }
+        e += n;
+    }
+}
+
+/* Every way of setting a router's parameters that the tests go through. */
+typedef void (*visit)(const struct router *, const struct router_args *);
+
+static void each_setting(visit f)
+{
+    static const int sizes[][2] = { { 2, 8 }, { 1, 5 }, { 4, 7 }, { 3, 3 }, { 8, 16 } };
+    for (const struct router *const *r = routers; *r; r++) {
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+            int K = sizes[i][0], N = sizes[i][1];
+            int bounds[][2] = { { 0, N }, { 1, K }, { 1, K + 1 }, { 0, K + 2 }, { K, K }, { K, N } };
+            for (size_t b = 0; b < ARRAY_LEN(bounds); b++) {
+                for (int mode = 0; mode < 3; mode++) {
+                    for (int segment = 0; segment <= 5; segment += 5) {
+                        struct router_args a = { K, N, mode, bounds[b][0], bounds[b][1], segment, 1 };
+                        struct buf err = BUF_INIT;
+                        bool modes = (*r)->params->name && (*r)->params->choices;
+                        if ((modes || (mode == 0 && segment == 0)) && a.max <= N) {
+                            assert_int_equal(router_check(*r, &a, &err), 0);
+                            f(*r, &a);
+                        }
+                        buf_release(&err);
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void check_against_oracle(const struct router *r, const struct router_args *a)
+{
+    enum { T = 13 };
+    float scores[T * 16];
+    for (int kind = 0; kind < KINDS; kind++) {
+        bool taken[T * 16] = { false };
+        struct selection sel = { 0 };
+        make_scores((enum kind)kind, scores, T, a->N);
+        oracle(r, a, scores, T, taken);
+        run(r, a, scores, T, &sel);
+        assert_selection(&sel, taken, T, a->N);
+        selection_release(&sel);
+    }
+}
+
+static void every_router_selects_what_its_definition_says(void **state)
+{
+    (void)state;
+    each_setting(check_against_oracle);
+}
+
+static void check_budget(const struct router *r, const struct router_args *a)
+{
+    enum { T = 29 };
+    float scores[T * 16];
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct selection sel = { 0 };
+        make_scores((enum kind)kind, scores, T, a->N);
+        run(r, a, scores, T, &sel);
+        bool topk = strcmp(r->name, "topk") == 0;
+        int64_t used = 0;
+        for (int t = 0; t < T; t++) {
+            used += sel.count[t];
+            assert_in_range(sel.count[t], topk ? a->K : a->min, topk ? a->K : a->max);
+            if (strcmp(router_mode(r, a), "strict") == 0)
+                assert_true(used <= (int64_t)(t + 1) * a->K);
+        }
+        if (strcmp(router_mode(r, a), "online") != 0 && strcmp(router_mode(r, a), "strict") != 0)
+            assert_int_equal(used, T * a->K);
+        selection_release(&sel);
+    }
+}
+
+static void every_router_keeps_its_bounds_and_its_budget(void **state)
+{
+    (void)state;
+    each_setting(check_budget);
+}
+
+static void check_pieces(const struct router *r, const struct router_args *a)
+{
+    enum { T = 31 };
+    if (r->scope(a) != SCOPE_TOKEN && r->scope(a) != SCOPE_PREFIX)
+        return;
+    float scores[T * 16];
+    struct selection whole = { 0 }, pieces = { 0 };
+    make_scores(SOFTMAX, scores, T, a->N);
+    run(r, a, scores, T, &whole);
+    struct router_state *state = r->open ? r->open(a) : NULL;
+    for (int t = 0, n; t < T; t += n) {
+        n = 1 + (int)(draw() % 4);
+        n = n > T - t ? T - t : n;
+        r->select(a, state, scores + t * a->N, n, &pieces);
+    }
+    if (r->close)
+        r->close(state);
+    assert_int_equal(whole.pairs, pieces.pairs);
+    assert_memory_equal(whole.count, pieces.count, T * sizeof(*whole.count));
+    assert_memory_equal(whole.expert, pieces.expert, whole.pairs * sizeof(*whole.expert));
+    selection_release(&whole);
+    selection_release(&pieces);
+}
+
+static void a_causal_router_selects_the_same_step_by_step(void **state)
+{
+    (void)state;
+    each_setting(check_pieces);
+}
+
+static void no_tokens_select_nothing(void **state)
+{
+    (void)state;
+    for (const struct router *const *r = routers; *r; r++) {
+        struct router_args a = { .K = 2, .N = 4, .min = 1, .max = 4, .batch = 1 };
+        struct selection sel = { 0 };
+        run(*r, &a, NULL, 0, &sel);
+        assert_int_equal(sel.tokens, 0);
+        selection_release(&sel);
+    }
+}
+
+/* The worked example of the definitions: three tokens, four experts, K = 2. */
+static void the_worked_example_comes_out(void **state)
+{
+    (void)state;
+    static const float s[12] = { 0.70f, 0.10f, 0.12f, 0.08f, 0.30f, 0.28f,
+                                 0.22f, 0.20f, 0.40f, 0.35f, 0.05f, 0.20f };
+    static const struct {
+        const struct router *router;
+        int mode, min, max;
+        const char *want;
+    } cases[] = {
+        { &router_topk, 0, 0, 0, "02 01 01 " },     { &router_seqtopk, 0, 0, 4, "0 012 01 " },
+        { &router_seqtopk, 0, 1, 2, "02 01 01 " },  { &router_seqtopk, 1, 0, 4, "02 012 01 " },
+        { &router_seqtopk, 2, 0, 4, "02 01 01 " },  { &router_batchtopk, 0, 0, 4, "0 012 01 " },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct router_args a = { 2, 4, cases[i].mode, cases[i].min, cases[i].max, 0, 1 };
+        struct selection sel = { 0 };
+        struct buf got = BUF_INIT;
+        run(cases[i].router, &a, s, 3, &sel);
+        for (size_t t = 0, p = 0; t < sel.tokens; t++) {
+            for (int n = 0; n < sel.count[t]; n++)
+                buf_addf(&got, "%d", sel.expert[p++]);
+            buf_addc(&got, ' ');
+        }
+        assert_string_equal(got.s, cases[i].want);
+        buf_release(&got);
+        selection_release(&sel);
+    }
+}
+
+static void a_long_pool_agrees_with_a_sort(void **state)
+{
+    (void)state;
+    enum { T = 4096, N = 64, K = 8 };
+    float *scores = xmalloc(sizeof(float) * T * N);
+    make_scores(SOFTMAX, scores, T, N);
+    struct router_args a = { .K = K, .N = N, .min = 0, .max = N };
+    struct selection sel = { 0 };
+    run(&router_seqtopk, &a, scores, T, &sel);
+    // The smallest that was taken is not below the largest that was not.
+    float least = 2, most = -1;
+    const int32_t *e = sel.expert;
+    for (int t = 0; t < T; t++) {
+        int i = 0;
+        for (int x = 0; x < N; x++) {
+            float v = scores[t * N + x];
+            if (i < sel.count[t] && e[i] == x) {
+                least = v < least ? v : least;
+                i++;
+            } else {
+                most = v > most ? v : most;
+            }
+        }
+        e += sel.count[t];
+    }
+    assert_int_equal(sel.pairs, T * K);
+    assert_true(least >= most);
+    selection_release(&sel);
+    free(scores);
+}
+
+static void bounds_out_of_range_are_refused_with_what_is_allowed(void **state)
+{
+    (void)state;
+    static const struct {
+        struct router_args args;
+        const char *want;
+    } cases[] = {
+        { { .K = 9, .N = 8, .max = 8 }, "K is 9; allowed is 1 to N, which is 8 here" },
+        { { .K = 0, .N = 8, .max = 8 }, "K is 0" },
+        { { .K = 2, .N = 8, .min = 3, .max = 8 }, "seqtopk.min is 3 with K = 2" },
+        { { .K = 2, .N = 8, .min = -1, .max = 8 }, "allowed is 0 to 2" },
+        { { .K = 2, .N = 8, .min = 1, .max = 1 }, "seqtopk.max is 1 with K = 2" },
+        { { .K = 2, .N = 8, .min = 1, .max = 9 }, "allowed is 2 to 8" },
+        { { .K = 2, .N = 8, .max = 4, .segment = -1 }, "seqtopk.segment is -1" },
+        { { .K = 2, .N = 8, .max = 4, .mode = 3 }, "seqtopk.mode is 3" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf err = BUF_INIT;
+        assert_int_equal(router_check(&router_seqtopk, &cases[i].args, &err), -1);
+        assert_non_null(strstr(err.s, cases[i].want));
+        buf_release(&err);
+    }
+}
+
+static void labels_and_parameters_name_what_was_asked_for(void **state)
+{
+    (void)state;
+    struct router_args a = { .K = 8, .N = 64, .mode = 1, .min = 1, .max = 10, .batch = 4 };
+    struct buf b = BUF_INIT;
+    router_label(&router_seqtopk, &a, &b);
+    assert_string_equal(b.s, "seqtopk online [1, 10]");
+    buf_reset(&b);
+    a.segment = 128;
+    router_label(&router_seqtopk, &a, &b);
+    assert_string_equal(b.s, "seqtopk online [1, 10] segment 128");
+    buf_reset(&b);
+    router_params_json(&router_seqtopk, &a, &b);
+    assert_string_equal(b.s, "{\"mode\":\"online\",\"min\":1,\"max\":10,\"segment\":128}");
+    buf_reset(&b);
+    router_label(&router_batchtopk, &a, &b);
+    assert_string_equal(b.s, "batchtopk batch 4 [1, 10]");
+    buf_reset(&b);
+    router_label(&router_topk, &a, &b);
+    assert_string_equal(b.s, "topk");
+    buf_release(&b);
+    assert_ptr_equal(router_find("seqtopk"), &router_seqtopk);
+    assert_null(router_find("nonesuch"));
+}
+
+/* The cost of a token must not grow with its position; how much it costs is `make bench`'s. */
+static void the_expert_cache_is_exact_far_into_a_sequence(void **state)
+{
+    (void)state;
+    enum { T = 3000, N = 8, K = 3 };
+    float *scores = xmalloc(sizeof(float) * T * N);
+    make_scores(SOFTMAX, scores, T, N);
+    struct expert_cache cache = { 0 };
+    for (int t = 0; t < T; t++) {
+        float c = expert_cache_add(&cache, scores + t * N, N, K);
+        if (t % 500 == 499)
+            assert_true(c == oracle_kth(scores, (t + 1) * N, (t + 1) * K));
+    }
+    expert_cache_release(&cache);
+    free(scores);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_router_selects_what_its_definition_says),
+        cmocka_unit_test(every_router_keeps_its_bounds_and_its_budget),
+        cmocka_unit_test(a_causal_router_selects_the_same_step_by_step),
+        cmocka_unit_test(no_tokens_select_nothing),
+        cmocka_unit_test(the_worked_example_comes_out),
+        cmocka_unit_test(a_long_pool_agrees_with_a_sort),
+        cmocka_unit_test(bounds_out_of_range_are_refused_with_what_is_allowed),
+        cmocka_unit_test(labels_and_parameters_name_what_was_asked_for),
+        cmocka_unit_test(the_expert_cache_is_exact_far_into_a_sequence),
+    };
+    return cmocka_run_group_tests_name("routers", tests, NULL, NULL);
+}
