@@ -29,8 +29,8 @@ LUA_CFLAGS := -isystem /usr/include/lua5.4
 ENGINE_SRC := harness/kernels.c harness/model.c
 SRC := $(filter-out harness/main.c $(ENGINE_SRC),$(wildcard harness/*.c)) $(wildcard routers/*.c)
 OBJ := $(SRC:%.c=$B/%.o)
-ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/models/source.o
-SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
+ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o $B/harness/models/source.o
+SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/scored.o $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
 TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
 ENGINE := $B/seqtopk-torch.so
 
@@ -52,7 +52,7 @@ $B/%.o: %.c Makefile
 	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
 # Loops over floats: sums may be reordered, and one copy is made for each kind of processor.
 $B/harness/kernels.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
-$B/harness/torch.o: harness/torch.cpp Makefile $B/torch.mk
+$B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
@@ -64,7 +64,7 @@ $B/libseqtopk.a: $(OBJ)
 $B/seqtopk: $B/harness/main.o $B/libseqtopk.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
-	$(CXX) -shared $(LDFLAGS) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
+	$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
 
 $B/test_%: $B/tests/test_%.o $B/libseqtopk.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka

@@ -6,6 +6,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum dtype {
     DTYPE_F32,
     DTYPE_BF16,
@@ -16,4 +20,7 @@ const char *dtype_name(enum dtype d);               /* "float32", "bfloat16", "f
 int dtype_parse(const char *name, enum dtype *out); /* -1: no such name */
 size_t dtype_size(enum dtype d);                    /* bytes */
 
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -79,8 +79,7 @@ static int shard_names(json_t *map, const char *index, const char ***names, size
     {
         if (!shard_name_ok(value))
             return json_refuse(&in, tensor,
-                               "the name of a file in the folder that ends in "
-                               ".safetensors is allowed");
+                               "a file of the folder that ends in .safetensors is allowed");
         ARRAY_GROW(*names, cap, len + 1);
         (*names)[len++] = json_string_value(value);
     }

@@ -32,10 +32,8 @@ int st_file_open(const char *path, struct st_file *f, struct buf *err)
     } else if (!S_ISREG(st.st_mode)) {
         rc = fail(err, "%s: not a regular file", path);
     } else if (st.st_size < LENGTH_BYTES) {
-        rc = fail(err,
-                  "%s: truncated: %lld bytes, but a safetensors file begins with %d bytes of "
-                  "length",
-                  path, (long long)st.st_size, LENGTH_BYTES);
+        rc = fail(err, "%s: truncated: it has %lld bytes, its length field alone needs %d", path,
+                  (long long)st.st_size, LENGTH_BYTES);
     } else {
         void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (map == MAP_FAILED) {
@@ -125,9 +123,7 @@ static int read_offsets(const struct json_in *in, const unsigned char *data, siz
         return json_refuse(in, "data_offsets", "two whole numbers are allowed");
     json_int_t begin = json_integer_value(first), end = json_integer_value(last);
     if (begin < 0 || begin > end)
-        return json_refuse(in, "data_offsets",
-                           "a begin from 0 up and an end not before it are "
-                           "allowed");
+        return json_refuse(in, "data_offsets", "0 <= begin <= end is allowed");
     if ((uint64_t)end > size)
         return json_refuse(in, "data_offsets", "the file has only %zu bytes of data", size);
     if ((uint64_t)(end - begin) != t->bytes)

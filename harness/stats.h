@@ -3,6 +3,8 @@
  * is by document: what varies is which documents were drawn.
  *
  * Invariant: nothing here draws random numbers; the same data give the same numbers.
+ * Numbers given in are finite; documents are in ascending order, and which numbers they have does
+ * not matter.
  * Leaves out: reading and writing (the caller's arrays come from the store).
  */
 #ifndef STATS_H
@@ -11,29 +13,37 @@
 #include "util.h"
 
 struct estimate {
-    double value;
+    double value;   /* NaN where there is none */
     double stderr_; /* NaN where fewer than two documents */
     int64_t n;      /* observations behind it */
 };
 
-/* sum(y) / sum(x) over documents, its error by the delta method. The mean of tokens is the case
- * where x counts the document's tokens and y sums their values. y, x: [docs] */
+/*
+ * sum(y) / sum(x) over documents, its error by the delta method:
+ *   var = D / (D - 1) * sum((y - value * x)^2) / sum(x)^2
+ * over the D documents with x > 0; the others say nothing. The mean of tokens is the case where x
+ * counts the document's tokens and y sums their values. n is sum(x). y, x: [docs], x >= 0
+ */
 struct estimate ratio_of_sums(const double *y, const double *x, int docs);
 
 /*
- * Spearman's rank correlation of x and y (average ranks for ties), over all tokens. The error is
- * by a delete-a-group jackknife over documents, at most 200 groups, ranks made anew each time.
- * x, y: [n]; doc: [n], ascending, from 0.
+ * Spearman's rank correlation of x and y (average ranks for ties), over all tokens; NaN where one
+ * of them does not vary. The error is by a delete-a-group jackknife over documents, ranks made anew
+ * each time: with G groups, var = (G - 1) / G * sum((rho without group g - their mean)^2). The d-th
+ * document is in group d mod G; G is the number of documents, at most JACKKNIFE_GROUPS.
+ * x, y: [n]; doc: [n], ascending.
  */
+#define JACKKNIFE_GROUPS 200
 struct estimate spearman(const float *x, const float *y, const int32_t *doc, size_t n);
 
-/* 95 % interval of a correlation: Fisher's z transform of value and stderr_. */
+/* 95 % interval of a correlation: Fisher's z transform of value and stderr_; NaN without an error. */
 void correlation_interval(struct estimate rho, double *lo, double *hi);
 
 /*
- * Cuts tokens into `bins` bins of equal size by x (quantiles; equal values stay together, so a bin
- * may be empty and is then left out) and gives y's mean in each, its standard deviation and its
- * error by document. Returns the number of bins written to `out`. x, y, doc: [n] as above.
+ * Cuts tokens into `bins` bins of equal size by x (quantiles; equal values stay together, where
+ * the middle one of them falls, so a bin may be empty and is then left out) and gives y's mean in
+ * each, its standard deviation (of n - 1; NaN for one token) and its error by document, as in
+ * ratio_of_sums. Returns the number of bins written to `out`. x, y, doc: [n] as above.
  */
 struct bin {
     double lo, hi; /* smallest and largest x in it */
@@ -43,7 +53,8 @@ struct bin {
 int quantile_bins(const float *x, const float *y, const int32_t *doc, size_t n, int bins,
                   struct bin *out);
 
-/* Shannon entropy of the shares, divided by log(n): 1 where all are equal. v: [n], not negative. */
+/* Shannon entropy of the shares, divided by log(n): 1 where all are equal (or n is 1); NaN where all
+ * are 0. v: [n], not negative. */
 double normalised_entropy(const double *v, int n);
 
 #endif

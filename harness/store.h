@@ -1,12 +1,15 @@
 /*
- * store.h: the results database. The only file that includes SQLite is store.c.
+ * store.h: the results database. The only files that include SQLite are store*.c: store.c opens
+ * it, store_write.c writes, store_read.c reads; schema.sql is what is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
  * v_samples, v_tokens, v_entropy_bins and v_expert_load are public and stable, and any SQLite
  * client can read them. WAL mode; a sample is committed as soon as it exists.
  *
- * Invariant: a cell is `done` only when all of its samples, metrics and bins are in the database.
+ * Invariant: a cell is `done` only when all of its samples, metrics and bins are in the database;
+ * a call that fails leaves nothing of its own behind.
  * Errors: -1 and a sentence that names the database's file.
+ * Leaves out: what the numbers mean (summary.h), and moving cells between databases.
  */
 #ifndef STORE_H
 #define STORE_H
@@ -14,20 +17,28 @@
 #include "util.h"
 
 enum store_mode {
-    STORE_READ,  /* must exist */
+    STORE_READ,  /* must exist; nothing can be written through it */
     STORE_WRITE, /* made where it does not exist */
 };
 
+#define STORE_BUSY_SECONDS 5 /* how long another writer is waited for */
+
 struct store;
 
-/* Refuses a file that is not ours, a newer schema, a read-only place for STORE_WRITE. */
+/*
+ * Refuses a file that is not ours, a newer schema, a read-only place for STORE_WRITE. Reading works
+ * while another program writes, and where the file or its folder is read-only.
+ */
 struct store *store_open(const char *path, enum store_mode mode, struct buf *err) MUST_USE;
-void store_close(struct store *s);
+void store_close(struct store *s); /* rolls back what was not committed */
+const char *store_path(const struct store *s);
 
 /* One cell, as v_cells shows it; strings are borrowed. */
 struct store_cell {
     const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
-    int k, min, max, layers, experts;
+    const char *tokenizer; /* its hash, for store_token_text; NULL: the model's name stands for it */
+    int k, min, max;       /* min and max -1 where the router has no bounds (null in the view) */
+    int layers, experts;
     int64_t seed;
 };
 
@@ -38,7 +49,10 @@ enum cell_status {
     CELL_FAILED,
 };
 
-/* Puts the cell in (or finds it) as `running`; `status` gets what it was before. */
+/*
+ * Puts the cell in (or finds it) as `running`; `was` gets what it was before. A cell that is done
+ * stays so, untouched; one that failed loses its error and goes on with the samples that it has.
+ */
 int store_cell_begin(struct store *s, const struct store_cell *c, enum cell_status *was,
                      struct buf *err) MUST_USE;
 int store_cell_status(struct store *s, const char *cell_id, enum cell_status *out,
@@ -46,11 +60,14 @@ int store_cell_status(struct store *s, const char *cell_id, enum cell_status *ou
 /* Sets present[doc] for each of the cell's samples with doc < n. */
 int store_cell_samples(struct store *s, const char *cell_id, bool *present, size_t n,
                        struct buf *err) MUST_USE;
-/* `error` is NULL unless status is CELL_FAILED; `seconds` is added to what was measured before. */
+/*
+ * `error` is NULL unless status is CELL_FAILED; `seconds` is added to what was measured before.
+ * CELL_RUNNING: only adds the seconds, for a run that was interrupted.
+ */
 int store_cell_finish(struct store *s, const char *cell_id, enum cell_status status,
                       const char *error, double seconds, struct buf *err) MUST_USE;
 
-/* One sample; arrays are borrowed, NULL where there is nothing. */
+/* One sample; arrays are borrowed, NULL where there is nothing. A doc is added once only. */
 struct store_sample {
     const char *cell_id;
     int doc;
@@ -68,10 +85,14 @@ struct store_sample {
     const double *load_weight;  /* [layers, N]: summed weights */
 };
 
-/* Between begin and commit all writes are one transaction: all or nothing. */
+/*
+ * Between begin and commit all writes are one transaction: all or nothing. Outside of one, each
+ * call is its own. It holds the lock against other writers, so do the slow work before it.
+ */
 int store_begin(struct store *s, struct buf *err) MUST_USE;
-int store_commit(struct store *s, struct buf *err) MUST_USE;
-void store_rollback(struct store *s);
+int store_commit(struct store *s, struct buf *err) MUST_USE; /* failed: rolled back */
+void store_rollback(struct store *s); /* does nothing outside of a transaction */
+bool store_in_transaction(const struct store *s);
 
 int store_sample_add(struct store *s, const struct store_sample *sample, struct buf *err) MUST_USE;
 int store_metric_set(struct store *s, const char *cell_id, const char *metric, double value,
@@ -88,7 +109,17 @@ struct store_bin {
 int store_bin_set(struct store *s, const char *cell_id, const struct store_bin *b,
                   struct buf *err) MUST_USE;
 
-/* Text of tokens, so that v_tokens can show them: kept once per tokenizer (its hash). */
+/* How many tokens took `experts` experts in `layer`: for the figure, not in a public view. */
+int store_histogram_set(struct store *s, const char *cell_id, int layer, int experts,
+                        int64_t tokens, struct buf *err) MUST_USE;
+
+/* Takes a cell's bins and histogram out, so that they can be made anew. */
+int store_summary_clear(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
+
+/*
+ * Text of tokens, so that v_tokens can show them: kept once per tokenizer (its hash). Bytes that are
+ * not UTF-8, a part of a character, become a blob.
+ */
 int store_token_text(struct store *s, const char *cell_id, int32_t id, const char *text, size_t len,
                      struct buf *err) MUST_USE;
 
@@ -97,10 +128,18 @@ int store_token_text(struct store *s, const char *cell_id, int32_t id, const cha
  *   struct rows *r = store_query(s, err, "SELECT metric, value FROM v_metrics WHERE cell_id = ?", id);
  *   while ((rc = rows_next(r, err)) == 1) ... rows_text(r, 0) ... rows_double(r, 1) ...
  *   rows_close(r);
- * Arguments are strings (const char *), one for each ?, at most 8. NULL on failure.
+ * Arguments are strings (const char *), one for each ?, at most 8. NULL on failure. SQL that would
+ * write, and more than one statement, are refused. Our own commands may also read the tables.
  */
 struct rows;
 struct rows *store_query(struct store *s, struct buf *err, const char *sql, ...) MUST_USE;
+
+/*
+ * The rows of v_cells for which the SQL condition `where` holds (NULL: all), ordered by model, task,
+ * K from the largest, router, mode and bounds. `where` may be anybody's text.
+ */
+struct rows *store_cells(struct store *s, const char *where, struct buf *err) MUST_USE;
+
 int rows_next(struct rows *r, struct buf *err) MUST_USE; /* 1: a row, 0: no more, -1: failed */
 void rows_close(struct rows *r);
 int rows_columns(const struct rows *r);

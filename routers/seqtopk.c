@@ -47,7 +47,7 @@ static int online_count(const struct router_args *a, struct router_state *state,
     while (n < a->max && row[best[n]] >= c)
         n++;
     if (a->mode == MODE_STRICT) {
-        // At least K - min is left for each token before, so what is left is never below min.
+        // The tokens before took (t-1)*K at most, so at least K is left, which is not below min.
         int64_t left = (int64_t)state->tokens * a->K - state->used;
         n = n > left ? (int)left : n;
     }

@@ -1,0 +1,34 @@
+/*
+ * bpe.h: byte-level byte-pair encoding: the vocabulary and merges of a tokenizer.json, and the ids
+ * of one pre-token (a piece of text that merges never reach across).
+ *
+ * Invariant: a pre-token's ids spell exactly its bytes; a byte without a token is refused.
+ * Leaves out: how text is cut into pre-tokens, unknown tokens, byte fallback, dropout, prefixes and
+ * suffixes of words (a file that sets one of them is refused by name).
+ */
+#ifndef BPE_H
+#define BPE_H
+
+#include "util.h"
+
+#include <jansson.h>
+
+/* Larger ids are refused: a table by id is made. */
+enum { TOKEN_ID_MAX = (1 << 24) - 1 };
+
+struct bpe;
+
+/* `model` is the object "model" of the file `path`, which is only named in errors. */
+struct bpe *bpe_new(const char *path, const json_t *model, struct buf *err) MUST_USE;
+void bpe_free(struct bpe *b);
+
+/* The largest id plus one. */
+int bpe_size(const struct bpe *b);
+
+/* The bytes of a token; NULL where the vocabulary has no such id. */
+const char *bpe_token(const struct bpe *b, int32_t id, size_t *len);
+
+/* Appends the ids of one pre-token. The time is O(n log n) in its length. */
+int bpe_encode(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err) MUST_USE;
+
+#endif

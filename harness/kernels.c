@@ -1,0 +1,136 @@
+/*
+ * kernels.c: see kernels.h. Plain loops that the compiler turns into vector code, once for each
+ * kind of processor (target_clones); the loader picks one when the engine is opened.
+ */
+#include "kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
+#define VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VECTOR
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/*
+ * e^x for x <= 0 or small, to about 2e-7 of its value: 2^n times a polynomial in the remainder,
+ * which lies within half a factor of two. Below -87 it is the smallest normal number.
+ */
+INLINE float exp_float(float x)
+{
+    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+    float n = x * 1.44269504f + 12582912.0f; // 1.5 * 2^23: rounds to a whole number
+    union {
+        float f;
+        int32_t i;
+    } whole = { n }, scale;
+    n -= 12582912.0f;
+    float r = (x - n * 0.693359375f) + n * 2.12194440e-4f; // ln 2 in two parts
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    scale.i = (int32_t)((uint32_t)(whole.i - 0x4b400000 + 127) << 23);
+    return p * scale.f;
+}
+
+VECTOR void kernel_norm(const float *x, int64_t rows, int64_t d, int64_t stride,
+                        const float *weight, float eps, float *out)
+{
+    for (int64_t i = 0; i < rows; i++, x += stride, out += d) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < d; j++)
+            sum += x[j] * x[j];
+        float scale = 1.0f / sqrtf(sum / (float)d + eps);
+#pragma omp simd
+        for (int64_t j = 0; j < d; j++)
+            out[j] = x[j] * scale * weight[j];
+    }
+}
+
+VECTOR void kernel_rope(const float *x, int64_t heads, int64_t d, const float *cos,
+                        const float *sin, float scale, float *out)
+{
+    int64_t half = d / 2;
+    for (int64_t h = 0; h < heads; h++, x += d, out += d) {
+#pragma omp simd
+        for (int64_t i = 0; i < half; i++) {
+            float a = x[i], b = x[i + half];
+            out[i] = (a * cos[i] - b * sin[i]) * scale;
+            out[i + half] = (b * cos[i] + a * sin[i]) * scale;
+        }
+    }
+}
+
+VECTOR void kernel_softmax(float *x, int64_t n, int64_t width)
+{
+    float most = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++)
+        most = x[i] > most ? x[i] : most;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = exp_float(x[i] - most);
+        sum += x[i];
+    }
+    float scale = 1.0f / sum;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= scale;
+    memset(x + n, 0, (size_t)(width - n) * sizeof(*x));
+}
+
+VECTOR void kernel_swiglu(const float *gate_up, const float *weight, int64_t rows, int64_t f,
+                          float *out)
+{
+    for (int64_t i = 0; i < rows; i++, gate_up += 2 * f, out += f) {
+        const float *up = gate_up + f;
+        float w = weight[i];
+#pragma omp simd
+        for (int64_t j = 0; j < f; j++)
+            out[j] = gate_up[j] / (1.0f + exp_float(-gate_up[j])) * up[j] * w;
+    }
+}
+
+void kernel_gather(const float *x, const int64_t *row, int64_t rows, int64_t d, float *out)
+{
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(out + i * d, x + row[i] * d, (size_t)d * sizeof(*x));
+}
+
+VECTOR void kernel_scatter_add(const float *x, const int64_t *row, int64_t rows, int64_t d,
+                               float *y)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const float *from = x + i * d;
+        float *to = y + row[i] * d;
+#pragma omp simd
+        for (int64_t j = 0; j < d; j++)
+            to[j] += from[j];
+    }
+}
+
+VECTOR void kernel_score(const float *logits, int64_t vocab, int64_t target, float *nll,
+                         float *entropy)
+{
+    float most = -INFINITY, sum = 0, weighted = 0;
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < vocab; i++)
+        most = logits[i] > most ? logits[i] : most;
+#pragma omp simd reduction(+ : sum, weighted)
+    for (int64_t i = 0; i < vocab; i++) {
+        float below = logits[i] - most, e = exp_float(below);
+        sum += e;
+        weighted += e * below;
+    }
+    float log_sum = logf(sum);
+    *entropy = log_sum - weighted / sum;
+    *nll = target < 0 ? NAN : log_sum - (logits[target] - most);
+}

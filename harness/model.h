@@ -1,0 +1,66 @@
+/*
+ * model.h: a decoder with the router taken out: scores go to a router in C, what it selects goes
+ * back to the experts. This header is the border between the program and the engine, the shared
+ * object that holds model.c and libtorch and is opened only by commands that need it (engine.h).
+ *
+ * A forward pass takes sequences of any lengths, each in a pool, the sequences that route together;
+ * each pool has its own router and K, so one batch can carry several routers.
+ * Invariant: what is computed for a sequence hangs on its pool alone, not on the rest of the batch.
+ * Leaves out: text, files, the database.
+ */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include "../routers/router.h"
+#include "torch.h"
+#include "weights.h"
+
+struct sequence {
+    const int32_t *ids;
+    int tokens;
+};
+
+/* `sequences` consecutive sequences of the batch that route together. */
+struct pool {
+    const struct router *router;
+    struct router_args args;
+    int sequences;
+};
+
+struct batch {
+    const struct sequence *sequences;
+    int nsequences;
+    const struct pool *pools;
+    int npools;
+};
+
+/* What a forward pass found. Zeroes to begin with, scored_release() after. */
+struct scored {
+    int tokens, layers, experts, nsequences;
+    int *start;           /* [nsequences + 1]: where each sequence's tokens begin */
+    float *nll;           /* [tokens]: loss of the token itself; NaN for each sequence's first */
+    float *entropy;       /* [tokens]: of the prediction made there, nats */
+    uint16_t *used;       /* [layers, tokens]: experts that each token took */
+    int32_t *load_tokens; /* [nsequences, layers, experts]: pairs by expert */
+    double *load_weight;  /* [nsequences, layers, experts]: their summed weights */
+};
+void scored_alloc(struct scored *s, const struct batch *b, int layers, int experts);
+void scored_release(struct scored *s);
+
+struct model;
+
+/* The engine's functions. A model may score in several threads at once, one core for each. */
+struct engine {
+    struct torch_info (*info)(void);
+    int (*device_parse)(const char *name, struct device *out, struct buf *err);
+    /* Copies the weights to the device; a NaN among them is refused with file and tensor. */
+    struct model *(*open)(const struct weights *w, struct device device, enum dtype dtype,
+                          struct buf *err);
+    void (*close)(struct model *m);
+    int (*score)(struct model *m, const struct batch *batch, struct scored *out, struct buf *err);
+};
+
+/* In the engine itself; the program reaches it by engine_open(). */
+extern const struct engine seqtopk_engine;
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * scored.c: room for what a forward pass finds, see model.h. Used on both sides of the engine's
+ * border, each with its own copy.
+ */
+#include "model.h"
+
+void scored_release(struct scored *s)
+{
+    free(s->start);
+    free(s->nll);
+    free(s->entropy);
+    free(s->used);
+    free(s->load_tokens);
+    free(s->load_weight);
+    *s = (struct scored){ 0 };
+}
+
+void scored_alloc(struct scored *out, const struct batch *b, int layers, int experts)
+{
+    scored_release(out);
+    out->nsequences = b->nsequences;
+    out->layers = layers;
+    out->experts = experts;
+    out->start = xcalloc((size_t)b->nsequences + 1, sizeof(*out->start));
+    for (int i = 0; i < b->nsequences; i++)
+        out->start[i + 1] = out->start[i] + b->sequences[i].tokens;
+    out->tokens = out->start[b->nsequences];
+    size_t tokens = (size_t)out->tokens;
+    size_t loads = (size_t)b->nsequences * (size_t)layers * (size_t)experts;
+    out->nll = xcalloc(tokens, sizeof(*out->nll));
+    out->entropy = xcalloc(tokens, sizeof(*out->entropy));
+    out->used = xcalloc((size_t)layers * tokens, sizeof(*out->used));
+    out->load_tokens = xcalloc(loads, sizeof(*out->load_tokens));
+    out->load_weight = xcalloc(loads, sizeof(*out->load_weight));
+}

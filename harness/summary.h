@@ -1,0 +1,42 @@
+/*
+ * summary.h: what a finished cell comes to: its rows in the store become metrics, bins and a
+ * histogram, so that `table` and `plot` need not look at tokens again.
+ *
+ * The metrics, whose names are stable (LAYER counts from 0; errors are by document, see stats.h):
+ *   nll              loss in nats per scored token; n: scored tokens
+ *   ppl              exp(nll)
+ *   documents        samples without an error
+ *   truncated        documents that were cut to the model's context (set by run, not here)
+ * from the logged tokens:
+ *   entropy          predictive entropy in nats, mean over tokens
+ *   experts          experts really used, mean over tokens and layers
+ *   experts_layer_LAYER  the same in one layer
+ *   experts_share    experts really used over K x tokens x layers: 1 where the budget is met
+ *   experts_first    experts in the first quarter of each sequence's positions (rounded up)
+ *   experts_last     and in the last: their difference is the drift along the position
+ *   spearman         rank correlation of entropy with experts (mean over layers)
+ *   spearman_layer_LAYER  the same with the experts of one layer
+ * from the load of the experts:
+ *   load_entropy     normalised entropy of the load, mean over layers: 1 where all are used alike
+ *   load_entropy_layer_LAYER  of one layer
+ *   dead_experts     share of experts that no token took, over all layers
+ *
+ * Invariant: what cannot be known is absent, never 0; what is not defined (a correlation with a
+ * number of experts that does not vary) is there as null.
+ * Leaves out: comparing cells.
+ */
+#ifndef SUMMARY_H
+#define SUMMARY_H
+
+#include "stats.h"
+#include "store.h"
+
+#define SUMMARY_BINS 20 /* quantile bins of entropy, of each layer and of their mean */
+
+/*
+ * Summarises the cell's rows; what was summarised before is replaced. Reads and computes first, then
+ * writes at once: in the open transaction, or in one of its own.
+ */
+int cell_summarise(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * torch.cpp: see torch.h. Every function body runs inside guarded(), which turns an exception into
+ * the scope's sticky error; nothing else catches.
+ */
+#include "torch.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/csrc/jit/runtime/profiling_graph_executor_impl.h>
+#include <torch/csrc/jit/serialization/import.h>
+#include <torch/version.h>
+
+#include <dlfcn.h>
+
+#include <deque>
+#include <mutex>
+#include <string>
+
+struct tensor {
+    at::Tensor t;
+};
+
+struct module {
+    torch::jit::Module m;
+};
+
+// Deques never move what they hold, so the pointers that were handed out stay good.
+struct scope {
+    bool grad;
+    bool failed = false;
+    std::string error;
+    std::deque<tensor> tensors;
+    std::deque<module> modules;
+};
+
+namespace
+{
+
+/* Once in the process: no optimiser passes that run anew for each new shape, one core a thread. */
+void setup()
+{
+    static std::once_flag once;
+    std::call_once(once, [] {
+        torch::jit::getProfilingMode() = false;
+        torch::jit::setGraphExecutorOptimize(false);
+        void *f = dlsym(RTLD_DEFAULT, "openblas_set_num_threads");
+        if (f)
+            reinterpret_cast<void (*)(int)>(f)(1);
+    });
+    thread_local bool one_core = false;
+    if (!one_core)
+        at::set_num_threads(1);
+    one_core = true;
+}
+
+/* The first line of what libtorch says, without its stack of C++ functions. */
+std::string sentence(const std::exception &e)
+{
+    auto c10 = dynamic_cast<const c10::Error *>(&e);
+    std::string text = c10 ? c10->what_without_backtrace() : e.what();
+    while (!text.empty() && text.back() == '\n')
+        text.pop_back();
+    return text;
+}
+
+template <typename F> void guarded(struct scope *s, F body)
+{
+    if (s->failed)
+        return;
+    c10::AutoGradMode mode(s->grad);
+    try {
+        body();
+    } catch (const std::exception &e) {
+        s->failed = true;
+        s->error = sentence(e);
+    } catch (...) {
+        s->failed = true;
+        s->error = "libtorch threw something that is no std::exception";
+    }
+}
+
+/* The tensor behind a handle. NULL is what a call in a failed scope gave. */
+const at::Tensor &of(const struct tensor *t)
+{
+    TORCH_CHECK(t, "a tensor is missing: an earlier step failed in another scope");
+    return t->t;
+}
+
+struct tensor *keep(struct scope *s, at::Tensor t)
+{
+    s->tensors.push_back({ std::move(t) });
+    return &s->tensors.back();
+}
+
+struct module *keep(struct scope *s, torch::jit::Module m)
+{
+    s->modules.push_back({ std::move(m) });
+    return &s->modules.back();
+}
+
+at::Device at_device(struct device d)
+{
+    if (d.kind == DEVICE_CPU)
+        return at::Device(at::kCPU);
+    return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d.index));
+}
+
+at::ScalarType at_dtype(enum dtype d)
+{
+    return d == DTYPE_F32 ? at::kFloat : d == DTYPE_BF16 ? at::kBFloat16 : at::kHalf;
+}
+
+template <typename T>
+struct tensor *copied(struct scope *s, const T *data, int ndim, const int64_t *shape,
+                      at::ScalarType type, struct device device)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] {
+        at::Tensor t = at::empty(at::IntArrayRef(shape, static_cast<size_t>(ndim)), type);
+        if (t.numel())
+            memcpy(t.data_ptr(), data, static_cast<size_t>(t.numel()) * sizeof(T));
+        out = keep(s, t.to(at_device(device)));
+    });
+    return out;
+}
+
+/* Names in TorchScript source: torch.x is ATen's operator x, seqtopk.x is torch_ops.cpp's. */
+struct names : torch::jit::Resolver {
+    std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string &name,
+                                                           torch::jit::GraphFunction &,
+                                                           const torch::jit::SourceRange &) override
+    {
+        if (name == "torch")
+            return std::make_shared<torch::jit::BuiltinModule>("aten");
+        if (name == "seqtopk")
+            return std::make_shared<torch::jit::BuiltinModule>("seqtopk");
+        return nullptr;
+    }
+    torch::jit::TypePtr resolveType(const std::string &, const torch::jit::SourceRange &) override
+    {
+        return nullptr;
+    }
+};
+
+} // namespace
+
+int device_parse(const char *name, struct device *out, struct buf *err)
+{
+    int index = 0, end = 0;
+    if (strcmp(name, "cpu") == 0) {
+        *out = { DEVICE_CPU, 0 };
+        return 0;
+    }
+    if (strcmp(name, "cuda") != 0 &&
+        (sscanf(name, "cuda:%d%n", &index, &end) != 1 || name[end] != '\0' || index < 0))
+        return fail(err, "device '%s' is unknown; there are cpu, cuda and cuda:INDEX", name);
+    int count = torch_describe().cuda_devices;
+    if (index >= count)
+        return fail(err, "device '%s' cannot be used: libtorch %s sees %d GPUs", name,
+                    torch_describe().version, count);
+    *out = { DEVICE_CUDA, index };
+    return 0;
+}
+
+struct torch_info torch_describe(void)
+{
+    struct torch_info info = {};
+    info.version = TORCH_VERSION;
+    auto openblas = reinterpret_cast<char *(*)()>(dlsym(RTLD_DEFAULT, "openblas_get_config"));
+    info.fast_blas = openblas || at::hasMKL();
+    info.blas = openblas ? openblas() : at::hasMKL() ? "MKL" : "reference BLAS";
+    info.cuda_devices = at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
+    return info;
+}
+
+struct scope *scope_new(bool grad)
+{
+    setup();
+    struct scope *s = new struct scope;
+    s->grad = grad;
+    return s;
+}
+
+void scope_free(struct scope *s)
+{
+    delete s;
+}
+
+const char *scope_error(const struct scope *s)
+{
+    return s->failed ? s->error.c_str() : nullptr;
+}
+
+void scope_fail(struct scope *s, const char *fmt, ...)
+{
+    if (s->failed)
+        return;
+    struct buf text = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vaddf(&text, fmt, ap);
+    va_end(ap);
+    s->failed = true;
+    s->error = text.s;
+    buf_release(&text);
+}
+
+struct tensor *tensor_floats(struct scope *s, const float *data, int ndim, const int64_t *shape,
+                             struct device device)
+{
+    return copied(s, data, ndim, shape, at::kFloat, device);
+}
+
+struct tensor *tensor_ints(struct scope *s, const int64_t *data, int ndim, const int64_t *shape,
+                           struct device device)
+{
+    return copied(s, data, ndim, shape, at::kLong, device);
+}
+
+struct tensor *tensor_empty(struct scope *s, enum dtype dtype, int ndim, const int64_t *shape,
+                            struct device device)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] {
+        auto options = at::TensorOptions().dtype(at_dtype(dtype)).device(at_device(device));
+        out = keep(s, at::empty(at::IntArrayRef(shape, static_cast<size_t>(ndim)), options));
+    });
+    return out;
+}
+
+bool tensor_fill(struct scope *s, struct tensor *t, int64_t offset, const void *data,
+                 enum dtype dtype, int64_t count)
+{
+    bool finite = false;
+    guarded(s, [&] {
+        // Through memory of our own: a file's tensors may begin at any byte.
+        at::Tensor from = at::empty({ count }, at_dtype(dtype));
+        memcpy(from.data_ptr(), data, static_cast<size_t>(count) * dtype_size(dtype));
+        of(t).view(-1).narrow(0, offset, count).copy_(from);
+        // Zero times a number is zero, and anything else is not.
+        finite = at::sum(from.mul_(0), at::kFloat).item<float>() == 0;
+    });
+    return finite;
+}
+
+struct tensor *tensor_share(struct scope *s, const struct tensor *t)
+{
+    struct tensor *shared = nullptr;
+    guarded(s, [&] { shared = keep(s, of(t)); });
+    return shared;
+}
+
+int tensor_dim(struct scope *s, const struct tensor *t)
+{
+    int dim = 0;
+    guarded(s, [&] { dim = static_cast<int>(of(t).dim()); });
+    return dim;
+}
+
+int64_t tensor_size(struct scope *s, const struct tensor *t, int dim)
+{
+    int64_t size = 0;
+    guarded(s, [&] { size = of(t).size(dim); });
+    return size;
+}
+
+const float *tensor_values(struct scope *s, const struct tensor *t)
+{
+    const float *values = nullptr;
+    guarded(s, [&] {
+        at::Tensor host = of(t).detach().to(at::kCPU, at::kFloat).contiguous();
+        values = keep(s, host)->t.data_ptr<float>();
+    });
+    return values;
+}
+
+void tensor_require_grad(struct scope *s, struct tensor *t)
+{
+    guarded(s, [&] { of(t).requires_grad_(true); });
+}
+
+void tensor_backward(struct scope *s, const struct tensor *loss)
+{
+    guarded(s, [&] { of(loss).backward(); });
+}
+
+struct tensor *tensor_grad(struct scope *s, const struct tensor *t)
+{
+    struct tensor *grad = nullptr;
+    guarded(s, [&] {
+        if (of(t).grad().defined())
+            grad = keep(s, of(t).grad());
+    });
+    return grad;
+}
+
+void tensor_zero_grad(struct scope *s, struct tensor *t)
+{
+    guarded(s, [&] { of(t).mutable_grad() = at::Tensor(); });
+}
+
+struct module *module_new(struct scope *s, const char *name)
+{
+    struct module *m = nullptr;
+    guarded(s, [&] { m = keep(s, torch::jit::Module(name)); });
+    return m;
+}
+
+void module_set_tensor(struct scope *s, struct module *m, const char *name, struct tensor *t)
+{
+    guarded(s, [&] { m->m.register_parameter(name, of(t), false); });
+}
+
+void module_set_int(struct scope *s, struct module *m, const char *name, int64_t value)
+{
+    guarded(s, [&] { m->m.register_attribute(name, c10::IntType::get(), value); });
+}
+
+void module_set_float(struct scope *s, struct module *m, const char *name, double value)
+{
+    guarded(s, [&] { m->m.register_attribute(name, c10::FloatType::get(), value); });
+}
+
+void module_set_child(struct scope *s, struct module *m, const char *name, struct module *child)
+{
+    guarded(s, [&] { m->m.register_module(name, child->m); });
+}
+
+void module_define(struct scope *s, struct module *m, const char *source)
+{
+    guarded(s, [&] { m->m.define(source, std::make_shared<names>()); });
+}
+
+struct tensor *module_tensor(struct scope *s, struct module *m, const char *name)
+{
+    struct tensor *t = nullptr;
+    guarded(s, [&] { t = keep(s, m->m.attr(name).toTensor()); });
+    return t;
+}
+
+struct module *module_child(struct scope *s, struct module *m, const char *name)
+{
+    struct module *child = nullptr;
+    guarded(s, [&] { child = keep(s, m->m.attr(name).toModule()); });
+    return child;
+}
+
+void module_call(struct scope *s, struct module *m, const char *method, struct tensor *const *in,
+                 int nin, struct tensor **out, int nout)
+{
+    for (int i = 0; i < nout; i++)
+        out[i] = nullptr;
+    guarded(s, [&] {
+        std::vector<c10::IValue> args;
+        for (int i = 0; i < nin; i++)
+            args.emplace_back(of(in[i]));
+        c10::IValue result = m->m.get_method(method)(std::move(args));
+        if (nout == 1) {
+            out[0] = keep(s, result.toTensor());
+            return;
+        }
+        auto tuple = result.toTuple();
+        TORCH_CHECK(tuple->elements().size() == static_cast<size_t>(nout), method, " returned ",
+                    tuple->elements().size(), " tensors, not ", nout);
+        for (int i = 0; i < nout; i++)
+            out[i] = keep(s, tuple->elements()[static_cast<size_t>(i)].toTensor());
+    });
+}
+
+void module_save(struct scope *s, struct module *m, const char *path)
+{
+    guarded(s, [&] { m->m.save(path); });
+}
+
+struct module *module_load(struct scope *s, const char *path, struct device device)
+{
+    struct module *m = nullptr;
+    guarded(s, [&] { m = keep(s, torch::jit::load(path, at_device(device))); });
+    return m;
+}

@@ -1,0 +1,111 @@
+/*
+ * torch.h: the C API over libtorch: tensors, TorchScript modules compiled from source at run time,
+ * .pt archives, autograd. torch.cpp and torch_ops.cpp are the only files that include libtorch.
+ *
+ * Ownership: every tensor and module belongs to the scope it was made in and is freed with it;
+ * expressions nest without clean-up code. What a module holds lives as long as the module does,
+ * whatever becomes of the scope in which the tensor was made.
+ *
+ * Errors: the first failure of a scope sticks. Every later call in that scope does nothing and
+ * returns NULL (or 0), and NULL may be handed on: check scope_error() once a step. No exception
+ * and no C++ type crosses this border.
+ *
+ * Threads: a scope is used by one thread. Modules may be called by many at once. Each thread
+ * computes on one core (Debian's libtorch does elementwise work on one thread anyway), so use as
+ * many threads as there are cores, each with its own scope and its own batch.
+ *
+ * Leaves out: everything that no caller uses.
+ */
+#ifndef TORCH_H
+#define TORCH_H
+
+#include "dtype.h"
+#include "util.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct scope;
+struct tensor;
+struct module;
+
+enum device_kind {
+    DEVICE_CPU,
+    DEVICE_CUDA,
+};
+struct device {
+    enum device_kind kind;
+    int index; /* of the GPU */
+};
+
+/* "cpu", "cuda", "cuda:1". -1: no such device, or this libtorch cannot use it; `err` says which. */
+int device_parse(const char *name, struct device *out, struct buf *err) MUST_USE;
+
+/* What `doctor` tells. Strings live for ever. */
+struct torch_info {
+    const char *version; /* "1.13.1" */
+    const char *blas;    /* "OpenBLAS (...)", "MKL", "reference BLAS (slow)" */
+    bool fast_blas;
+    int cuda_devices;
+};
+struct torch_info torch_describe(void);
+
+/* `grad`: operations in this scope are recorded for tensor_backward(). */
+struct scope *scope_new(bool grad);
+void scope_free(struct scope *s);
+const char *scope_error(const struct scope *s); /* NULL: all is well */
+/* Makes the scope fail, for callers that found something wrong between two operations. */
+void scope_fail(struct scope *s, const char *fmt, ...) PRINTF(2, 3);
+
+/* A copy of `data`, contiguous, of shape [shape...], on a device. */
+struct tensor *tensor_floats(struct scope *s, const float *data, int ndim, const int64_t *shape,
+                             struct device device);
+struct tensor *tensor_ints(struct scope *s, const int64_t *data, int ndim, const int64_t *shape,
+                           struct device device);
+struct tensor *tensor_empty(struct scope *s, enum dtype dtype, int ndim, const int64_t *shape,
+                            struct device device);
+/*
+ * Fills `count` values of t, from the row-major place `offset` on, with `data` (any alignment) of
+ * the given dtype. false: one of them is NaN or infinite, or the scope has failed.
+ */
+bool tensor_fill(struct scope *s, struct tensor *t, int64_t offset, const void *data,
+                 enum dtype dtype, int64_t count);
+
+/* The same tensor, owned by another scope as well: what outlives the scope it was made in. */
+struct tensor *tensor_share(struct scope *s, const struct tensor *t);
+
+int tensor_dim(struct scope *s, const struct tensor *t);
+int64_t tensor_size(struct scope *s, const struct tensor *t, int dim);
+/* The values as float32, row-major, in the host's memory; valid as long as the scope. */
+const float *tensor_values(struct scope *s, const struct tensor *t);
+
+/* Gradients. `loss` is a scalar of a scope with `grad`; the gradient of a module's parameter adds up
+ * until tensor_zero_grad(). NULL: there is none. */
+void tensor_require_grad(struct scope *s, struct tensor *t);
+void tensor_backward(struct scope *s, const struct tensor *loss);
+struct tensor *tensor_grad(struct scope *s, const struct tensor *t);
+void tensor_zero_grad(struct scope *s, struct tensor *t);
+
+/* An empty module, and what it holds. Names are Python identifiers. */
+struct module *module_new(struct scope *s, const char *name);
+void module_set_tensor(struct scope *s, struct module *m, const char *name, struct tensor *t);
+void module_set_int(struct scope *s, struct module *m, const char *name, int64_t value);
+void module_set_float(struct scope *s, struct module *m, const char *name, double value);
+void module_set_child(struct scope *s, struct module *m, const char *name, struct module *child);
+/* Compiles methods from TorchScript source. `torch.` are ATen's operators, `seqtopk.` are ours. */
+void module_define(struct scope *s, struct module *m, const char *source);
+struct tensor *module_tensor(struct scope *s, struct module *m, const char *name);
+struct module *module_child(struct scope *s, struct module *m, const char *name);
+
+/* Calls a method that takes `nin` tensors and returns `nout` of them (a tuple where several). */
+void module_call(struct scope *s, struct module *m, const char *method, struct tensor *const *in,
+                 int nin, struct tensor **out, int nout);
+
+void module_save(struct scope *s, struct module *m, const char *path);
+struct module *module_load(struct scope *s, const char *path, struct device device);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

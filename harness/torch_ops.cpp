@@ -1,0 +1,266 @@
+/*
+ * torch_ops.cpp: the operators that the decoder's TorchScript calls as seqtopk.NAME.
+ *
+ * Each has two forms: plain ATen operations, which run on any device, in any dtype and under
+ * autograd, and a fast one for float32 on the CPU without gradients: matrix products by the BLAS,
+ * what lies between them by kernels.c. fast() chooses. The tests hold the two against each other.
+ *
+ * Shapes: T tokens of all sequences end to end, d hidden, H heads and G key/value heads of D,
+ * N experts of F, P selected pairs, V vocabulary. No padding: `start` [S+1] says where each
+ * sequence begins; it stays on the host.
+ */
+#include "kernels.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <torch/library.h>
+
+#include <tuple>
+#include <vector>
+
+namespace
+{
+
+using at::Tensor;
+
+bool fast(at::TensorList tensors)
+{
+    for (const Tensor &t : tensors)
+        if (!t.is_cpu() || t.scalar_type() != at::kFloat ||
+            (at::GradMode::is_enabled() && t.requires_grad()))
+            return false;
+    return true;
+}
+
+/* Root mean square norm over the last dimension, computed in float32. x: [T, d], weight: [d] */
+Tensor norm(const Tensor &x, const Tensor &weight, double eps)
+{
+    if (fast({ x, weight }) && x.dim() == 2 && x.stride(1) == 1) {
+        Tensor out = at::empty(x.sizes(), x.options());
+        kernel_norm(x.data_ptr<float>(), x.size(0), x.size(1), x.stride(0), weight.data_ptr<float>(),
+                    static_cast<float>(eps), out.data_ptr<float>());
+        return out;
+    }
+    Tensor y = x.to(at::kFloat);
+    y = y * at::rsqrt(y.pow(2).mean(-1, true) + eps);
+    return weight * y.to(x.scalar_type());
+}
+
+/* Rotary positions. x: [T, H, D]; cos, sin: [T, D/2] */
+Tensor rope(const Tensor &x, const Tensor &cos, const Tensor &sin)
+{
+    Tensor c = cos.unsqueeze(1).to(x.scalar_type()), s = sin.unsqueeze(1).to(x.scalar_type());
+    auto half = x.chunk(2, -1);
+    return at::cat({ half[0] * c - half[1] * s, half[1] * c + half[0] * s }, -1);
+}
+
+/* One sequence, in blocks of queries, so that a block's scores stay in the cache and what lies
+ * behind the block is never computed. q: [T, H*D]; k, v: [T, G*D]; out: [T, H*D] */
+void attend_sequence(const Tensor &q, const Tensor &k, const Tensor &v, int64_t D, Tensor &out,
+                     Tensor &scratch)
+{
+    const int64_t block = 64, T = q.size(0), H = q.size(1) / D, G = k.size(1) / D;
+    for (int64_t h = 0; h < H; h++) {
+        Tensor qh = q.narrow(1, h * D, D), oh = out.narrow(1, h * D, D);
+        Tensor kh = k.narrow(1, h * G / H * D, D).t(), vh = v.narrow(1, h * G / H * D, D);
+        for (int64_t t = 0; t < T; t += block) {
+            int64_t rows = std::min(block, T - t), width = t + rows;
+            Tensor scores = scratch.narrow(0, 0, rows * width).view({ rows, width });
+            at::mm_out(scores, qh.narrow(0, t, rows), kh.narrow(1, 0, width));
+            for (int64_t i = 0; i < rows; i++)
+                kernel_softmax(scores.data_ptr<float>() + i * width, t + i + 1, width);
+            Tensor o = oh.narrow(0, t, rows);
+            at::mm_out(o, scores, vh.narrow(0, 0, width));
+        }
+    }
+}
+
+/* The rows of x [T, heads*D] (any stride) rotated by their place in their own sequence. */
+Tensor rotated(const Tensor &x, const int64_t *start, int64_t sequences, const Tensor &cos,
+               const Tensor &sin, int64_t D, float scale)
+{
+    Tensor out = at::empty({ x.size(0), x.size(1) }, x.options());
+    const float *c = cos.data_ptr<float>(), *s = sin.data_ptr<float>();
+    for (int64_t i = 0; i < sequences; i++)
+        for (int64_t t = start[i]; t < start[i + 1]; t++) {
+            int64_t at = (t - start[i]) * (D / 2);
+            kernel_rope(x.data_ptr<float>() + t * x.stride(0), x.size(1) / D, D, c + at, s + at,
+                        scale, out.data_ptr<float>() + t * out.stride(0));
+        }
+    return out;
+}
+
+/*
+ * Causal attention within each sequence, rotary positions included.
+ * q: [T, H*D]; k, v: [T, G*D]; start: [S+1]; cos, sin: [context, D/2] -> [T, H*D]
+ */
+Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &start,
+                 const Tensor &cos, const Tensor &sin)
+{
+    const int64_t *at = start.data_ptr<int64_t>(), sequences = start.size(0) - 1;
+    const int64_t D = cos.size(1) * 2, H = q.size(1) / D, G = k.size(1) / D;
+    const double scale = 1.0 / std::sqrt(static_cast<double>(D));
+    if (fast({ q, k, v, cos, sin })) {
+        Tensor rq = rotated(q, at, sequences, cos, sin, D, static_cast<float>(scale));
+        Tensor rk = rotated(k, at, sequences, cos, sin, D, 1.0f);
+        Tensor out = at::empty(rq.sizes(), q.options());
+        int64_t longest = 0;
+        for (int64_t i = 0; i < sequences; i++)
+            longest = std::max(longest, at[i + 1] - at[i]);
+        Tensor scratch = at::empty({ 64 * longest }, q.options());
+        for (int64_t i = 0; i < sequences; i++) {
+            int64_t n = at[i + 1] - at[i];
+            Tensor o = out.narrow(0, at[i], n);
+            attend_sequence(rq.narrow(0, at[i], n), rk.narrow(0, at[i], n), v.narrow(0, at[i], n),
+                            D, o, scratch);
+        }
+        return out;
+    }
+    std::vector<Tensor> outs;
+    for (int64_t i = 0; i < sequences; i++) {
+        int64_t n = at[i + 1] - at[i];
+        Tensor c = cos.narrow(0, 0, n), s = sin.narrow(0, 0, n);
+        Tensor qi = rope(q.narrow(0, at[i], n).view({ n, H, D }), c, s).transpose(0, 1);
+        Tensor ki = rope(k.narrow(0, at[i], n).view({ n, G, D }), c, s).transpose(0, 1);
+        Tensor vi = v.narrow(0, at[i], n).view({ n, G, D }).transpose(0, 1);
+        ki = ki.repeat_interleave(H / G, 0);
+        vi = vi.repeat_interleave(H / G, 0);
+        Tensor hidden = at::ones({ n, n }, q.options().dtype(at::kBool)).triu(1);
+        Tensor scores = at::matmul(qi, ki.transpose(1, 2)) * scale;
+        scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+        Tensor p = at::softmax(scores, -1, at::kFloat).to(q.scalar_type());
+        outs.push_back(at::matmul(p, vi).transpose(0, 1).reshape({ n, H * D }));
+    }
+    return at::cat(outs, 0);
+}
+
+/* The weight of each selected pair, [P]: its score, divided by its token's sum where `normalise`. */
+Tensor pair_weights(const Tensor &scores, const Tensor &token, const Tensor &expert, bool normalise)
+{
+    Tensor w = scores.index({ token, expert });
+    if (!normalise)
+        return w;
+    Tensor sums = at::zeros({ scores.size(0) }, w.options()).index_add(0, token, w);
+    return w / sums.index_select(0, token);
+}
+
+/* Pairs in order of their expert: the places, [P], and where each expert's begin, [N+1]. */
+std::vector<int64_t> by_expert(const Tensor &expert, int64_t N, std::vector<int64_t> &begin)
+{
+    const int64_t *e = expert.data_ptr<int64_t>(), pairs = expert.numel();
+    begin.assign(static_cast<size_t>(N) + 1, 0);
+    for (int64_t p = 0; p < pairs; p++)
+        begin[static_cast<size_t>(e[p]) + 1]++;
+    for (size_t n = 0; n < static_cast<size_t>(N); n++)
+        begin[n + 1] += begin[n];
+    std::vector<int64_t> next(begin.begin(), begin.end() - 1), place(static_cast<size_t>(pairs));
+    for (int64_t p = 0; p < pairs; p++)
+        place[static_cast<size_t>(next[static_cast<size_t>(e[p])]++)] = p;
+    return place;
+}
+
+void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
+                  const std::vector<int64_t> &place, const std::vector<int64_t> &begin,
+                  const Tensor &gate_up, const Tensor &down, Tensor &out)
+{
+    const int64_t d = x.size(1), F = down.size(2);
+    int64_t most = 0;
+    for (size_t e = 0; e + 1 < begin.size(); e++)
+        most = std::max(most, begin[e + 1] - begin[e]);
+    Tensor in = at::empty({ most, d }, x.options()), mid = at::empty({ most, 2 * F }, x.options());
+    Tensor act = at::empty({ most, F }, x.options());
+    std::vector<int64_t> row(static_cast<size_t>(most));
+    std::vector<float> w(static_cast<size_t>(most));
+    for (size_t e = 0; e + 1 < begin.size(); e++) {
+        const int64_t m = begin[e + 1] - begin[e];
+        if (m == 0)
+            continue;
+        for (int64_t i = 0; i < m; i++) {
+            int64_t p = place[static_cast<size_t>(begin[e] + i)];
+            row[static_cast<size_t>(i)] = token.data_ptr<int64_t>()[p];
+            w[static_cast<size_t>(i)] = weight.data_ptr<float>()[p];
+        }
+        Tensor a = in.narrow(0, 0, m), b = mid.narrow(0, 0, m), c = act.narrow(0, 0, m);
+        kernel_gather(x.data_ptr<float>(), row.data(), m, d, a.data_ptr<float>());
+        at::mm_out(b, a, gate_up.select(0, static_cast<int64_t>(e)).t());
+        kernel_swiglu(b.data_ptr<float>(), w.data(), m, F, c.data_ptr<float>());
+        at::mm_out(a, c, down.select(0, static_cast<int64_t>(e)).t());
+        kernel_scatter_add(a.data_ptr<float>(), row.data(), m, d, out.data_ptr<float>());
+    }
+}
+
+/*
+ * The sum of the selected experts' outputs, weighted.
+ * x: [T, d]; scores: [T, N]; token, expert: [P]; gate_up: [N, 2F, d]; down: [N, d, F] -> [T, d]
+ */
+Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,
+               const Tensor &gate_up, const Tensor &down, bool normalise)
+{
+    std::vector<int64_t> begin;
+    std::vector<int64_t> place = by_expert(expert.to(at::kCPU), gate_up.size(0), begin);
+    Tensor weight = pair_weights(scores, token, expert, normalise);
+    Tensor out = at::zeros(x.sizes(), x.options());
+    if (fast({ x, scores, gate_up, down })) {
+        experts_fast(x.contiguous(), weight, token, place, begin, gate_up, down, out);
+        return out;
+    }
+    Tensor order = at::tensor(place, at::kLong).to(x.device());
+    for (size_t e = 0; e + 1 < begin.size(); e++) {
+        const int64_t m = begin[e + 1] - begin[e], n = static_cast<int64_t>(e);
+        if (m == 0)
+            continue;
+        Tensor pairs = order.narrow(0, begin[e], m), rows = token.index_select(0, pairs);
+        Tensor mid = at::linear(x.index_select(0, rows), gate_up.select(0, n));
+        auto half = mid.chunk(2, -1);
+        Tensor y = at::linear(at::silu(half[0]) * half[1], down.select(0, n));
+        y = y * weight.index_select(0, pairs).to(y.scalar_type()).unsqueeze(1);
+        out = out.index_add(0, rows, y);
+    }
+    return out;
+}
+
+/*
+ * Loss of each target (NaN where it is negative) and entropy of each prediction, nats, without
+ * ever holding the logits of all tokens. x: [T, d]; head: [V, d]; target: [T] -> [T], [T]
+ */
+std::tuple<Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target)
+{
+    const int64_t T = x.size(0), V = head.size(0), block = 128;
+    if (fast({ x, head })) {
+        Tensor nll = at::empty({ T }, x.options()), entropy = at::empty({ T }, x.options());
+        Tensor logits = at::empty({ std::min(block, T), V }, x.options());
+        for (int64_t t = 0; t < T; t += block) {
+            int64_t n = std::min(block, T - t);
+            Tensor part = logits.narrow(0, 0, n);
+            at::mm_out(part, x.narrow(0, t, n), head.t());
+            for (int64_t i = 0; i < n; i++)
+                kernel_score(part.data_ptr<float>() + i * V, V, target.data_ptr<int64_t>()[t + i],
+                             nll.data_ptr<float>() + t + i, entropy.data_ptr<float>() + t + i);
+        }
+        return std::make_tuple(nll, entropy);
+    }
+    std::vector<Tensor> losses, entropies;
+    for (int64_t t = 0; t < T; t += block) {
+        int64_t n = std::min(block, T - t);
+        Tensor to = target.narrow(0, t, n);
+        Tensor p = at::log_softmax(at::linear(x.narrow(0, t, n), head), -1, at::kFloat);
+        Tensor loss = -p.gather(1, to.clamp_min(0).unsqueeze(1)).squeeze(1);
+        losses.push_back(loss.masked_fill(to < 0, std::numeric_limits<double>::quiet_NaN()));
+        entropies.push_back(-(p.exp() * p).sum(-1));
+    }
+    return std::make_tuple(at::cat(losses, 0), at::cat(entropies, 0));
+}
+
+} // namespace
+
+TORCH_LIBRARY(seqtopk, m)
+{
+    m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
+    m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor cos, Tensor sin) -> Tensor",
+          attention);
+    m.def("experts(Tensor x, Tensor scores, Tensor token, Tensor expert, Tensor gate_up, "
+          "Tensor down, bool normalise) -> Tensor",
+          experts);
+    m.def("score(Tensor x, Tensor head, Tensor target) -> (Tensor, Tensor)", score);
+}

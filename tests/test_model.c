@@ -1,0 +1,287 @@
+/*
+ * test_model.c: the decoder against the reference numbers that come with the real models, and what
+ * must hold for any batch: budgets, and that a sequence's numbers do not hang on its neighbours.
+ */
+#include "../harness/engine.h"
+#include "../harness/json.h"
+#include "fixture.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { TEXTS = 8 };
+
+static const struct engine *engine;
+static const struct device cpu = { DEVICE_CPU, 0 };
+
+/* A model with the eight texts of its reference.json. */
+struct reference {
+    struct weights *weights;
+    struct model *model;
+    json_t *root;
+    struct ids ids[TEXTS];
+};
+
+static void reference_open(struct reference *r, const char *dir)
+{
+    struct buf err = BUF_INIT, path = BUF_INIT;
+    r->weights = weights_open(dir, &err);
+    if (!r->weights)
+        fail_msg("%s", err.s);
+    r->model = engine->open(r->weights, cpu, DTYPE_F32, &err);
+    if (!r->model)
+        fail_msg("%s", err.s);
+    buf_addf(&path, "%s/reference.json", dir);
+    r->root = json_read_file(path.s, 1 << 24, &err);
+    if (!r->root)
+        fail_msg("%s", err.s);
+    json_t *texts = json_object_get(r->root, "texts");
+    assert_int_equal(json_array_size(texts), TEXTS);
+    for (size_t i = 0; i < TEXTS; i++) {
+        json_t *ids = json_object_get(json_array_get(texts, i), "ids");
+        r->ids[i] = (struct ids){ 0 };
+        for (size_t t = 0; t < json_array_size(ids); t++)
+            ids_push(&r->ids[i], (int32_t)json_integer_value(json_array_get(ids, t)));
+    }
+    buf_release(&err);
+    buf_release(&path);
+}
+
+static void reference_close(struct reference *r)
+{
+    for (size_t i = 0; i < TEXTS; i++)
+        free(r->ids[i].v);
+    json_decref(r->root);
+    engine->close(r->model);
+    weights_close(r->weights);
+}
+
+static struct sequence sequence_of(const struct ids *ids)
+{
+    return (struct sequence){ ids->v, (int)ids->len };
+}
+
+static void score(struct model *m, const struct batch *b, struct scored *out)
+{
+    struct buf err = BUF_INIT;
+    if (engine->score(m, b, out, &err))
+        fail_msg("%s", err.s);
+    buf_release(&err);
+}
+
+/* Sequence i of a batch against what reference.json says of it. */
+static void compare(const struct scored *s, int i, json_t *want)
+{
+    json_t *nll = json_object_get(want, "nll"), *entropy = json_object_get(want, "entropy");
+    json_t *experts = json_object_get(want, "experts");
+    int T = s->start[i + 1] - s->start[i];
+    assert_int_equal(json_array_size(nll), T - 1);
+    assert_int_equal(json_array_size(entropy), T);
+    assert_int_equal(json_array_size(experts), s->layers);
+    assert_true(isnan(s->nll[s->start[i]]));
+    for (int t = 0; t < T; t++) {
+        int at = s->start[i] + t;
+        double h = json_number_value(json_array_get(entropy, (size_t)t));
+        if (fabs((double)s->entropy[at] - h) > 1e-3)
+            fail_msg("text %d, entropy at %d: %f, not %f", i, t, (double)s->entropy[at], h);
+        if (t > 0) {
+            double loss = json_number_value(json_array_get(nll, (size_t)t - 1));
+            if (!(fabs((double)s->nll[at] - loss) <= 1e-4))
+                fail_msg("text %d, loss at %d: %f, not %f", i, t, (double)s->nll[at], loss);
+        }
+        for (int l = 0; l < s->layers; l++)
+            assert_int_equal(
+                s->used[l * s->tokens + at],
+                json_integer_value(json_array_get(json_array_get(experts, (size_t)l), (size_t)t)));
+    }
+}
+
+static void agrees_with_reference(const char *dir)
+{
+    struct reference r;
+    reference_open(&r, dir);
+    json_t *topk = json_object_get(r.root, "topk"), *want;
+    const char *key;
+    assert_true(json_object_size(topk) >= 2);
+    json_object_foreach(topk, key, want)
+    {
+        struct sequence sequences[TEXTS];
+        struct pool pools[TEXTS];
+        for (size_t i = 0; i < TEXTS; i++) {
+            sequences[i] = sequence_of(&r.ids[i]);
+            pools[i] = (struct pool){ &router_topk, { 0 }, 1 };
+            pools[i].args.K = atoi(key);
+            pools[i].args.N = r.weights->config.experts;
+        }
+        struct batch b = { sequences, TEXTS, pools, TEXTS };
+        struct scored s = { 0 };
+        score(r.model, &b, &s);
+        for (int i = 0; i < TEXTS; i++)
+            compare(&s, i, json_array_get(want, (size_t)i));
+        scored_release(&s);
+    }
+    reference_close(&r);
+}
+
+static void the_shipped_model_agrees_with_its_reference(void **state)
+{
+    (void)state;
+    agrees_with_reference("results/models/tiny-olmoe");
+}
+
+static void the_other_model_agrees_with_its_reference(void **state)
+{
+    (void)state;
+    const char *shared = getenv("SEQTOPK_SHARED");
+    char *dir = xasprintf("%s/models/tiny-qwen2moe", shared ? shared : "../shared");
+    if (access(dir, R_OK) != 0) {
+        print_message("skipped: %s is not there\n", dir);
+        free(dir);
+        skip();
+    }
+    agrees_with_reference(dir);
+    free(dir);
+}
+
+/* Settings that the tests below go through: each router, narrow and wide. */
+static const struct pool settings[] = {
+    { &router_topk, { .K = 8, .N = 64 }, 1 },
+    { &router_topk, { .K = 2, .N = 64 }, 1 },
+    { &router_seqtopk, { .K = 8, .N = 64, .mode = 0, .min = 1, .max = 10 }, 1 },
+    { &router_seqtopk, { .K = 2, .N = 64, .mode = 0, .min = 0, .max = 64 }, 1 },
+    { &router_seqtopk, { .K = 4, .N = 64, .mode = 1, .min = 1, .max = 6 }, 1 },
+    { &router_seqtopk, { .K = 4, .N = 64, .mode = 1, .min = 0, .max = 64 }, 1 },
+    { &router_seqtopk, { .K = 4, .N = 64, .mode = 2, .min = 1, .max = 8 }, 1 },
+    { &router_seqtopk, { .K = 2, .N = 64, .mode = 2, .min = 0, .max = 64 }, 1 },
+};
+
+static void a_sequence_scores_the_same_alone_and_in_any_batch(void **state)
+{
+    (void)state;
+    struct reference r;
+    reference_open(&r, "results/models/tiny-olmoe");
+    struct sequence sequences[TEXTS];
+    struct pool pools[TEXTS];
+    for (size_t i = 0; i < TEXTS; i++) {
+        sequences[i] = sequence_of(&r.ids[i]);
+        pools[i] = settings[i % ARRAY_LEN(settings)];
+    }
+    struct scored together = { 0 }, alone = { 0 };
+    score(r.model, &(struct batch){ sequences, TEXTS, pools, TEXTS }, &together);
+    for (int i = 0; i < TEXTS; i++) {
+        score(r.model, &(struct batch){ &sequences[i], 1, &pools[i], 1 }, &alone);
+        int from = together.start[i], T = alone.tokens;
+        assert_int_equal(together.start[i + 1] - from, T);
+        for (int l = 0; l < alone.layers; l++)
+            assert_memory_equal(alone.used + l * T, together.used + l * together.tokens + from,
+                                (size_t)T * sizeof(*alone.used));
+        size_t loads = (size_t)alone.layers * (size_t)alone.experts;
+        assert_memory_equal(alone.load_tokens, together.load_tokens + (size_t)i * loads,
+                            loads * sizeof(*alone.load_tokens));
+        for (int t = 1; t < T; t++)
+            assert_true(fabsf(alone.nll[t] - together.nll[from + t]) <= 1e-5f);
+    }
+    scored_release(&together);
+    scored_release(&alone);
+    reference_close(&r);
+}
+
+static void budgets_hold_in_every_layer(void **state)
+{
+    (void)state;
+    struct reference r;
+    reference_open(&r, "results/models/tiny-olmoe");
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct pool *p = &settings[i];
+        const char *mode = router_mode(p->router, &p->args);
+        struct sequence q = sequence_of(&r.ids[i % TEXTS]);
+        struct scored s = { 0 };
+        score(r.model, &(struct batch){ &q, 1, p, 1 }, &s);
+        for (int l = 0; l < s.layers; l++) {
+            int64_t used = 0, load = 0;
+            double weight = 0;
+            for (int t = 0; t < s.tokens; t++)
+                used += s.used[l * s.tokens + t];
+            for (int e = 0; e < s.experts; e++) {
+                load += s.load_tokens[l * s.experts + e];
+                weight += s.load_weight[l * s.experts + e];
+            }
+            assert_int_equal(load, used);
+            assert_true(weight > 0 && weight <= s.tokens + 1e-3);
+            if (strcmp(mode, "strict") == 0)
+                assert_true(used <= (int64_t)p->args.K * s.tokens);
+            else if (strcmp(mode, "online") != 0)
+                assert_int_equal(used, (int64_t)p->args.K * s.tokens);
+        }
+        scored_release(&s);
+    }
+    reference_close(&r);
+}
+
+static void a_batch_pool_is_shared_by_its_sequences(void **state)
+{
+    (void)state;
+    struct reference r;
+    reference_open(&r, "results/models/tiny-olmoe");
+    struct sequence q[2] = { sequence_of(&r.ids[0]), sequence_of(&r.ids[3]) };
+    struct pool p = { &router_batchtopk, { .K = 2, .N = 64, .min = 0, .max = 64, .batch = 2 }, 2 };
+    struct scored s = { 0 };
+    score(r.model, &(struct batch){ q, 2, &p, 1 }, &s);
+    bool moved = false;
+    for (int l = 0; l < s.layers; l++) {
+        int64_t used = 0, first = 0;
+        for (int t = 0; t < s.tokens; t++) {
+            used += s.used[l * s.tokens + t];
+            first += t < s.start[1] ? s.used[l * s.tokens + t] : 0;
+        }
+        assert_int_equal(used, 2 * (int64_t)s.tokens);
+        moved |= first != 2 * (int64_t)s.start[1];
+    }
+    assert_true(moved);
+    scored_release(&s);
+    reference_close(&r);
+}
+
+static void what_the_model_cannot_take_is_refused(void **state)
+{
+    (void)state;
+    struct reference r;
+    reference_open(&r, "results/models/tiny-olmoe");
+    int32_t ids[600] = { 0 };
+    struct pool p = settings[0];
+    struct scored s = { 0 };
+    struct buf err = BUF_INIT;
+    struct sequence q = { ids, 513 };
+    assert_int_equal(engine->score(r.model, &(struct batch){ &q, 1, &p, 1 }, &s, &err), -1);
+    assert_string_equal(err.s, "a sequence of 513 tokens; the model takes 1 to 512");
+    q.tokens = 3;
+    ids[1] = 8192;
+    assert_int_equal(engine->score(r.model, &(struct batch){ &q, 1, &p, 1 }, &s, &err), -1);
+    assert_string_equal(err.s, "token id 8192 lies outside the model's vocabulary of 8192");
+    scored_release(&s);
+    buf_release(&err);
+    reference_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_shipped_model_agrees_with_its_reference),
+        cmocka_unit_test(the_other_model_agrees_with_its_reference),
+        cmocka_unit_test(a_sequence_scores_the_same_alone_and_in_any_batch),
+        cmocka_unit_test(budgets_hold_in_every_layer),
+        cmocka_unit_test(a_batch_pool_is_shared_by_its_sequences),
+        cmocka_unit_test(what_the_model_cannot_take_is_refused),
+    };
+    struct buf err = BUF_INIT;
+    engine = engine_open(&err);
+    if (!engine)
+        die(1, "%s", err.s);
+    return cmocka_run_group_tests_name("model", tests, NULL, NULL);
+}
