@@ -4,6 +4,7 @@
  */
 #include "added_tokens.h"
 #include "bpe.h"
+#include "json.h"
 #include "unicode.h"
 
 #include <string.h>
@@ -18,34 +19,31 @@ struct added_tokens {
 static int parse(struct added_token *t, const char *path, const json_t *node, bool nfc,
                  struct buf *err)
 {
-    json_int_t id;
+    if (!json_is_object(node))
+        return fail(err, "%s: an added token is not an object", path);
+    struct json_in in = { node, path, err };
     const char *content, *pattern;
-    size_t len, pattern_len;
-    int single_word, lstrip, rstrip, normalized;
-    json_error_t why;
-    if (json_unpack_ex((json_t *)node, &why, 0, "{s:I, s:s%, s:b, s:b, s:b, s:b}", "id", &id,
-                       "content", &content, &len, "single_word", &single_word, "lstrip", &lstrip,
-                       "rstrip", &rstrip, "normalized", &normalized) != 0)
-        return fail(err, "%s: added token: %s", path, why.text);
-    if (len == 0)
-        return fail(err, "%s: an added token is empty", path);
-    if (id < 0 || id > TOKEN_ID_MAX)
-        return fail(err, "%s: added token '%s' has id %lld; allowed is 0 to %d", path, content,
-                    (long long)id, TOKEN_ID_MAX);
-    struct buf room = BUF_INIT;
-    pattern = content;
-    pattern_len = len;
-    if (normalized && nfc && unicode_nfc(content, len, &room, &pattern, &pattern_len, err) != 0)
+    int id;
+    if (json_need_string(&in, "content", &content) != 0 ||
+        json_need_int(&in, "id", 0, TOKEN_ID_MAX, &id) != 0 ||
+        json_need_bool(&in, "single_word", &t->single_word) != 0 ||
+        json_need_bool(&in, "lstrip", &t->lstrip) != 0 ||
+        json_need_bool(&in, "rstrip", &t->rstrip) != 0 ||
+        json_need_bool(&in, "normalized", &t->normalized) != 0)
         return -1;
-    *t = (struct added_token){ .content = xstrndup(content, len),
-                               .len = len,
-                               .pattern = xstrndup(pattern, pattern_len),
-                               .pattern_len = pattern_len,
-                               .id = (int32_t)id,
-                               .single_word = single_word,
-                               .lstrip = lstrip,
-                               .rstrip = rstrip,
-                               .normalized = normalized };
+    if (*content == '\0')
+        return fail(err, "%s: the added token with id %d is empty", path, id);
+    size_t pattern_len;
+    struct buf room = BUF_INIT;
+    t->id = id;
+    t->len = pattern_len = strlen(content);
+    pattern = content;
+    if (t->normalized && nfc &&
+        unicode_nfc(content, t->len, &room, &pattern, &pattern_len, err) != 0)
+        return -1;
+    t->content = xstrdup(content);
+    t->pattern = xstrndup(pattern, pattern_len);
+    t->pattern_len = pattern_len;
     buf_release(&room);
     return 0;
 }
@@ -54,11 +52,11 @@ static int parse(struct added_token *t, const char *path, const json_t *node, bo
  * The library gives a token the id that the vocabulary has for it, else the next free one, whatever
  * the file says. `largest` is the largest id of the added tokens so far, or -1.
  */
-static int check_id(struct added_token *t, const char *path, const json_t *vocab,
-                    int64_t largest, struct buf *err)
+static int check_id(struct added_token *t, const char *path, const json_t *vocab, int64_t largest,
+                    struct buf *err)
 {
     int64_t size = (int64_t)json_object_size(vocab);
-    const json_t *known = json_object_getn(vocab, t->content, t->len);
+    const json_t *known = json_object_get(vocab, t->content);
     t->in_vocab = known != NULL;
     int64_t id = known ? json_integer_value(known) : largest >= size ? largest + 1 : size;
     if (t->id != id)
@@ -99,8 +97,6 @@ struct added_tokens *added_tokens_new(const char *path, const json_t *list, cons
 {
     struct added_tokens *a = xcalloc(1, sizeof(*a));
     int rc = 0;
-    if (list && !json_is_array(list))
-        rc = fail(err, "%s: 'added_tokens' is not an array", path);
     size_t n = json_array_size(list);
     a->v = xcalloc(n, sizeof(*a->v));
     int64_t largest = -1;
@@ -168,8 +164,8 @@ bool added_tokens_next(const struct added_tokens *a, bool normalized, const char
         if (!t)
             continue;
         size_t stop = at + t->pattern_len;
-        if (t->single_word && (unicode_ends_with_word(s, at) ||
-                               unicode_starts_with_word(s + stop, len - stop))) {
+        if (t->single_word &&
+            (unicode_ends_with_word(s, at) || unicode_starts_with_word(s + stop, len - stop))) {
             // As in the library, nothing shorter is tried within what was found.
             at = stop - 1;
             continue;

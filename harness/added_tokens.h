@@ -27,7 +27,7 @@ struct added_token {
 };
 
 /*
- * `list` is the array "added_tokens" (or NULL) and `vocab` the object "model.vocab" of the file
+ * `list` is the array "added_tokens" (NULL: none) and `vocab` the object "model.vocab" of the file
  * `path`. Refused: an id that the library would not give to the token.
  */
 struct added_tokens *added_tokens_new(const char *path, const json_t *list, const json_t *vocab,

@@ -14,7 +14,7 @@
 #include <jansson.h>
 
 /* Larger ids are refused: a table by id is made. */
-enum { TOKEN_ID_MAX = (1 << 24) - 1 };
+enum { TOKEN_ID_MAX = (1 << 22) - 1 };
 
 struct bpe;
 

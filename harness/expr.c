@@ -15,9 +15,9 @@ static const struct {
     const char *sign;
     int strength; /* what binds tighter has more */
 } ops[] = {
-    [EXPR_NUMBER] = { "", 9 }, [EXPR_K] = { "K", 9 },      [EXPR_N] = { "N", 9 },
-    [EXPR_NEG] = { "-", 3 },   [EXPR_ADD] = { " + ", 1 },  [EXPR_SUB] = { " - ", 1 },
-    [EXPR_MUL] = { " * ", 2 }, [EXPR_DIV] = { " / ", 2 },  [EXPR_FLOORDIV] = { " // ", 2 },
+    [EXPR_NUMBER] = { "", 9 }, [EXPR_K] = { "K", 9 },     [EXPR_N] = { "N", 9 },
+    [EXPR_NEG] = { "-", 3 },   [EXPR_ADD] = { " + ", 1 }, [EXPR_SUB] = { " - ", 1 },
+    [EXPR_MUL] = { " * ", 2 }, [EXPR_DIV] = { " / ", 2 }, [EXPR_FLOORDIV] = { " // ", 2 },
 };
 
 struct expr expr_whole(int32_t value)
@@ -108,8 +108,8 @@ static bool apply(enum expr_op op, struct fraction a, struct fraction b, struct 
                !__builtin_mul_overflow(a.den, b.den, &den) && reduce(x, den, out);
     case EXPR_DIV:
     case EXPR_FLOORDIV:
-        if (__builtin_mul_overflow(a.num, b.den, &x) || __builtin_mul_overflow(a.den, b.num, &den) ||
-            !reduce(x, den, out))
+        if (__builtin_mul_overflow(a.num, b.den, &x) ||
+            __builtin_mul_overflow(a.den, b.num, &den) || !reduce(x, den, out))
             return false;
         if (op == EXPR_FLOORDIV)
             *out = (struct fraction){ floor_of(*out), 1 };

@@ -25,9 +25,7 @@ enum expr_op {
     EXPR_FLOORDIV,
 };
 
-enum {
-    EXPR_STEPS = 32
-};
+enum { EXPR_STEPS = 32 };
 
 struct expr {
     int n;
@@ -52,7 +50,7 @@ int expr_value(const struct expr *e, int K, int N, int *out, struct buf *err) MU
 
 bool expr_uses(const struct expr *e, enum expr_op op);
 
-void expr_text(const struct expr *e, struct buf *out);                 /* "2 * (K + 1)" */
+void expr_text(const struct expr *e, struct buf *out);               /* "2 * (K + 1)" */
 void expr_with(const struct expr *e, int K, int N, struct buf *out); /* " with K = 8", or "" */
 
 #endif

@@ -31,6 +31,10 @@ json_t *json_parse(const char *text, size_t len, const char *file, size_t line, 
     // DECODE_ANY: a text that is JSON but no object shall be called so.
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!root) {
+        // It quotes the text, which may be anything: the sentence stays one line.
+        for (char *c = e.text; *c; c++)
+            if ((unsigned char)*c < 0x20 || *c == 0x7f)
+                *c = '?';
         if (line)
             fail(err, "%s:%zu: not valid JSON: %s", file,
                  line + (size_t)(e.line > 0 ? e.line : 1) - 1, e.text);
@@ -70,7 +74,12 @@ void json_show(const json_t *value, struct buf *out)
         buf_addf(out, "an array of %zu", json_array_size(value));
     } else if (json_is_string(value) && json_string_length(value) > LONGEST) {
         size_t n = utf8_valid(json_string_value(value), LONGEST);
-        buf_addf(out, "\"%.*s...\"", (int)n, json_string_value(value));
+        json_t *start = json_stringn(json_string_value(value), n);
+        char *text = json_dumps(start, JSON_ENCODE_ANY); // with escapes, and quotes at both ends
+        if (text)
+            buf_addf(out, "%.*s...\"", (int)strlen(text) - 1, text);
+        free(text);
+        json_decref(start);
     } else {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
         if (!text)

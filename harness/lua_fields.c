@@ -221,9 +221,9 @@ static bool is_positional(const struct field *f)
 static const struct field *find_field(lua_State *L, const struct field *fields)
 {
     for (const struct field *f = fields; f->name; f++) {
-        if (is_positional(f) ? lua_isinteger(L, -1) && lua_tointeger(L, -1) == 1
-                             : lua_type(L, -1) == LUA_TSTRING &&
-                                   strcmp(lua_tostring(L, -1), f->name) == 0)
+        if (is_positional(f)
+                ? lua_isinteger(L, -1) && lua_tointeger(L, -1) == 1
+                : lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), f->name) == 0)
             return f;
     }
     return NULL;

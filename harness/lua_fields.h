@@ -26,8 +26,8 @@ struct lua_place {
 };
 
 /* Fails with "PATH:LINE: WORD.KEY: ...", or without ".KEY" where `key` is NULL. */
-int place_fail(const struct lua_place *at, const char *key, struct buf *err, const char *fmt,
-               ...) PRINTF(4, 5);
+int place_fail(const struct lua_place *at, const char *key, struct buf *err, const char *fmt, ...)
+    PRINTF(4, 5);
 
 /* The line where `key` is given a value in the table at `at`; at->line where it is not seen. */
 int place_line(const struct lua_place *at, const char *key);

@@ -41,15 +41,15 @@ struct allowed {
     const char *const *names;
 };
 
-static const char *const base_names[] = { "assert",   "error",    "ipairs", "next", "pairs", "select",
-                                          "tonumber", "tostring", "type",   NULL };
+static const char *const base_names[] = { "assert", "error",    "ipairs",   "next", "pairs",
+                                          "select", "tonumber", "tostring", "type", NULL };
 static const char *const string_names[] = { "byte", "char",    "format", "len",   "lower",
                                             "rep",  "reverse", "sub",    "upper", NULL };
 static const char *const table_names[] = { "concat", "insert", "pack", "remove",
                                            "sort",   "unpack", NULL };
-static const char *const math_names[] = { "abs",        "ceil", "exp",       "floor", "fmod",
-                                          "huge",       "log",  "max",       "maxinteger", "min",
-                                          "mininteger", "modf", "pi",        "sqrt",  "tointeger",
+static const char *const math_names[] = { "abs",        "ceil", "exp", "floor",      "fmod",
+                                          "huge",       "log",  "max", "maxinteger", "min",
+                                          "mininteger", "modf", "pi",  "sqrt",       "tointeger",
                                           "type",       "ult",  NULL };
 
 static const struct allowed libraries[] = {
@@ -59,12 +59,12 @@ static const struct allowed libraries[] = {
     { "math", luaopen_math, math_names },
 };
 
-static const char *const absent[] = { "collectgarbage", "coroutine",    "debug",  "dofile",
-                                      "getmetatable",   "io",           "load",   "loadfile",
-                                      "loadstring",     "os",           "package", "pcall",
-                                      "rawequal",       "rawget",       "rawlen", "rawset",
-                                      "require",        "setmetatable", "utf8",   "xpcall",
-                                      "_G",             "_VERSION",     NULL };
+static const char *const absent[] = {
+    "collectgarbage", "coroutine",  "debug",   "dofile",       "getmetatable", "io",       "load",
+    "loadfile",       "loadstring", "os",      "package",      "pcall",        "rawequal", "rawget",
+    "rawlen",         "rawset",     "require", "setmetatable", "utf8",         "xpcall",   "_G",
+    "_VERSION",       NULL
+};
 
 static bool among(const char *const *names, const char *name)
 {

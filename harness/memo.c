@@ -37,8 +37,8 @@ static struct memo_slot *slot_of(const struct memo *m, uint32_t hash, const char
 {
     for (size_t i = hash & m->mask;; i = (i + 1) & m->mask) {
         struct memo_slot *s = &m->slots[i];
-        if (s->key_len == 0 || (s->hash == hash && s->key_len == len &&
-                                memcmp(m->keys.s + s->key, key, len) == 0))
+        if (s->key_len == 0 ||
+            (s->hash == hash && s->key_len == len && memcmp(m->keys.s + s->key, key, len) == 0))
             return s;
     }
 }

@@ -31,11 +31,10 @@ static void copy(struct scan *sc, size_t len)
 /* General categories mean the same in both; scripts and Perl's names do not. */
 static bool is_category(const char *name, size_t len)
 {
-    static const char *const names[] = { "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn",
-                                         "Mc", "Me", "N",  "Nd", "Nl", "No", "P",  "Pc",
-                                         "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm",
-                                         "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "C",
-                                         "Cc", "Cf", "Co", "Cn" };
+    static const char *const names[] = { "L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc",
+                                         "Me", "N",  "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps",
+                                         "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So",
+                                         "Z",  "Zs", "Zl", "Zp", "C",  "Cc", "Cf", "Co", "Cn" };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0)
             return true;

@@ -3,6 +3,7 @@
  * it depth first, so that no list of pieces is ever made.
  */
 #include "pretokenize.h"
+#include "json.h"
 #include "pattern.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -29,8 +30,7 @@ struct pretokenizer {
     pcre2_jit_stack *stack;
 };
 
-static int add_steps(struct pretokenizer *p, const char *path, const json_t *node,
-                     struct buf *err);
+static int add_steps(struct pretokenizer *p, const char *path, const json_t *node, struct buf *err);
 
 struct pretokenizer *pretokenizer_new(const char *path, const json_t *node, struct buf *err)
 {
@@ -47,8 +47,10 @@ struct pretokenizer *pretokenizer_new(const char *path, const json_t *node, stru
     pcre2_set_depth_limit(p->limits, 1000000000);
     int rc = add_steps(p, path, node, err);
     if (rc == 0 && !p->ends)
-        rc = fail(err, "%s: the pre-tokenizer does not end with ByteLevel; only byte-level BPE is "
-                       "supported", path);
+        rc = fail(err,
+                  "%s: the pre-tokenizer does not end with ByteLevel; only byte-level BPE is "
+                  "supported",
+                  path);
     if (rc != 0) {
         pretokenizer_free(p);
         return NULL;
@@ -111,27 +113,27 @@ static int add_step(struct pretokenizer *p, const char *path, const char *patter
 static int add_byte_level(struct pretokenizer *p, const char *path, const json_t *node,
                           struct buf *err)
 {
-    int prefix_space, use_regex = 1;
-    json_error_t why;
-    if (json_unpack_ex((json_t *)node, &why, 0, "{s:b, s?b}", "add_prefix_space", &prefix_space,
-                       "use_regex", &use_regex) != 0)
-        return fail(err, "%s: pre-tokenizer ByteLevel: %s", path, why.text);
+    struct json_in in = { node, path, err };
+    bool prefix_space, use_regex = true;
+    if (json_need_bool(&in, "add_prefix_space", &prefix_space) != 0 ||
+        json_opt_bool(&in, "use_regex", &use_regex) != 0)
+        return -1;
     if (add_step(p, path, use_regex ? gpt2_pattern : NULL, prefix_space, err) != 0)
         return -1;
     p->ends = true;
     return 0;
 }
 
-static int add_split(struct pretokenizer *p, const char *path, const json_t *node,
-                     struct buf *err)
+static int add_split(struct pretokenizer *p, const char *path, const json_t *node, struct buf *err)
 {
+    struct json_in in = { node, path, err };
     const char *behavior, *pattern;
-    json_t *kind;
-    int invert;
-    json_error_t why;
-    if (json_unpack_ex((json_t *)node, &why, 0, "{s:o, s:s, s:b}", "pattern", &kind, "behavior",
-                       &behavior, "invert", &invert) != 0)
-        return fail(err, "%s: pre-tokenizer Split: %s", path, why.text);
+    const json_t *kind;
+    bool invert;
+    if (json_need_object(&in, "pattern", &kind) != 0 ||
+        json_need_string(&in, "behavior", &behavior) != 0 ||
+        json_need_bool(&in, "invert", &invert) != 0)
+        return -1;
     if (strcmp(behavior, "Isolated") != 0)
         return fail(err, "%s: pre-tokenizer Split has behavior '%s'; only Isolated is supported",
                     path, behavior);
@@ -148,18 +150,23 @@ static int add_steps(struct pretokenizer *p, const char *path, const json_t *nod
 {
     const char *type = json_string_value(json_object_get(node, "type"));
     if (!type)
-        return fail(err, "%s: there is no pre-tokenizer with a type; ByteLevel, Split and Sequence "
-                         "are supported", path);
+        return fail(err,
+                    "%s: there is no pre-tokenizer with a type; ByteLevel, Split and Sequence "
+                    "are supported",
+                    path);
     if (strcmp(type, "ByteLevel") == 0)
         return add_byte_level(p, path, node, err);
     if (strcmp(type, "Split") == 0)
         return add_split(p, path, node, err);
     if (strcmp(type, "Sequence") != 0)
-        return fail(err, "%s: pre-tokenizer '%s' is not supported; ByteLevel, Split and Sequence "
-                         "are", path, type);
-    const json_t *list = json_object_get(node, "pretokenizers");
-    if (!json_is_array(list))
-        return fail(err, "%s: pre-tokenizer Sequence has no array 'pretokenizers'", path);
+        return fail(err,
+                    "%s: pre-tokenizer '%s' is not supported; ByteLevel, Split and Sequence "
+                    "are",
+                    path, type);
+    const json_t *list;
+    struct json_in in = { node, path, err };
+    if (json_need_array(&in, "pretokenizers", &list) != 0)
+        return -1;
     for (size_t i = 0; i < json_array_size(list); i++)
         if (add_steps(p, path, json_array_get(list, i), err) != 0)
             return -1;
@@ -200,8 +207,8 @@ static int run_steps(struct pretokenizer *p, size_t i, const char *s, size_t len
                      const struct sink *sink, struct buf *err);
 
 /* Matches and what lies between them go to the next step; no piece is empty. */
-static int cut(struct pretokenizer *p, size_t i, const char *s, size_t len,
-               const struct sink *sink, struct buf *err)
+static int cut(struct pretokenizer *p, size_t i, const char *s, size_t len, const struct sink *sink,
+               struct buf *err)
 {
     size_t done = 0, from = 0, start, stop;
     int rc = 0;
@@ -239,8 +246,8 @@ static int run_steps(struct pretokenizer *p, size_t i, const char *s, size_t len
         s = spaced.s;
         len = spaced.len;
     }
-    int rc = p->steps[i].code ? cut(p, i, s, len, sink, err)
-                              : run_steps(p, i + 1, s, len, sink, err);
+    int rc =
+        p->steps[i].code ? cut(p, i, s, len, sink, err) : run_steps(p, i + 1, s, len, sink, err);
     buf_release(&spaced);
     return rc;
 }

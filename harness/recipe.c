@@ -7,25 +7,33 @@
 
 #include <string.h>
 
-enum {
-    NAME_MAX_LEN = 64
-};
+enum { NAME_MAX_LEN = 64 };
 
 static const struct field nll_fields[] = {
-    { .name = "file", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, file),
+    { .name = "file",
+      .type = FIELD_STRING,
+      .offset = offsetof(struct recipe_task, file),
       .required = true },
     { .name = "field", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, text) },
-    { .name = "limit", .type = FIELD_WHOLE, .offset = offsetof(struct recipe_task, limit), .lo = 1,
+    { .name = "limit",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, limit),
+      .lo = 1,
       .hi = INT32_MAX },
     { .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) },
     { .name = NULL },
 };
 
 static const struct field task_fields[] = {
-    { .name = "[1]", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, name),
+    { .name = "[1]",
+      .type = FIELD_STRING,
+      .offset = offsetof(struct recipe_task, name),
       .required = true },
     { .name = "file", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, file) },
-    { .name = "limit", .type = FIELD_WHOLE, .offset = offsetof(struct recipe_task, limit), .lo = 1,
+    { .name = "limit",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, limit),
+      .lo = 1,
       .hi = INT32_MAX },
     { .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) },
     { .name = NULL },
@@ -172,7 +180,9 @@ static int read_log(lua_State *L, const struct lua_place *at, const struct field
 {
     static const char *const words[] = { [LOG_ALL] = "all", [LOG_NONE] = "none", NULL };
     static const struct field log_fields[] = {
-        { .name = "tokens", .type = FIELD_WORD, .offset = offsetof(struct recipe, log_tokens),
+        { .name = "tokens",
+          .type = FIELD_WORD,
+          .offset = offsetof(struct recipe, log_tokens),
           .words = words },
         { .name = NULL },
     };
@@ -186,20 +196,32 @@ static int read_log(lua_State *L, const struct lua_place *at, const struct field
 
 /* In the order in which they are read, which is the order of complaints. */
 static const struct field sweep_fields[] = {
-    { .name = "name", .type = FIELD_STRING, .offset = offsetof(struct recipe, name),
+    { .name = "name",
+      .type = FIELD_STRING,
+      .offset = offsetof(struct recipe, name),
       .required = true },
     { .name = "models", .type = FIELD_STRINGS, .offset = offsetof(struct recipe, models) },
-    { .name = "K", .type = FIELD_WHOLES, .offset = offsetof(struct recipe, K), .required = true,
-      .lo = 1, .hi = 65535 },
+    { .name = "K",
+      .type = FIELD_WHOLES,
+      .offset = offsetof(struct recipe, K),
+      .required = true,
+      .lo = 1,
+      .hi = 65535 },
     { .name = "routers", .type = FIELD_OTHER, .read = read_routers, .required = true },
     { .name = "train", .type = FIELD_OTHER, .read = read_train },
     { .name = "tasks", .type = FIELD_OTHER, .read = read_tasks, .required = true },
-    { .name = "seeds", .type = FIELD_WHOLES, .offset = offsetof(struct recipe, seeds), .lo = 0,
+    { .name = "seeds",
+      .type = FIELD_WHOLES,
+      .offset = offsetof(struct recipe, seeds),
+      .lo = 0,
       .hi = INT64_C(1) << 53 },
     { .name = "log", .type = FIELD_OTHER, .read = read_log },
     { .name = "device", .type = FIELD_STRING, .offset = offsetof(struct recipe, device) },
     { .name = "dtype", .type = FIELD_STRING, .offset = offsetof(struct recipe, dtype) },
-    { .name = "limit", .type = FIELD_WHOLE, .offset = offsetof(struct recipe, limit), .lo = 1,
+    { .name = "limit",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe, limit),
+      .lo = 1,
       .hi = INT32_MAX },
     { .name = NULL },
 };

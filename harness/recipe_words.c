@@ -75,10 +75,10 @@ static void add_expressions(struct lua_sandbox *s)
         { "__add", EXPR_ADD }, { "__sub", EXPR_SUB },       { "__mul", EXPR_MUL },
         { "__div", EXPR_DIV }, { "__idiv", EXPR_FLOORDIV }, { "__unm", EXPR_NEG },
     };
-    static const char *const refused[] = { "__mod",  "__pow", "__concat", "__eq", "__lt",
-                                           "__le",   "__len", "__index",  "__newindex",
-                                           "__call", "__band", "__bor",   "__bxor",
-                                           "__shl",  "__shr", "__bnot" };
+    static const char *const refused[] = { "__mod",      "__pow",  "__concat", "__eq",
+                                           "__lt",       "__le",   "__len",    "__index",
+                                           "__newindex", "__call", "__band",   "__bor",
+                                           "__bxor",     "__shl",  "__shr",    "__bnot" };
     lua_State *L = lua_sandbox_state(s);
     luaL_newmetatable(L, expr_type);
     for (size_t i = 0; i < ARRAY_LEN(operators); i++) {

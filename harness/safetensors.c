@@ -77,6 +77,9 @@ static int shard_names(json_t *map, const char *index, const char ***names, size
     size_t cap = 0, len = 0;
     json_object_foreach(map, tensor, value)
     {
+        if (!st_name_ok(tensor))
+            return fail(err, "%s: a tensor's name is empty, too long or has control characters",
+                        index);
         if (!shard_name_ok(value))
             return json_refuse(&in, tensor,
                                "a file of the folder that ends in .safetensors is allowed");

@@ -71,6 +71,15 @@ static int header_length(const struct st_file *f, size_t *len, struct buf *err)
     return 0;
 }
 
+bool st_name_ok(const char *name)
+{
+    size_t len = 0;
+    for (; name[len]; len++)
+        if ((unsigned char)name[len] < 0x20 || name[len] == 0x7f || len == 1000)
+            return false;
+    return len > 0;
+}
+
 static int read_dtype(const struct json_in *in, enum dtype *out)
 {
     static const struct {
@@ -184,8 +193,13 @@ int st_file_read(const struct st_file *f, struct st_list *out, struct buf *err)
     {
         if (strcmp(name, "__metadata__") == 0)
             continue;
+        if (!st_name_ok(name)) {
+            rc = fail(err, "%s: a tensor's name is empty, too long or has control characters",
+                      f->path);
+            break;
+        }
         buf_reset(&where);
-        buf_addf(&where, "%s: tensor '%.200s'", f->path, name);
+        buf_addf(&where, "%s: tensor '%s'", f->path, name);
         struct st_tensor t = { .file = f->path };
         struct json_in in = { entry, where.s, err };
         if (!json_is_object(entry))

@@ -27,6 +27,9 @@ struct st_list {
 int st_file_open(const char *path, struct st_file *f, struct buf *err) MUST_USE;
 void st_file_close(struct st_file *f);
 
+/* Whether errors can quote a tensor's name: not empty, not endless, no control character. */
+bool st_name_ok(const char *name);
+
 /* Appends the file's tensors; on failure `out` may hold some of them, to be released as always. */
 int st_file_read(const struct st_file *f, struct st_list *out, struct buf *err) MUST_USE;
 

@@ -7,6 +7,7 @@
 #include "store_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,9 @@
 
 int store_fail(struct store *s, struct buf *err, int rc)
 {
-    int os = s->db ? sqlite3_system_errno(s->db) : 0;
+    int os = errno; // the system call that failed was the last one
+    if (s->db && sqlite3_system_errno(s->db))
+        os = sqlite3_system_errno(s->db);
     switch (rc & 0xff) {
     case SQLITE_FULL:
         return fail(err, "%s: the disk is full; what was being written was taken back", s->path);
@@ -30,7 +33,7 @@ int store_fail(struct store *s, struct buf *err, int rc)
     case SQLITE_CORRUPT:
         return fail(err, "%s: the database is damaged: %s", s->path, sqlite3_errmsg(s->db));
     case SQLITE_CANTOPEN:
-        return fail(err, "%s: cannot be opened: %s", s->path, os ? strerror(os) : "not accessible");
+        return fail(err, "%s: cannot be opened: %s", s->path, strerror(os));
     case SQLITE_IOERR:
         return fail(err, "%s: cannot be read or written: %s", s->path,
                     os ? strerror(os) : sqlite3_errmsg(s->db));
@@ -224,14 +227,25 @@ static int open_to_write(struct store *s, struct identity *id, struct buf *err)
                       err);
 }
 
+/* An empty file for SQLite to fill: of a file that it cannot make, it does not say why. */
+static int make_file(const char *path, struct buf *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return fail(err, "%s: cannot be made: %s", path, strerror(errno));
+    close(fd);
+    return 0;
+}
+
 static int check_file(const char *path, enum store_mode mode, struct buf *err)
 {
     struct stat st;
     if (!*path)
         return fail(err, "the database's name is empty");
+    if (stat(path, &st) != 0 && mode == STORE_WRITE && errno == ENOENT)
+        return make_file(path, err);
     if (stat(path, &st) != 0)
-        return mode == STORE_WRITE && errno == ENOENT ? 0
-                                                      : fail(err, "%s: %s", path, strerror(errno));
+        return fail(err, "%s: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return fail(err, "%s: is a folder, not a database", path);
     if (!S_ISREG(st.st_mode))

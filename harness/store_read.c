@@ -60,20 +60,30 @@ struct rows *store_query(struct store *s, struct buf *err, const char *sql, ...)
     return r;
 }
 
-struct rows *store_cells(struct store *s, const char *where, struct buf *err)
+/* Is `where` one whole condition? Asked of it alone, so that the complaint is about its own words. */
+static int check_condition(struct store *s, const char *where, struct buf *err)
 {
     // The line break ends a comment that `where` may end with.
+    char *sql = xasprintf("SELECT 1 FROM v_cells WHERE (\n%s\n)", where);
+    struct rows *r = rows_prepare(s, sql, "the condition on cells: ", err);
+    int rc = r ? 0 : -1;
+    if (r && sqlite3_bind_parameter_count(r->st) > 0)
+        rc = fail(err, "the condition on cells: has a ? outside of quotes, and nothing to put there");
+    rows_close(r);
+    free(sql);
+    return rc;
+}
+
+struct rows *store_cells(struct store *s, const char *where, struct buf *err)
+{
+    if (where && check_condition(s, where, err))
+        return NULL;
     char *sql = xasprintf("SELECT * FROM v_cells WHERE (\n%s\n) ORDER BY model, task, k DESC, "
                           "router = 'topk' DESC, router DESC, mode, min DESC, max, params, train, "
                           "seed, device, dtype, cell_id",
                           where ? where : "1");
     struct rows *r = rows_prepare(s, sql, "the condition on cells: ", err);
     free(sql);
-    if (r && sqlite3_bind_parameter_count(r->st) > 0) {
-        rows_close(r);
-        fail(err, "the condition on cells: has a ? outside of quotes, and nothing to put there");
-        return NULL;
-    }
     return r;
 }
 

@@ -5,10 +5,10 @@
 #include "tokenizer.h"
 #include "added_tokens.h"
 #include "bpe.h"
+#include "json.h"
 #include "pretokenize.h"
 #include "unicode.h"
 
-#include <jansson.h>
 #include <string.h>
 
 /* No tokenizer.json comes near it; a file that does is something else. */
@@ -30,32 +30,37 @@ struct tokenizer {
     struct buf normal; /* room for normalised text */
 };
 
-static int check_version(const char *path, const json_t *root, struct buf *err)
+static int check_version(const struct json_in *in)
 {
-    const char *version = json_string_value(json_object_get(root, "version"));
-    if (!version)
-        return fail(err, "%s: not a tokenizer.json: there is no version", path);
-    if (strcmp(version, "1.0") != 0)
-        return fail(err, "%s: version '%s' is not supported; 1.0 is", path, version);
-    return 0;
+    const char *version;
+    if (json_need_string(in, "version", &version) != 0)
+        return -1;
+    return strcmp(version, "1.0") == 0 ? 0
+                                       : json_refuse(in, "version", "only \"1.0\" is supported");
 }
 
-static int check_normalizer(const char *path, const json_t *node, bool *nfc, struct buf *err)
+static int check_normalizer(const struct json_in *in, bool *nfc)
 {
+    const json_t *node = json_value(in, "normalizer");
     const char *type = json_string_value(json_object_get(node, "type"));
     *nfc = type && strcmp(type, "NFC") == 0;
-    if (*nfc || !node || json_is_null(node))
+    if (*nfc || !node)
         return 0;
-    return fail(err, "%s: normalizer '%s' is not supported; NFC and null are", path,
-                type ? type : "without a type");
+    if (type)
+        return fail(in->err, "%s: normalizer '%s' is not supported; NFC and null are", in->where,
+                    type);
+    return json_refuse(in, "normalizer", "only null and the type NFC are supported");
 }
 
-static int check_decoder(const char *path, const json_t *node, struct buf *err)
+static int check_decoder(const struct json_in *in)
 {
+    const json_t *node = json_value(in, "decoder");
     const char *type = json_string_value(json_object_get(node, "type"));
     if (type && strcmp(type, "ByteLevel") == 0)
         return 0;
-    return fail(err, "%s: decoder '%s' is not supported; ByteLevel is", path, type ? type : "null");
+    if (type)
+        return fail(in->err, "%s: decoder '%s' is not supported; ByteLevel is", in->where, type);
+    return json_refuse(in, "decoder", "only the type ByteLevel is supported");
 }
 
 /* What each id stands for. */
@@ -80,10 +85,12 @@ static int list_tokens(struct tokenizer *t, struct buf *err)
 
 static int load(struct tokenizer *t, const json_t *root, struct buf *err)
 {
-    const json_t *model = json_object_get(root, "model");
-    if (check_version(t->path, root, err) != 0 ||
-        check_normalizer(t->path, json_object_get(root, "normalizer"), &t->nfc, err) != 0 ||
-        check_decoder(t->path, json_object_get(root, "decoder"), err) != 0)
+    struct json_in in = { root, t->path, err };
+    const json_t *model, *added = NULL;
+    if (check_version(&in) != 0 || check_normalizer(&in, &t->nfc) != 0 || check_decoder(&in) != 0 ||
+        json_need_object(&in, "model", &model) != 0)
+        return -1;
+    if (json_value(&in, "added_tokens") && json_need_array(&in, "added_tokens", &added) != 0)
         return -1;
     t->pre = pretokenizer_new(t->path, json_object_get(root, "pre_tokenizer"), err);
     if (!t->pre)
@@ -91,33 +98,23 @@ static int load(struct tokenizer *t, const json_t *root, struct buf *err)
     t->bpe = bpe_new(t->path, model, err);
     if (!t->bpe)
         return -1;
-    t->added = added_tokens_new(t->path, json_object_get(root, "added_tokens"),
-                                json_object_get(model, "vocab"), t->nfc, err);
+    t->added = added_tokens_new(t->path, added, json_object_get(model, "vocab"), t->nfc, err);
     return t->added ? list_tokens(t, err) : -1;
 }
 
 struct tokenizer *tokenizer_open(const char *path, struct buf *err)
 {
-    struct buf text = BUF_INIT;
-    struct tokenizer *t = NULL;
-    if (read_file(path, FILE_MAX, &text, err) == 0) {
-        json_error_t why;
-        json_t *root = json_loadb(text.s, text.len, JSON_REJECT_DUPLICATES, &why);
-        buf_release(&text);
-        if (!root) {
-            fail(err, "%s:%d: not JSON: %s", path, why.line, why.text);
-        } else {
-            t = xcalloc(1, sizeof(*t));
-            t->path = xstrdup(path);
-            buf_init(&t->normal);
-            if (load(t, root, err) != 0) {
-                tokenizer_free(t);
-                t = NULL;
-            }
-        }
-        json_decref(root);
+    json_t *root = json_read_file(path, FILE_MAX, err);
+    if (!root)
+        return NULL;
+    struct tokenizer *t = xcalloc(1, sizeof(*t));
+    t->path = xstrdup(path);
+    buf_init(&t->normal);
+    if (load(t, root, err) != 0) {
+        tokenizer_free(t);
+        t = NULL;
     }
-    buf_release(&text);
+    json_decref(root);
     return t;
 }
 

@@ -2,7 +2,7 @@
  * torch_ops.cpp: the operators that the decoder's TorchScript calls as seqtopk.NAME.
  *
  * Each has two forms: plain ATen operations, which run on any device, in any dtype and under
- * autograd, and a fast one for float32 on the CPU without gradients: matrix products by the BLAS,
+ * autograd, and a fast one for float32 on the CPU without gradients: matrix products by oneDNN,
  * what lies between them by kernels.c. fast() chooses. The tests hold the two against each other.
  *
  * Shapes: T tokens of all sequences end to end, d hidden, H heads and G key/value heads of D,
@@ -15,6 +15,8 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <torch/library.h>
+
+#include <dlfcn.h>
 
 #include <tuple>
 #include <vector>
@@ -31,6 +33,61 @@ bool fast(at::TensorList tensors)
             (at::GradMode::is_enabled() && t.requires_grad()))
             return false;
     return true;
+}
+
+typedef int dnnl_sgemm_fn(char, char, int64_t, int64_t, int64_t, float, const float *, int64_t,
+                          const float *, int64_t, float, float *, int64_t);
+
+/* Rows of less than this may be summed in another order by a BLAS that has kernels for few rows. */
+const int64_t least = 16;
+
+/*
+ * c = a * b, or a * b^T. A row of c is the same whatever stands in the others, and however many
+ * there are from `least` on: that is so for oneDNN's product (measured on all shapes here), and not
+ * for OpenBLAS's, whose kernels treat a row by its place. Debian's libtorch brings oneDNN along;
+ * one without it (PyTorch's own has it sealed in) multiplies by ATen.
+ * a: [M, k], lda floats a row; b: [k, n] or [n, k], ldb; c: [M, n], ldc
+ */
+void gemm(bool transposed, int64_t M, int64_t n, int64_t k, const float *a, int64_t lda,
+          const float *b, int64_t ldb, float *c, int64_t ldc)
+{
+    static const auto sgemm =
+        reinterpret_cast<dnnl_sgemm_fn *>(dlsym(RTLD_DEFAULT, "dnnl_sgemm"));
+    if (sgemm) {
+        int status = sgemm('N', transposed ? 'T' : 'N', M, n, k, 1, a, lda, b, ldb, 0, c, ldc);
+        TORCH_CHECK(status == 0, "oneDNN could not multiply ", M, "x", k, " by ", k, "x", n);
+        return;
+    }
+    Tensor ta = at::from_blob(const_cast<float *>(a), { M, k }, { lda, 1 });
+    Tensor tb = transposed ? at::from_blob(const_cast<float *>(b), { k, n }, { 1, ldb })
+                           : at::from_blob(const_cast<float *>(b), { k, n }, { ldb, 1 });
+    Tensor tc = at::from_blob(c, { M, n }, { ldc, 1 });
+    at::mm_out(tc, ta, tb);
+}
+
+/* out = x * weight^T by gemm(). x: [M, k], rows may be apart; weight: [n, k]; out: [M, n] */
+void product(const Tensor &x, const Tensor &weight, Tensor &out)
+{
+    const int64_t M = x.size(0), k = x.size(1), n = weight.size(0);
+    const float *w = weight.data_ptr<float>();
+    if (M >= least) {
+        gemm(true, M, n, k, x.data_ptr<float>(), x.stride(0), w, k, out.data_ptr<float>(), n);
+        return;
+    }
+    Tensor in = at::zeros({ least, k }, x.options()), all = at::empty({ least, n }, x.options());
+    in.narrow(0, 0, M).copy_(x);
+    gemm(true, least, n, k, in.data_ptr<float>(), k, w, k, all.data_ptr<float>(), n);
+    out.copy_(all.narrow(0, 0, M));
+}
+
+/* x: [T, k]; weight: [n, k] -> [T, n] */
+Tensor linear(const Tensor &x, const Tensor &weight)
+{
+    if (!fast({ x, weight }))
+        return at::linear(x, weight);
+    Tensor out = at::empty({ x.size(0), weight.size(0) }, x.options());
+    product(x.stride(1) == 1 ? x : x.contiguous(), weight.contiguous(), out);
+    return out;
 }
 
 /* Root mean square norm over the last dimension, computed in float32. x: [T, d], weight: [d] */
@@ -56,22 +113,22 @@ Tensor rope(const Tensor &x, const Tensor &cos, const Tensor &sin)
 }
 
 /* One sequence, in blocks of queries, so that a block's scores stay in the cache and what lies
- * behind the block is never computed. q: [T, H*D]; k, v: [T, G*D]; out: [T, H*D] */
+ * behind the block is never computed. q, out: [T, H*D]; k, v: [T, G*D], v's rows may be apart */
 void attend_sequence(const Tensor &q, const Tensor &k, const Tensor &v, int64_t D, Tensor &out,
-                     Tensor &scratch)
+                     float *scores)
 {
     const int64_t block = 64, T = q.size(0), H = q.size(1) / D, G = k.size(1) / D;
     for (int64_t h = 0; h < H; h++) {
-        Tensor qh = q.narrow(1, h * D, D), oh = out.narrow(1, h * D, D);
-        Tensor kh = k.narrow(1, h * G / H * D, D).t(), vh = v.narrow(1, h * G / H * D, D);
+        const int64_t g = h * G / H;
+        const float *qh = q.data_ptr<float>() + h * D, *kh = k.data_ptr<float>() + g * D;
+        const float *vh = v.data_ptr<float>() + g * D;
+        float *oh = out.data_ptr<float>() + h * D;
         for (int64_t t = 0; t < T; t += block) {
-            int64_t rows = std::min(block, T - t), width = t + rows;
-            Tensor scores = scratch.narrow(0, 0, rows * width).view({ rows, width });
-            at::mm_out(scores, qh.narrow(0, t, rows), kh.narrow(1, 0, width));
+            const int64_t rows = std::min(block, T - t), width = t + rows;
+            gemm(true, rows, width, D, qh + t * H * D, H * D, kh, G * D, scores, width);
             for (int64_t i = 0; i < rows; i++)
-                kernel_softmax(scores.data_ptr<float>() + i * width, t + i + 1, width);
-            Tensor o = oh.narrow(0, t, rows);
-            at::mm_out(o, scores, vh.narrow(0, 0, width));
+                kernel_softmax(scores + i * width, t + i + 1, width);
+            gemm(false, rows, D, width, scores, width, vh, v.stride(0), oh + t * H * D, H * D);
         }
     }
 }
@@ -113,7 +170,7 @@ Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor
             int64_t n = at[i + 1] - at[i];
             Tensor o = out.narrow(0, at[i], n);
             attend_sequence(rq.narrow(0, at[i], n), rk.narrow(0, at[i], n), v.narrow(0, at[i], n),
-                            D, o, scratch);
+                            D, o, scratch.data_ptr<float>());
         }
         return out;
     }
@@ -165,11 +222,13 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
                   const Tensor &gate_up, const Tensor &down, Tensor &out)
 {
     const int64_t d = x.size(1), F = down.size(2);
-    int64_t most = 0;
+    int64_t most = least;
     for (size_t e = 0; e + 1 < begin.size(); e++)
         most = std::max(most, begin[e + 1] - begin[e]);
-    Tensor in = at::empty({ most, d }, x.options()), mid = at::empty({ most, 2 * F }, x.options());
-    Tensor act = at::empty({ most, F }, x.options());
+    // Rows behind an expert's own hold what an earlier one left: nobody reads what becomes of them.
+    Tensor in = at::zeros({ most, d }, x.options()), mid = at::empty({ most, 2 * F }, x.options());
+    Tensor act = at::zeros({ most, F }, x.options());
+    float *a = in.data_ptr<float>(), *b = mid.data_ptr<float>(), *c = act.data_ptr<float>();
     std::vector<int64_t> row(static_cast<size_t>(most));
     std::vector<float> w(static_cast<size_t>(most));
     for (size_t e = 0; e + 1 < begin.size(); e++) {
@@ -181,12 +240,12 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
             row[static_cast<size_t>(i)] = token.data_ptr<int64_t>()[p];
             w[static_cast<size_t>(i)] = weight.data_ptr<float>()[p];
         }
-        Tensor a = in.narrow(0, 0, m), b = mid.narrow(0, 0, m), c = act.narrow(0, 0, m);
-        kernel_gather(x.data_ptr<float>(), row.data(), m, d, a.data_ptr<float>());
-        at::mm_out(b, a, gate_up.select(0, static_cast<int64_t>(e)).t());
-        kernel_swiglu(b.data_ptr<float>(), w.data(), m, F, c.data_ptr<float>());
-        at::mm_out(a, c, down.select(0, static_cast<int64_t>(e)).t());
-        kernel_scatter_add(a.data_ptr<float>(), row.data(), m, d, out.data_ptr<float>());
+        const int64_t rows = std::max(least, m), at = static_cast<int64_t>(e) * F * d;
+        kernel_gather(x.data_ptr<float>(), row.data(), m, d, a);
+        gemm(true, rows, 2 * F, d, a, d, gate_up.data_ptr<float>() + 2 * at, d, b, 2 * F);
+        kernel_swiglu(b, w.data(), m, F, c);
+        gemm(true, rows, d, F, c, F, down.data_ptr<float>() + at, F, a, d);
+        kernel_scatter_add(a, row.data(), m, d, out.data_ptr<float>());
     }
 }
 
@@ -233,7 +292,7 @@ std::tuple<Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tens
         for (int64_t t = 0; t < T; t += block) {
             int64_t n = std::min(block, T - t);
             Tensor part = logits.narrow(0, 0, n);
-            at::mm_out(part, x.narrow(0, t, n), head.t());
+            product(x.narrow(0, t, n), head, part);
             for (int64_t i = 0; i < n; i++)
                 kernel_score(part.data_ptr<float>() + i * V, V, target.data_ptr<int64_t>()[t + i],
                              nll.data_ptr<float>() + t + i, entropy.data_ptr<float>() + t + i);
@@ -256,6 +315,7 @@ std::tuple<Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tens
 
 TORCH_LIBRARY(seqtopk, m)
 {
+    m.def("linear(Tensor x, Tensor weight) -> Tensor", linear);
     m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
     m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor cos, Tensor sin) -> Tensor",
           attention);

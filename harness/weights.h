@@ -60,13 +60,18 @@ struct weights {
 int config_read(const char *dir, struct model_config *out, struct buf *err) MUST_USE;
 void config_release(struct model_config *c);
 
+/*
+ * A tensor that the configuration gives no place is refused as well: leaving it out would compute
+ * another model. A tied head may stand in the files where it equals the embedding.
+ */
 struct weights *weights_open(const char *dir, struct buf *err) MUST_USE;
 void weights_close(struct weights *w);
 
 /*
  * The folder a model's name means: the name itself where it is a folder, else NAME under each
- * folder of `SEQTOPK_MODELS` (colon-separated), `models`, and the shipped `results/models` of the
- * project. On failure `err` lists where was looked.
+ * folder of `SEQTOPK_MODELS` (colon-separated), `models` and `results/models` here, and the same two
+ * of the project that the program was built in (it is PROJECT/build/seqtopk). A model's folder is one
+ * that has a config.json. On failure `err` lists where was looked, and which models are there.
  */
 int model_find(const char *name, struct buf *dir, struct buf *err) MUST_USE;
 

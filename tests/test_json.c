@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static struct buf err;
+static struct buf err = BUF_INIT;
 
 static int forget(void **state)
 {
@@ -36,6 +36,8 @@ static void a_syntax_error_is_named_by_its_line(void **state)
     assert_non_null(strstr(err.s, "f.json: not valid JSON at byte"));
     assert_null(parse("{} {}", 1));
     assert_non_null(strstr(err.s, "end of file expected"));
+    assert_null(parse("{\x1b", 1));
+    assert_non_null(strstr(err.s, "near '?'"));
     assert_null(parse("", 1));
     assert_non_null(strstr(err.s, "f.json:1: not valid JSON"));
 }
@@ -106,8 +108,9 @@ static void a_file_is_read_up_to_its_limit(void **state)
     fixture_remove(dir);
 }
 
-static const char sample[] = "{\"i\": 5, \"r\": 2.5, \"b\": true, \"s\": \"x\", \"o\": {\"k\": 1}, "
-                             "\"a\": [1, 2], \"n\": null, \"big\": 4294967296}";
+static const char sample[] =
+    "{\"i\": 5, \"r\": 2.5, \"b\": true, \"s\": \"x\", \"o\": {\"k\": 1}, "
+    "\"a\": [1, 2], \"n\": null, \"big\": 4294967296, \"low\": -4294967295}";
 
 static void what_is_there_is_read(void **state)
 {
@@ -172,9 +175,10 @@ static void what_is_wrong_is_named(void **state)
     assert_int_equal(json_opt_int(&in, "i", 1, 4, &i), -1);
     assert_int_equal(json_need_int(&in, "r", 0, 9, &i), -1);
     assert_non_null(strstr(err.s, "r is 2.5"));
-    // 2^32 is 0 in an int: it must be refused before it is one.
+    // 2^32 is 0 in an int, 1 - 2^32 is 1: they must be refused before that.
     assert_int_equal(json_need_int(&in, "big", 0, 9, &i), -1);
     assert_non_null(strstr(err.s, "big is 4294967296"));
+    assert_int_equal(json_need_int(&in, "low", 0, 9, &i), -1);
     assert_int_equal(json_need_int(&in, "gone", 0, 9, &i), -1);
     assert_string_equal(err.s, "f.json: gone is missing; a whole number from 0 to 9 is allowed");
     assert_int_equal(json_need_number(&in, "n", 0, 9, &r), -1);
@@ -182,6 +186,7 @@ static void what_is_wrong_is_named(void **state)
     assert_int_equal(json_opt_number(&in, "s", 0, 9, &r), -1);
     assert_non_null(strstr(err.s, "s is \"x\""));
     assert_int_equal(json_opt_number(&in, "r", 3, 9, &r), -1);
+    assert_int_equal(json_opt_number(&in, "r", 0, 2, &r), -1);
     assert_int_equal(json_opt_bool(&in, "i", &b), -1);
     assert_string_equal(err.s, "f.json: i is 5; true and false are allowed");
     assert_int_equal(json_opt_string(&in, "a", &s), -1);
@@ -210,6 +215,12 @@ static void a_large_value_is_shown_short(void **state)
     assert_true(out.len <= 65);
     assert_int_equal(utf8_valid(out.s, out.len), out.len);
     assert_string_equal(out.s + out.len - 4, "...\"");
+    json_t *lines =
+        json_string("\n\n1234567890123456789012345678901234567890123456789012345678901234");
+    buf_reset(&out);
+    json_show(lines, &out);
+    assert_true(out.len > 50 && !strchr(out.s, '\n'));
+    json_decref(lines);
     json_t *a = json_array();
     for (int i = 0; i < 8; i++)
         json_array_append(a, s);
@@ -229,7 +240,6 @@ static void a_large_value_is_shown_short(void **state)
 
 int main(void)
 {
-    buf_init(&err);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_syntax_error_is_named_by_its_line, forget),
         cmocka_unit_test_teardown(a_name_that_stands_twice_is_refused, forget),

@@ -12,13 +12,12 @@
 
 #include <cmocka.h>
 
-static struct buf err;
+static struct buf err = BUF_INIT;
 static char *dir; // of the test that runs
 
 static int set_up(void **state)
 {
     (void)state;
-    buf_init(&err);
     dir = fixture_dir();
     return 0;
 }
@@ -201,11 +200,14 @@ static void lying_offsets_are_refused(void **state)
     refuse_tensor("\"F16\"", "[1]", "[0]", 4, "two whole numbers");
     refuse_tensor("\"F16\"", "[1]", "[0,1,2]", 4, "two whole numbers");
     refuse_tensor("\"F16\"", "[1]", "[0,2.0]", 4, "two whole numbers");
+    refuse_tensor("\"F16\"", "[1]", "[0.0,2]", 2, "two whole numbers");
     refuse_tensor("\"F16\"", "[1]", "{}", 4, "an array is allowed");
     refuse_tensor("\"F16\"", "[1]", "null", 4, "an array is allowed");
     refuse_tensor("\"F16\"", "[1]", "[9223372036854775805,9223372036854775807]", 4,
                   "the file has only 4 bytes");
-    refuse_tensor("\"F16\"", "[1]", "[0,18446744073709551616]", 4, "too big integer");
+    refuse_header(
+        "{\"a\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,18446744073709551616]}}", 4,
+        "too big integer");
 }
 
 static void absurd_shapes_are_refused(void **state)
@@ -233,6 +235,22 @@ static void other_dtypes_are_refused_by_name(void **state)
     refuse_header("{\"a\":{\"shape\":[1],\"data_offsets\":[0,2]}}", 2, "dtype is missing");
     refuse_header("{\"a\":{\"dtype\":\"F16\",\"data_offsets\":[0,2]}}", 2, "shape is missing");
     refuse_header("{\"a\":{\"dtype\":\"F16\",\"shape\":[1]}}", 2, "data_offsets is missing");
+}
+
+static void names_that_break_a_sentence_are_refused(void **state)
+{
+    (void)state;
+    struct buf header = BUF_INIT;
+    buf_adds(&header, "{\"");
+    for (int i = 0; i < 1001; i++)
+        buf_addc(&header, 'a');
+    buf_adds(&header, "\":1}");
+    refuse_header("{\"a\\nb\":1}", 0, "name is empty, too long or has control characters");
+    refuse_header("{\"\":1}", 0, "name is empty, too long");
+    refuse_header(header.s, 0, "name is empty, too long");
+    memmove(header.s + 2, header.s + 3, header.len - 2);
+    refuse_header(header.s, 0, "not an object with dtype");
+    buf_release(&header);
 }
 
 /* Cuts a good file at every length: each must be refused, and none may crash. */
@@ -333,8 +351,9 @@ static void a_shard_elsewhere_is_refused(void **state)
     refuse_map("{\"a\": \"sub/one.safetensors\"}", "a file of the folder");
     refuse_map("{\"a\": \"..safetensors\"}", "a file of the folder");
     refuse_map("{\"a\": \".safetensors\"}", "a file of the folder");
-    refuse_map("{\"a\": \"one.bin\"}", "a file of the folder");
+    refuse_map("{\"a\": \"pytorch_model-one.bin\"}", "a file of the folder");
     refuse_map("{\"a\": \"\"}", "a file of the folder");
+    refuse_map("{\"a\\u001b\": 1}", "has control characters");
     refuse_map("{\"a\": 1}", "a is 1; a file of the folder");
 }
 
@@ -430,6 +449,7 @@ int main(void)
         TEST(lying_offsets_are_refused),
         TEST(absurd_shapes_are_refused),
         TEST(other_dtypes_are_refused_by_name),
+        TEST(names_that_break_a_sentence_are_refused),
         TEST(no_cut_of_a_good_file_opens),
         TEST(shards_open_as_one),
         TEST(an_index_that_lies_is_refused),

@@ -1,0 +1,925 @@
+/*
+ * test_store.c: what goes in comes out through the public views; whatever is wrong with the file, the
+ * disk or another program gives one sentence and leaves nothing half written.
+ */
+#include "../harness/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[64];
+static struct buf err = BUF_INIT;
+
+/* A path in the test's own folder; lives until the fourth call after it. */
+static const char *in_folder(const char *name)
+{
+    static char paths[4][128];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+    return path;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/seqtopk-store-XXXXXX");
+    return mkdtemp(folder) ? chmod(folder, 0755) : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char *line = xasprintf("chmod -R u+w %s && rm -rf %s", folder, folder);
+    int rc = system(line);
+    free(line);
+    buf_release(&err);
+    return rc;
+}
+
+/* Opens and must succeed. */
+static struct store *opened(const char *path, enum store_mode mode)
+{
+    struct store *s = store_open(path, mode, &err);
+    if (!s)
+        fail_msg("%s", err.s);
+    return s;
+}
+
+static void must(int rc)
+{
+    if (rc)
+        fail_msg("%s", err.s);
+}
+
+/* Opens and must fail, with a sentence that has the path and `words`. */
+static void refused(const char *path, enum store_mode mode, const char *words)
+{
+    struct store *s = store_open(path, mode, &err);
+    assert_null(s);
+    if (!strstr(err.s, path) || !strstr(err.s, words))
+        fail_msg("'%s' does not say '%s' of %s", err.s, words, path);
+}
+
+static void says(const char *words)
+{
+    if (!strstr(err.s, words))
+        fail_msg("'%s' does not say '%s'", err.s, words);
+}
+
+/* All rows of a query as text: columns by |, rows by a line break, null as ~. */
+static struct buf answer_text = BUF_INIT;
+static const char *answer(struct store *s, const char *sql)
+{
+    int rc;
+    buf_reset(&answer_text);
+    struct rows *r = store_query(s, &err, sql);
+    if (!r)
+        fail_msg("%s", err.s);
+    while ((rc = rows_next(r, &err)) == 1) {
+        for (int c = 0; c < rows_columns(r); c++)
+            buf_addf(&answer_text, "%s%s", c ? "|" : "", rows_null(r, c) ? "~" : rows_text(r, c));
+        buf_addc(&answer_text, '\n');
+    }
+    assert_int_equal(rc, 0);
+    rows_close(r);
+    return answer_text.s;
+}
+
+static const struct store_cell a_cell = {
+    .id = "c1",
+    .sweep = "bounds",
+    .model = "toy",
+    .router = "seqtopk",
+    .mode = "global",
+    .params = "{\"mode\":\"global\"}",
+    .train = "none",
+    .task = "nll:texts.jsonl",
+    .device = "cpu",
+    .dtype = "float32",
+    .tokenizer = "aabb",
+    .k = 2,
+    .min = 1,
+    .max = 3,
+    .layers = 2,
+    .experts = 3,
+    .seed = 7,
+};
+
+static const int32_t the_ids[] = { 5, 6, 5 };
+static const float the_nll[] = { NAN, 0.5f, 1.5f }, the_entropy[] = { 2.25f, 1.0f, 0.5f };
+static const uint16_t the_experts[] = { 1, 2, 3, /* layer 1 */ 10, 0, 2 };
+static const int32_t the_load[] = { 3, 2, 1, /* layer 1 */ 12, 0, 0 };
+static const double the_weight[] = { 1.5, 0.5, 0.25, 2, 0, 0 };
+
+static struct store_sample a_sample(int doc)
+{
+    return (struct store_sample){ .cell_id = "c1",
+                                  .doc = doc,
+                                  .prompt_tokens = 1,
+                                  .output_tokens = 2,
+                                  .stop_reason = "end",
+                                  .output = "two\n'words'",
+                                  .extracted = "[1]",
+                                  .nll = 2,
+                                  .nll_tokens = 2,
+                                  .score = NAN,
+                                  .tokens = 3,
+                                  .ids = the_ids,
+                                  .token_nll = the_nll,
+                                  .entropy = the_entropy,
+                                  .experts = the_experts,
+                                  .load_tokens = the_load,
+                                  .load_weight = the_weight };
+}
+
+/* A database with the cell and `docs` samples. */
+static struct store *filled(const char *path, int docs)
+{
+    enum cell_status was;
+    struct store *s = opened(path, STORE_WRITE);
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    assert_int_equal(was, CELL_NEW);
+    for (int d = 0; d < docs; d++) {
+        struct store_sample p = a_sample(d);
+        must(store_sample_add(s, &p, &err));
+    }
+    return s;
+}
+
+/* ---- what goes in comes out ---- */
+
+static void the_views_have_the_promised_columns_in_the_promised_order(void **state)
+{
+    (void)state;
+    static const char *const promised[][2] = {
+        { "v_cells", "cell_id sweep model router mode k min max params train task seed device "
+                     "dtype status error started seconds" },
+        { "v_metrics", "cell_id metric value stderr n" },
+        { "v_samples", "cell_id doc prompt_tokens output_tokens stop_reason nll nll_tokens output "
+                       "extracted score error" },
+        { "v_tokens", "cell_id doc pos token_id token nll entropy experts experts_by_layer" },
+        { "v_entropy_bins",
+          "cell_id layer bin entropy_lo entropy_hi tokens experts_mean experts_sd" },
+        { "v_expert_load", "cell_id layer expert tokens weight" },
+    };
+    struct store *s = filled(in_folder("a.db"), 0);
+    for (size_t i = 0; i < ARRAY_LEN(promised); i++) {
+        struct buf names = BUF_INIT;
+        char *sql = xasprintf("SELECT * FROM %s", promised[i][0]);
+        struct rows *r = store_query(s, &err, sql);
+        for (int c = 0; c < rows_columns(r); c++)
+            buf_addf(&names, "%s%s", c ? " " : "", rows_name(r, c));
+        assert_string_equal(names.s, promised[i][1]);
+        rows_close(r);
+        buf_release(&names);
+        free(sql);
+    }
+    assert_string_equal(
+        answer(s, "SELECT group_concat(name) FROM sqlite_master WHERE type = 'view'"),
+        "v_cells,v_metrics,v_samples,v_tokens,v_entropy_bins,v_expert_load\n");
+    store_close(s);
+}
+
+static void a_cell_comes_out_as_it_went_in(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    must(store_cell_finish(s, "c1", CELL_RUNNING, NULL, 1.25, &err));
+    must(store_cell_finish(s, "c1", CELL_DONE, NULL, 2, &err));
+    assert_string_equal(
+        answer(s, "SELECT cell_id, sweep, model, router, mode, k, min, max, params, train, task,"
+                  " seed, device, dtype, status, error, seconds FROM v_cells"),
+        "c1|bounds|toy|seqtopk|global|2|1|3|{\"mode\":\"global\"}|none|nll:texts.jsonl|7|cpu|"
+        "float32|done|~|3.25\n");
+    assert_string_equal(answer(s, "SELECT started GLOB '20[0-9][0-9]-[01][0-9]-[0-3][0-9]T*Z',"
+                                  " abs(strftime('%s', started) - strftime('%s', 'now')) < 100"
+                                  " FROM v_cells"),
+                        "1|1\n");
+    store_close(s);
+}
+
+static void what_a_router_has_not_is_null(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    struct store_cell c = a_cell;
+    c.mode = "";
+    c.params = c.train = c.tokenizer = NULL;
+    c.min = c.max = -1;
+    struct store *s = opened(in_folder("a.db"), STORE_WRITE);
+    must(store_cell_begin(s, &c, &was, &err));
+    assert_string_equal(answer(s, "SELECT mode, min, max, params, train FROM v_cells"),
+                        "~|~|~|{}|none\n");
+    store_close(s);
+}
+
+static void a_sample_and_its_tokens_come_out_as_they_went_in(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    must(store_token_text(s, "c1", 5, "a \"b\"", 5, &err));
+    must(store_token_text(s, "c1", 5, "other", 5, &err)); // the first stays
+    assert_string_equal(answer(s, "SELECT * FROM v_samples"),
+                        "c1|0|1|2|end|2.0|2|two\n'words'|[1]|~|~\n");
+    assert_string_equal(answer(s, "SELECT * FROM v_tokens ORDER BY pos"),
+                        "c1|0|0|5|a \"b\"|~|2.25|5.5|[1,10]\n"
+                        "c1|0|1|6|~|0.5|1.0|1.0|[2,0]\n"
+                        "c1|0|2|5|a \"b\"|1.5|0.5|2.5|[3,2]\n");
+    store_close(s);
+}
+
+static void a_sample_without_logs_has_no_tokens(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample p = { .cell_id = "c1", .doc = 4, .prompt_tokens = 1, .output_tokens = 9,
+                              .nll = NAN, .score = 1, .error = "too long" };
+    must(store_sample_add(s, &p, &err));
+    assert_string_equal(answer(s, "SELECT * FROM v_samples"), "c1|4|1|9|~|~|0|~|~|1.0|too long\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_tokens"), "0\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_expert_load"), "0\n");
+    store_close(s);
+}
+
+static void tokens_without_experts_have_null_there(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample p = { .cell_id = "c1", .tokens = 1, .ids = the_ids, .nll = 0, .score = 0 };
+    must(store_sample_add(s, &p, &err));
+    assert_string_equal(
+        answer(s, "SELECT token_id, nll, entropy, experts, experts_by_layer FROM v_tokens"),
+        "5|~|~|~|~\n");
+    store_close(s);
+}
+
+static void the_load_adds_up_over_samples_and_has_the_dead_experts(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 2);
+    assert_string_equal(answer(s, "SELECT * FROM v_expert_load"),
+                        "c1|0|0|6|3.0\nc1|0|1|4|1.0\nc1|0|2|2|0.5\n"
+                        "c1|1|0|24|4.0\nc1|1|1|0|0.0\nc1|1|2|0|0.0\n");
+    store_close(s);
+}
+
+static void metrics_and_bins_come_out_and_can_be_set_again(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_bin b = { .layer = -1, .bin = 0, .lo = 0.5, .hi = 1, .tokens = 9,
+                           .experts_mean = 2, .experts_sd = NAN, .experts_se = 0.25 };
+    must(store_metric_set(s, "c1", "nll", 3, 1, 1, &err));
+    must(store_metric_set(s, "c1", "nll", 2.5, NAN, 10, &err));
+    must(store_bin_set(s, "c1", &b, &err));
+    b.layer = 1;
+    b.bin = 3;
+    must(store_bin_set(s, "c1", &b, &err));
+    must(store_histogram_set(s, "c1", 0, 2, 11, &err));
+    assert_string_equal(answer(s, "SELECT * FROM v_metrics"), "c1|nll|2.5|~|10\n");
+    assert_string_equal(answer(s, "SELECT * FROM v_entropy_bins"),
+                        "c1|~|0|0.5|1.0|9|2.0|~\nc1|1|3|0.5|1.0|9|2.0|~\n");
+    must(store_summary_clear(s, "c1", &err));
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_entropy_bins"), "0\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM histogram"), "0\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_metrics"), "1\n");
+    store_close(s);
+}
+
+static void a_token_that_is_a_part_of_a_character_is_a_blob(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    must(store_token_text(s, "c1", 5, "\xe2\x82", 2, &err));
+    must(store_token_text(s, "c1", 6, "a\0b", 3, &err));
+    assert_string_equal(answer(s, "SELECT typeof(token), hex(token) FROM v_tokens"),
+                        "blob|E282\ntext|610062\nblob|E282\n");
+    store_close(s);
+}
+
+static void the_text_of_tokens_is_kept_once_for_a_tokenizer(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    struct store *s = filled(in_folder("a.db"), 1);
+    struct store_cell same = a_cell, other = a_cell;
+    same.id = "c2";
+    other.id = "c3";
+    other.tokenizer = "ccdd";
+    must(store_cell_begin(s, &same, &was, &err));
+    must(store_cell_begin(s, &other, &was, &err));
+    must(store_token_text(s, "c1", 5, "five", 4, &err));
+    struct store_sample p = a_sample(0);
+    p.tokens = 1;
+    p.cell_id = "c2";
+    must(store_sample_add(s, &p, &err));
+    p.cell_id = "c3";
+    must(store_sample_add(s, &p, &err));
+    assert_string_equal(answer(s, "SELECT cell_id, token FROM v_tokens WHERE pos = 0"),
+                        "c1|five\nc2|five\nc3|~\n");
+    store_close(s);
+}
+
+/* ---- cells begin, end and begin again ---- */
+
+static void a_cell_is_taken_up_where_it_was_left(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    bool present[4] = { false };
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample one = a_sample(1), nine = a_sample(9);
+    must(store_sample_add(s, &one, &err));
+    must(store_sample_add(s, &nine, &err));
+    store_close(s);
+    s = opened(in_folder("a.db"), STORE_WRITE);
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    assert_int_equal(was, CELL_RUNNING);
+    must(store_cell_samples(s, "c1", present, 4, &err));
+    assert_true(!present[0] && present[1] && !present[2] && !present[3]);
+    store_close(s);
+}
+
+static void a_failed_cell_keeps_its_sentence_until_it_begins_again(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    struct store *s = filled(in_folder("a.db"), 0);
+    must(store_cell_finish(s, "c1", CELL_FAILED, "no memory", 1, &err));
+    assert_string_equal(answer(s, "SELECT status, error FROM v_cells"), "failed|no memory\n");
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    assert_int_equal(was, CELL_FAILED);
+    assert_string_equal(answer(s, "SELECT status, error FROM v_cells"), "running|~\n");
+    store_close(s);
+}
+
+static void a_done_cell_stays_done(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    struct store *s = filled(in_folder("a.db"), 0);
+    must(store_cell_status(s, "c2", &was, &err));
+    assert_int_equal(was, CELL_NEW);
+    must(store_cell_finish(s, "c1", CELL_DONE, NULL, 1, &err));
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    assert_int_equal(was, CELL_DONE);
+    must(store_cell_status(s, "c1", &was, &err));
+    assert_int_equal(was, CELL_DONE);
+    store_close(s);
+}
+
+static void a_cell_of_another_shape_is_refused(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    struct store_cell c = a_cell;
+    struct store *s = filled(in_folder("a.db"), 0);
+    c.layers = 3;
+    assert_int_equal(store_cell_begin(s, &c, &was, &err), -1);
+    says("cell c1 is there with 2 layers of 3 experts, not 3 of 3");
+    store_close(s);
+}
+
+static void a_cell_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    bool present[1];
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample p = a_sample(0);
+    p.cell_id = "c9";
+    assert_int_equal(store_sample_add(s, &p, &err), -1);
+    says("there is no cell c9");
+    assert_int_equal(store_metric_set(s, "c9", "nll", 1, 1, 1, &err), -1);
+    says("there is no cell c9");
+    assert_int_equal(store_cell_samples(s, "c9", present, 1, &err), -1);
+    assert_int_equal(store_cell_finish(s, "c9", CELL_DONE, NULL, 1, &err), -1);
+    says("there is no cell c9");
+    store_close(s);
+}
+
+static void a_document_that_is_there_is_refused_and_changes_nothing(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    struct store_sample p = a_sample(0);
+    assert_int_equal(store_sample_add(s, &p, &err), -1);
+    says("cell c1 has document 0 already");
+    assert_string_equal(answer(s, "SELECT tokens FROM v_expert_load LIMIT 1"), "3\n");
+    assert_string_equal(answer(s, "SELECT samples, tokens FROM cell"), "1|3\n");
+    store_close(s);
+}
+
+/* ---- transactions ---- */
+
+static void what_is_rolled_back_was_never_there(void **state)
+{
+    (void)state;
+    enum cell_status was;
+    struct store *s = opened(in_folder("a.db"), STORE_WRITE);
+    must(store_begin(s, &err));
+    assert_true(store_in_transaction(s));
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    struct store_sample p = a_sample(0);
+    must(store_sample_add(s, &p, &err));
+    store_rollback(s);
+    assert_false(store_in_transaction(s));
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_cells"), "0\n");
+    // The store must not remember the cell's number.
+    assert_int_equal(store_sample_add(s, &p, &err), -1);
+    says("there is no cell c1");
+    store_close(s);
+}
+
+static void a_failed_sample_leaves_the_rest_of_the_transaction(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    struct store_sample p = a_sample(1);
+    must(store_begin(s, &err));
+    must(store_sample_add(s, &p, &err));
+    assert_int_equal(store_sample_add(s, &p, &err), -1);
+    p.doc = 2;
+    must(store_sample_add(s, &p, &err));
+    must(store_commit(s, &err));
+    assert_string_equal(answer(s, "SELECT group_concat(doc) FROM v_samples"), "0,1,2\n");
+    assert_string_equal(answer(s, "SELECT tokens FROM v_expert_load LIMIT 1"), "9\n");
+    store_close(s);
+}
+
+static void what_was_not_committed_is_gone_after_closing(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    struct store_sample p = a_sample(1);
+    must(store_begin(s, &err));
+    must(store_sample_add(s, &p, &err));
+    store_close(s);
+    s = opened(in_folder("a.db"), STORE_READ);
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_samples"), "1\n");
+    store_close(s);
+}
+
+/* ---- reading ---- */
+
+static void a_query_takes_its_arguments_as_values(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    struct rows *r = store_query(s, &err, "SELECT doc + 0.5, nll, score FROM v_samples"
+                                          " WHERE cell_id = ? AND stop_reason = ?",
+                                 "c1", "end");
+    assert_int_equal(rows_next(r, &err), 1);
+    assert_true(rows_double(r, 0) == 0.5 && rows_int(r, 1) == 2);
+    assert_true(rows_null(r, 2) && isnan(rows_double(r, 2)) && rows_text(r, 2) == NULL);
+    assert_int_equal(rows_next(r, &err), 0);
+    rows_close(r);
+    r = store_query(s, &err, "SELECT * FROM v_samples WHERE cell_id = ?", "' OR '1");
+    assert_int_equal(rows_next(r, &err), 0);
+    rows_close(r);
+    store_close(s);
+}
+
+static void a_query_can_only_read(void **state)
+{
+    (void)state;
+    static const char *const writes[] = { "DELETE FROM cell", "SELECT 1; DELETE FROM cell",
+                                          "PRAGMA user_version = 9", "" };
+    struct store *s = filled(in_folder("a.db"), 1);
+    for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
+        assert_null(store_query(s, &err, writes[i]));
+        says("a.db: only one statement, and one that reads");
+    }
+    assert_null(store_query(s, &err, "SELECT x FROM v_cells"));
+    says("a.db: no such column: x");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_samples"), "1\n");
+    store_close(s);
+}
+
+static void cells_are_chosen_by_any_condition_and_come_in_order(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *id, *router;
+        int k;
+    } cells[] = { { "a", "batchtopk", 4 }, { "b", "topk", 2 }, { "c", "seqtopk", 4 },
+                  { "d", "topk", 4 },      { "e", "topk", 8 } };
+    enum cell_status was;
+    struct buf ids = BUF_INIT;
+    struct store *s = opened(in_folder("a.db"), STORE_WRITE);
+    for (size_t i = 0; i < ARRAY_LEN(cells); i++) {
+        struct store_cell c = a_cell;
+        c.id = cells[i].id;
+        c.router = cells[i].router;
+        c.k = cells[i].k;
+        must(store_cell_begin(s, &c, &was, &err));
+    }
+    struct rows *r = store_cells(s, NULL, &err);
+    while (rows_next(r, &err) == 1)
+        buf_adds(&ids, rows_text(r, 0));
+    rows_close(r);
+    assert_string_equal(ids.s, "edcab");
+    r = store_cells(s, "k = 4 AND router LIKE '%topk' -- not all", &err);
+    buf_reset(&ids);
+    while (rows_next(r, &err) == 1)
+        buf_adds(&ids, rows_text(r, 0));
+    rows_close(r);
+    assert_string_equal(ids.s, "dca");
+    buf_release(&ids);
+    store_close(s);
+}
+
+static void a_condition_that_is_none_gets_one_sentence(void **state)
+{
+    (void)state;
+    static const char *const wrong[][2] = {
+        { "kk = 8", "no such column: kk" },
+        { "k = ", "syntax error" },
+        { "k = 8)", "syntax error" },
+        { "1); DELETE FROM cell; --", "only one statement" },
+        { "k = ?", "has a ?" },
+        { "/* k", "error" },
+        { "", "syntax error" },
+        { "'", "unrecognized token" },
+    };
+    struct store *s = filled(in_folder("a.db"), 0);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct rows *r = store_cells(s, wrong[i][0], &err);
+        if (r)
+            fail_msg("'%s' was accepted", wrong[i][0]);
+        says("the condition on cells: ");
+        if (i != 5)
+            says(wrong[i][1]);
+    }
+    store_close(s);
+}
+
+static void no_view_of_one_cell_walks_over_all_cells(void **state)
+{
+    (void)state;
+    static const char *const views[] = { "v_metrics", "v_samples", "v_tokens", "v_entropy_bins",
+                                         "v_expert_load" };
+    struct store *s = filled(in_folder("a.db"), 1);
+    for (size_t i = 0; i < ARRAY_LEN(views); i++) {
+        char *sql = xasprintf("EXPLAIN QUERY PLAN SELECT * FROM %s WHERE cell_id = 'c1'", views[i]);
+        if (strstr(answer(s, sql), "SCAN") || !strstr(answer(s, sql), "SEARCH"))
+            fail_msg("%s: %s", views[i], answer(s, sql));
+        free(sql);
+    }
+    store_close(s);
+}
+
+static void a_reader_sees_what_a_writer_commits_and_leaves_no_file_behind(void **state)
+{
+    (void)state;
+    struct store *w = filled(in_folder("a.db"), 1);
+    struct store *r = opened(in_folder("a.db"), STORE_READ);
+    struct store_sample p = a_sample(1);
+    must(store_begin(w, &err));
+    must(store_sample_add(w, &p, &err));
+    assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "1\n");
+    must(store_commit(w, &err));
+    assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "2\n");
+    store_close(w);
+    store_close(r);
+    assert_int_equal(access(in_folder("a.db"), F_OK), 0);
+    assert_int_equal(access(in_folder("a.db-wal"), F_OK), -1);
+    assert_int_equal(access(in_folder("a.db-shm"), F_OK), -1);
+}
+
+static void nothing_can_be_written_through_a_reader(void **state)
+{
+    (void)state;
+    store_close(filled(in_folder("a.db"), 0));
+    struct store *s = opened(in_folder("a.db"), STORE_READ);
+    struct store_sample p = a_sample(0);
+    assert_int_equal(store_sample_add(s, &p, &err), -1);
+    says("a.db: cannot be written");
+    store_close(s);
+}
+
+/* ---- files that are wrong ---- */
+
+static void write_text(const char *path, const char *text)
+{
+    must(write_file(path, text, strlen(text), &err));
+}
+
+/* Runs SQL on a file with the sqlite3 library's shell, as another program would. */
+static void run_sqlite(const char *path, const char *sql)
+{
+    char *line = xasprintf("sqlite3 %s \"%s\" >%s/out 2>&1", path, sql, folder);
+    if (system(line) != 0)
+        fail_msg("failed: %s", line);
+    free(line);
+}
+
+static bool have_sqlite_shell(void)
+{
+    return system("command -v sqlite3 >/dev/null 2>&1") == 0;
+}
+
+static void a_file_that_is_not_sqlite_is_refused_and_stays(void **state)
+{
+    (void)state;
+    struct buf text = BUF_INIT;
+    const char *path = in_folder("notes.db");
+    write_text(path, "these are my notes, not a database; they are longer than a header of SQLite "
+                     "is, which has a hundred bytes, and must stay as they are\n");
+    refused(path, STORE_READ, "is not a seqtopk database, nor any SQLite database");
+    refused(path, STORE_WRITE, "is not a seqtopk database, nor any SQLite database");
+    must(read_file(path, 1000, &text, &err));
+    assert_true(strncmp(text.s, "these are my notes", 18) == 0);
+    write_text(path, "short");
+    refused(path, STORE_WRITE, "is not a seqtopk database, nor any SQLite database");
+    buf_release(&text);
+}
+
+static void a_database_of_another_program_is_refused_and_stays(void **state)
+{
+    (void)state;
+    struct buf before = BUF_INIT, after = BUF_INIT;
+    const char *path = in_folder("other.db");
+    if (!have_sqlite_shell()) {
+        print_message("skipped: no sqlite3 to make another program's database\n");
+        skip();
+    }
+    run_sqlite(path, "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)");
+    must(read_file(path, 100000, &before, &err));
+    refused(path, STORE_READ, "is not a seqtopk database but one of another program");
+    refused(path, STORE_WRITE, "is not a seqtopk database but one of another program");
+    must(read_file(path, 100000, &after, &err));
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.s, after.s, before.len);
+    run_sqlite(path, "DROP TABLE mine; PRAGMA application_id = 77");
+    refused(path, STORE_WRITE, "one of another program");
+    buf_release(&before);
+    buf_release(&after);
+}
+
+static void a_newer_schema_is_refused_with_both_versions(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a.db");
+    if (!have_sqlite_shell()) {
+        print_message("skipped: no sqlite3 to change the version\n");
+        skip();
+    }
+    store_close(filled(path, 1));
+    run_sqlite(path, "PRAGMA user_version = 12");
+    refused(path, STORE_READ, "its schema is version 12, this program knows version 1");
+    refused(path, STORE_WRITE, "its schema is version 12, this program knows version 1");
+    run_sqlite(path, "PRAGMA user_version = 0");
+    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1");
+}
+
+static void a_damaged_database_is_refused(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a.db");
+    store_close(filled(path, 1));
+    char garbage[3000];
+    memset(garbage, 0xa5, sizeof(garbage));
+    int fd = open(path, O_WRONLY);
+    assert_int_equal(pwrite(fd, garbage, sizeof(garbage), 100), sizeof(garbage));
+    close(fd);
+    refused(path, STORE_READ, "damaged");
+    refused(path, STORE_WRITE, "damaged");
+}
+
+static void what_is_not_there_or_not_a_file_is_named(void **state)
+{
+    (void)state;
+    refused(in_folder("none.db"), STORE_READ, "No such file");
+    assert_int_equal(access(in_folder("none.db"), F_OK), -1);
+    refused(in_folder("no/folder.db"), STORE_WRITE, "No such file");
+    refused(folder, STORE_READ, "is a folder");
+    refused(folder, STORE_WRITE, "is a folder");
+    refused("/dev/null", STORE_WRITE, "is not a regular file");
+    assert_null(store_open("", STORE_WRITE, &err));
+    says("name is empty");
+}
+
+static void an_empty_file_is_nothing_to_read_but_can_be_filled(void **state)
+{
+    (void)state;
+    const char *path = in_folder("empty.db");
+    write_text(path, "");
+    refused(path, STORE_READ, "is empty");
+    store_close(filled(path, 1));
+    store_close(opened(path, STORE_READ));
+}
+
+/* ---- places that are wrong ---- */
+
+/* Does `body` without root's rights, in this process. */
+static void as_nobody(void (*body)(void))
+{
+    bool root = geteuid() == 0;
+    if (root && seteuid(65534) != 0) {
+        print_message("skipped: cannot give up root's rights\n");
+        skip();
+    }
+    body();
+    if (root) {
+        assert_int_equal(seteuid(0), 0);
+        prctl(PR_SET_DUMPABLE, 1); // or the leak checker cannot look at us
+    }
+}
+
+static void write_in_a_read_only_folder(void)
+{
+    refused(in_folder("new.db"), STORE_WRITE, "cannot be made: Permission denied");
+    refused(in_folder("a.db"), STORE_WRITE, "cannot be written: the file or its folder is read-only");
+    struct store *s = store_open(in_folder("a.db"), STORE_READ, &err);
+    assert_non_null(s);
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_samples"), "2\n");
+    store_close(s);
+}
+
+static void a_read_only_folder_can_be_read_and_refuses_writing(void **state)
+{
+    (void)state;
+    store_close(filled(in_folder("a.db"), 2));
+    assert_int_equal(chmod(in_folder("a.db"), 0444), 0);
+    assert_int_equal(chmod(folder, 0555), 0);
+    as_nobody(write_in_a_read_only_folder);
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(access(in_folder("new.db"), F_OK), -1);
+}
+
+static void read_what_may_not_be_read(void)
+{
+    refused(in_folder("a.db"), STORE_READ, "cannot be opened");
+}
+
+static void a_file_that_may_not_be_read_is_named(void **state)
+{
+    (void)state;
+    store_close(filled(in_folder("a.db"), 2));
+    assert_int_equal(chmod(in_folder("a.db"), 0), 0);
+    as_nobody(read_what_may_not_be_read);
+    assert_int_equal(chmod(in_folder("a.db"), 0644), 0);
+}
+
+static void a_name_with_signs_of_a_uri_is_a_plain_name(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a?mode=memory#%41.db");
+    store_close(filled(path, 1));
+    assert_int_equal(access(path, F_OK), 0);
+    struct store *s = opened(path, STORE_READ);
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_samples"), "1\n");
+    store_close(s);
+}
+
+/* The disk is full: here, no file may grow beyond some size. */
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void a_full_disk_takes_the_sample_back(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 3);
+    struct store_sample p = a_sample(3);
+    char *output = xmalloc(1000001);
+    memset(output, 'x', 1000000);
+    output[1000000] = '\0';
+    p.output = output;
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(300000);
+    int alone = store_sample_add(s, &p, &err);
+    struct buf sentence = BUF_INIT;
+    buf_adds(&sentence, err.s);
+    must(store_begin(s, &err));
+    struct store_sample small = a_sample(4);
+    int within = store_sample_add(s, &small, &err) || store_sample_add(s, &p, &err) ||
+                 store_commit(s, &err);
+    store_rollback(s);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(alone, -1);
+    assert_true(within != 0);
+    assert_non_null(strstr(sentence.s, "a.db: "));
+    says("a.db: cannot be read or written: File too large");
+    assert_string_equal(answer(s, "SELECT group_concat(doc) FROM v_samples"), "0,1,2\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_tokens"), "9\n");
+    must(store_sample_add(s, &p, &err)); // there is room again
+    store_close(s);
+    free(output);
+    buf_release(&sentence);
+}
+
+static void a_second_writer_waits_and_then_says_so(void **state)
+{
+    (void)state;
+    struct store *one = filled(in_folder("a.db"), 1);
+    struct store *two = opened(in_folder("a.db"), STORE_WRITE);
+    struct store_sample p = a_sample(1);
+    must(store_begin(one, &err));
+    must(store_sample_add(one, &p, &err));
+    double start = now_seconds();
+    assert_int_equal(store_begin(two, &err), -1);
+    double waited = now_seconds() - start;
+    says("a.db: another program has held it for more than 5 seconds");
+    assert_true(waited > 4 && waited < 30);
+    must(store_commit(one, &err));
+    p.doc = 2;
+    must(store_sample_add(two, &p, &err));
+    store_close(one);
+    assert_string_equal(answer(two, "SELECT group_concat(doc) FROM v_samples"), "0,1,2\n");
+    store_close(two);
+}
+
+static void two_programs_that_make_the_same_database_both_succeed(void **state)
+{
+    (void)state;
+    enum { PROGRAMS = 4 };
+    pid_t pid[PROGRAMS];
+    for (int i = 0; i < PROGRAMS; i++) {
+        pid[i] = fork();
+        if (pid[i] == 0) {
+            enum cell_status was;
+            struct store_cell c = a_cell;
+            const char *const ids[PROGRAMS] = { "c1", "c2", "c3", "c4" };
+            c.id = ids[i];
+            struct store *s = store_open(in_folder("a.db"), STORE_WRITE, &err);
+            _exit(s && store_cell_begin(s, &c, &was, &err) == 0 ? 0 : 1);
+        }
+    }
+    for (int i = 0; i < PROGRAMS; i++) {
+        int status;
+        assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+        assert_int_equal(status, 0);
+    }
+    struct store *s = opened(in_folder("a.db"), STORE_READ);
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_cells"), "4\n");
+    store_close(s);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_views_have_the_promised_columns_in_the_promised_order),
+        TEST(a_cell_comes_out_as_it_went_in),
+        TEST(what_a_router_has_not_is_null),
+        TEST(a_sample_and_its_tokens_come_out_as_they_went_in),
+        TEST(a_sample_without_logs_has_no_tokens),
+        TEST(tokens_without_experts_have_null_there),
+        TEST(the_load_adds_up_over_samples_and_has_the_dead_experts),
+        TEST(metrics_and_bins_come_out_and_can_be_set_again),
+        TEST(a_token_that_is_a_part_of_a_character_is_a_blob),
+        TEST(the_text_of_tokens_is_kept_once_for_a_tokenizer),
+        TEST(a_cell_is_taken_up_where_it_was_left),
+        TEST(a_failed_cell_keeps_its_sentence_until_it_begins_again),
+        TEST(a_done_cell_stays_done),
+        TEST(a_cell_of_another_shape_is_refused),
+        TEST(a_cell_that_is_not_there_is_named),
+        TEST(a_document_that_is_there_is_refused_and_changes_nothing),
+        TEST(what_is_rolled_back_was_never_there),
+        TEST(a_failed_sample_leaves_the_rest_of_the_transaction),
+        TEST(what_was_not_committed_is_gone_after_closing),
+        TEST(a_query_takes_its_arguments_as_values),
+        TEST(a_query_can_only_read),
+        TEST(cells_are_chosen_by_any_condition_and_come_in_order),
+        TEST(a_condition_that_is_none_gets_one_sentence),
+        TEST(no_view_of_one_cell_walks_over_all_cells),
+        TEST(a_reader_sees_what_a_writer_commits_and_leaves_no_file_behind),
+        TEST(nothing_can_be_written_through_a_reader),
+        TEST(a_file_that_is_not_sqlite_is_refused_and_stays),
+        TEST(a_database_of_another_program_is_refused_and_stays),
+        TEST(a_newer_schema_is_refused_with_both_versions),
+        TEST(a_damaged_database_is_refused),
+        TEST(what_is_not_there_or_not_a_file_is_named),
+        TEST(an_empty_file_is_nothing_to_read_but_can_be_filled),
+        TEST(a_read_only_folder_can_be_read_and_refuses_writing),
+        TEST(a_file_that_may_not_be_read_is_named),
+        TEST(a_name_with_signs_of_a_uri_is_a_plain_name),
+        TEST(a_full_disk_takes_the_sample_back),
+        TEST(a_second_writer_waits_and_then_says_so),
+        TEST(two_programs_that_make_the_same_database_both_succeed),
+    };
+    int rc = cmocka_run_group_tests_name("store", tests, NULL, NULL);
+    buf_release(&answer_text);
+    return rc;
+}
