@@ -34,10 +34,14 @@ SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/scored.o $(patsubs
 TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
 ENGINE := $B/seqtopk-torch.so
 
+JOBS ?= $(shell nproc)
+SOURCES = $(shell git ls-files '*.c' '*.h' '*.cpp')
+
 .PHONY: all
 all: $B/seqtopk $(ENGINE) $(TESTS) ## the program and the tests
 
-ifeq ($(filter clean help setup format format-check,$(MAKECMDGOALS)),)
+# The goals below that begin with set-up come back here once it is done.
+ifneq ($(filter-out clean help setup build test demo bench asan lint format format-check,$(or $(MAKECMDGOALS),all)),)
 -include $B/torch.mk
 endif
 $B/torch.mk: scripts/find-torch $(if $(wildcard $B/torch.mk),,always)
@@ -66,5 +70,56 @@ $B/seqtopk: $B/harness/main.o $B/libseqtopk.a
 $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
 	$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
 
-$B/test_%: $B/tests/test_%.o $B/libseqtopk.a
+# A test that calls the engine's own functions is linked with it; the others open it, or do not.
+$B/test_torch: $B/tests/test_torch.o $B/libseqtopk.a $(ENGINE)
+	$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(LIBS) -lcmocka
+$B/test_%: $B/tests/test_%.o $B/libseqtopk.a | $(ENGINE)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+$B/bench: $B/tests/bench.o $B/libseqtopk.a | $(ENGINE)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+.SECONDARY:
+
+.PHONY: setup
+setup: ## installs what is missing, with apt
+	@scripts/setup
+
+.PHONY: build
+build: setup ## set-up, then all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+
+.PHONY: test
+test: build ## all tests, or those whose name has T
+	@scripts/run-tests $B '$T'
+
+.PHONY: demo
+demo: build ## the main job on the shipped model: sweep, table, figure
+	@scripts/demo $B
+
+.PHONY: bench
+bench: build $B/bench ## times the hot paths, side by side with plain PyTorch
+	@scripts/bench $B
+
+.PHONY: asan
+asan: ## the tests under the address and undefined behaviour sanitizers
+	@LSAN_OPTIONS=suppressions=tests/lsan.supp $(MAKE) --no-print-directory test B=build/asan \
+	    SAN='-fsanitize=address,undefined -fno-omit-frame-pointer'
+
+.PHONY: format format-check
+format: ## clang-format on every source
+	clang-format -i $(SOURCES)
+format-check:
+	@clang-format --dry-run --Werror $(SOURCES)
+
+.PHONY: lint
+lint: setup format-check ## style, layers, headers, shell scripts
+	@scripts/lint
+
+.PHONY: clean
+clean: ## removes build/
+	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+-include $(shell find $B -name '*.d' 2>/dev/null)

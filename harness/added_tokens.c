@@ -155,7 +155,7 @@ static const struct added_token *token_at(const struct added_tokens *a, bool nor
 }
 
 bool added_tokens_next(const struct added_tokens *a, bool normalized, const char *s, size_t len,
-                       size_t done, struct added_match *m)
+                       struct added_match *m)
 {
     if (!a->used[normalized])
         return false;
@@ -171,12 +171,8 @@ bool added_tokens_next(const struct added_tokens *a, bool normalized, const char
             continue;
         }
         *m = (struct added_match){ .start = at, .stop = stop, .resume = stop, .id = t->id };
-        if (t->lstrip) {
+        if (t->lstrip)
             m->start -= unicode_spaces_at_end(s, at);
-            // The match before may have taken these spaces.
-            if (m->start < done)
-                m->start = done;
-        }
         if (t->rstrip)
             m->stop += unicode_spaces_at_start(s + stop, len - stop);
         return true;

@@ -45,10 +45,10 @@ struct added_match {
 };
 
 /*
- * The next match in `s` of the tokens that are (or are not) `normalized`; false at the end. `done`
- * is how much of the text is dealt with already: the `stop` of the match before, or 0.
+ * The next match in `s` of the tokens that are (or are not) `normalized`; false at the end. Where
+ * the match before took white space away, it may reach into this one.
  */
 bool added_tokens_next(const struct added_tokens *a, bool normalized, const char *s, size_t len,
-                       size_t done, struct added_match *m);
+                       struct added_match *m);
 
 #endif

@@ -37,14 +37,15 @@ struct pretokenizer *pretokenizer_new(const char *path, const json_t *node, stru
     struct pretokenizer *p = xcalloc(1, sizeof(*p));
     p->found = pcre2_match_data_create(1, NULL);
     p->limits = pcre2_match_context_create(NULL);
-    p->stack = pcre2_jit_stack_create(32 << 10, 64 << 20, NULL);
-    if (!p->found || !p->limits || !p->stack)
+    p->stack = pcre2_jit_stack_create(32 << 10, 1 << 20, NULL);
+    if (!p->found || !p->limits)
         die(1, "out of memory: no room for a pattern's matches");
-    pcre2_jit_stack_assign(p->limits, NULL, p->stack);
+    if (p->stack) // none where the system allows no code at run time
+        pcre2_jit_stack_assign(p->limits, NULL, p->stack);
     // So high that only a pattern that would never end reaches it; the defaults bound the length
     // of what a real one can match.
     pcre2_set_match_limit(p->limits, 1000000000);
-    pcre2_set_depth_limit(p->limits, 1000000000);
+    pcre2_set_heap_limit(p->limits, 1 << 20); // in KiB
     int rc = add_steps(p, path, node, err);
     if (rc == 0 && !p->ends)
         rc = fail(err,
@@ -88,7 +89,7 @@ static pcre2_code *compile(const char *path, const char *pattern, struct buf *er
         fail(err, "%s: the pre-tokenizer's pattern: %s", path, (const char *)why);
         goto out;
     }
-    // Where the system allows no code at run time, the interpreter does the same, slower.
+    // Where this fails, the interpreter does the same, slower.
     (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
 out:
     buf_release(&translated);

@@ -94,6 +94,7 @@ CREATE TABLE entropy_bin (
     bin          INTEGER NOT NULL,
     entropy_lo   REAL NOT NULL,
     entropy_hi   REAL NOT NULL,
+    entropy_mean REAL,
     tokens       INTEGER NOT NULL,
     experts_mean REAL,
     experts_sd   REAL,

@@ -238,7 +238,7 @@ static struct bin bin_make(const struct keyed *k, size_t n, const float *y, cons
                            struct by_document *by)
 {
     struct bin b = { .lo = k[0].value, .hi = k[n - 1].value, .n = (int64_t)n };
-    double sum = 0, squares = 0;
+    double sum = 0, sum_x = 0, squares = 0;
     for (size_t i = 0; i < n; i++) {
         int32_t d = which[k[i].index];
         double v = y[k[i].index];
@@ -247,7 +247,9 @@ static struct bin bin_make(const struct keyed *k, size_t n, const float *y, cons
         by->sum[d] += v;
         by->count[d]++;
         sum += v;
+        sum_x += k[i].value;
     }
+    b.x = sum_x / (double)n;
     b.mean = sum / (double)n;
     for (size_t i = 0; i < n; i++)
         squares += (y[k[i].index] - b.mean) * (y[k[i].index] - b.mean);

@@ -47,6 +47,7 @@ void correlation_interval(struct estimate rho, double *lo, double *hi);
  */
 struct bin {
     double lo, hi; /* smallest and largest x in it */
+    double x;      /* mean of x */
     int64_t n;
     double mean, sd, se;
 };

@@ -102,6 +102,7 @@ int store_metric_set(struct store *s, const char *cell_id, const char *metric, d
 struct store_bin {
     int layer, bin;
     double lo, hi; /* nats */
+    double entropy_mean; /* not in the public view */
     int64_t tokens;
     double experts_mean, experts_sd;
     double experts_se; /* of the mean, by document; not in the public view */

@@ -33,8 +33,8 @@ const char *const stmt_sql[ST_COUNT] = {
     [ST_METRIC_SET] = "INSERT OR REPLACE INTO metric (cell, metric, value, stderr, n)"
                       " VALUES (?1, ?2, ?3, ?4, ?5)",
     [ST_BIN_SET] = "INSERT OR REPLACE INTO entropy_bin (cell, layer, bin, entropy_lo, entropy_hi,"
-                   " tokens, experts_mean, experts_sd, experts_se)"
-                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                   " entropy_mean, tokens, experts_mean, experts_sd, experts_se)"
+                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [ST_HISTOGRAM_SET] = "INSERT OR REPLACE INTO histogram (cell, layer, experts, tokens)"
                          " VALUES (?1, ?2, ?3, ?4)",
     [ST_BIN_CLEAR] = "DELETE FROM entropy_bin WHERE cell = ?1",
@@ -379,10 +379,11 @@ int store_bin_set(struct store *s, const char *cell_id, const struct store_bin *
     sqlite3_bind_int(st, 3, b->bin);
     bind_double(st, 4, b->lo);
     bind_double(st, 5, b->hi);
-    sqlite3_bind_int64(st, 6, b->tokens);
-    bind_double(st, 7, b->experts_mean);
-    bind_double(st, 8, b->experts_sd);
-    bind_double(st, 9, b->experts_se);
+    bind_double(st, 6, b->entropy_mean);
+    sqlite3_bind_int64(st, 7, b->tokens);
+    bind_double(st, 8, b->experts_mean);
+    bind_double(st, 9, b->experts_sd);
+    bind_double(st, 10, b->experts_se);
     return store_step(s, st, err);
 }
 

@@ -256,6 +256,7 @@ static void add_bins(struct results *out, int layer, const struct bin *bins, int
                                                       .bin = i,
                                                       .lo = b->lo,
                                                       .hi = b->hi,
+                                                      .entropy_mean = b->x,
                                                       .tokens = b->n,
                                                       .experts_mean = b->mean,
                                                       .experts_sd = b->sd,

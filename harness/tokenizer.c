@@ -162,7 +162,7 @@ static int encode_raw(struct target *to, const char *s, size_t len, struct buf *
     struct added_match m = { 0 };
     size_t done = 0;
     int rc = 0;
-    while (rc == 0 && added_tokens_next(t->added, true, s, len, done, &m)) {
+    while (rc == 0 && added_tokens_next(t->added, true, s, len, &m)) {
         if (done < m.start)
             rc = encode_plain(to, s + done, m.start - done, err);
         ids_push(to->out, m.id);
@@ -176,7 +176,7 @@ static int encode(struct target *to, const char *s, size_t len, struct buf *err)
     struct added_match m = { 0 };
     size_t done = 0;
     int rc = 0;
-    while (rc == 0 && added_tokens_next(to->t->added, false, s, len, done, &m)) {
+    while (rc == 0 && added_tokens_next(to->t->added, false, s, len, &m)) {
         if (done < m.start)
             rc = encode_raw(to, s + done, m.start - done, err);
         ids_push(to->out, m.id);

@@ -8,7 +8,8 @@
  *
  * Invariant: the ids are those that Hugging Face's `tokenizers` gives with
  * add_special_tokens = false, and decoding gives back the bytes of the (normalised) text.
- * Leaves out: post-processors (no special token is ever added), truncation, padding.
+ * Leaves out: post-processors (no special token is ever added), truncation, padding; characters
+ * that are younger than Unicode 14 (they are no letters here).
  *
  * Source of the format: the JSON that `tokenizers` writes, version 1.0.
  */
@@ -19,7 +20,7 @@
 
 struct tokenizer;
 
-/* Opens `path`, the tokenizer.json itself. NULL on failure; `err` names the file and what is wrong. */
+/* Opens `path`, the tokenizer.json itself. NULL on failure: `err` names the file and the fault. */
 struct tokenizer *tokenizer_open(const char *path, struct buf *err) MUST_USE;
 void tokenizer_free(struct tokenizer *t);
 
@@ -27,8 +28,9 @@ void tokenizer_free(struct tokenizer *t);
 int tokenizer_size(const struct tokenizer *t);
 
 /*
- * Appends the ids of `text` (`len` bytes) to `out`. Text that is not UTF-8 is refused, with the
- * byte where it stops being so. Not for two threads at once on one tokenizer.
+ * Appends the ids of `text` (`len` bytes) to `out`; on failure `out` is as it was. Text that is not
+ * UTF-8 is refused, with the byte where it stops being so (the caller says whose text it is). Not
+ * for two threads at once on one tokenizer.
  */
 int tokenizer_encode(struct tokenizer *t, const char *text, size_t len, struct ids *out,
                      struct buf *err) MUST_USE;

@@ -44,9 +44,10 @@ int device_parse(const char *name, struct device *out, struct buf *err) MUST_USE
 
 /* What `doctor` tells. Strings live for ever. */
 struct torch_info {
-    const char *version; /* "1.13.1" */
+    const char *version; /* "1.13.0" */
     const char *blas;    /* "OpenBLAS (...)", "MKL", "reference BLAS (slow)" */
     bool fast_blas;
+    const char *products; /* who multiplies matrices in the decoder on a CPU */
     int cuda_devices;
 };
 struct torch_info torch_describe(void);

@@ -30,15 +30,19 @@ static inline void small_change(json_t *root, const char *path, const char *json
     json_t *at = root;
     for (; rest; key = strsep(&rest, " "))
         at = json_is_array(at) ? json_array_get(at, (size_t)atoi(key)) : json_object_get(at, key);
-    json_t *value = json ? json_loads(json, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *value = json ? json_loads(json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
     if (json && !value)
         BUG("not JSON: %s", json);
-    size_t i = (size_t)atoi(key), n = json_array_size(at);
-    int rc = json_is_array(at) ? !value  ? json_array_remove(at, i)
-                                 : i < n ? json_array_set_new(at, i, value)
-                                         : json_array_append_new(at, value)
-             : value           ? json_object_set_new(at, key, value)
-                               : json_object_del(at, key);
+    size_t i = (size_t)atoi(key);
+    int rc;
+    if (!value)
+        rc = json_is_array(at) ? json_array_remove(at, i) : json_object_del(at, key);
+    else if (json_is_object(at))
+        rc = json_object_set_new(at, key, value);
+    else if (i < json_array_size(at))
+        rc = json_array_set_new(at, i, value);
+    else
+        rc = json_array_append_new(at, value);
     if (rc != 0)
         BUG("no place %s", path);
     free(copy);

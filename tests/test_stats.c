@@ -247,7 +247,7 @@ static void bins_of_distinct_values_have_one_size(void **state)
     const int32_t doc[] = { 0, 0, 1, 1, 2, 2 };
     struct bin b[3];
     assert_int_equal(quantile_bins(x, y, doc, 6, 3, b), 3);
-    assert_true(b[0].lo == 1 && b[0].hi == 2 && b[0].n == 2 && b[0].mean == 15);
+    assert_true(b[0].lo == 1 && b[0].hi == 2 && b[0].n == 2 && b[0].mean == 15 && b[0].x == 1.5);
     assert_true(b[2].lo == 5 && b[2].hi == 6 && b[2].n == 2 && b[2].mean == 55);
     NEAR(b[0].sd, sqrt(50), 1e-12);
     // Documents 0 and 1, one token each: 10 - 15 and 20 - 15; sqrt(2/1 * 50) / 2.

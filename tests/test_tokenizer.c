@@ -61,9 +61,8 @@ static void check_reference(struct tokenizer *t, const json_t *reference)
         const json_t *text = json_object_get(json_array_get(texts, i), "text");
         const json_t *want = json_object_get(json_array_get(texts, i), "ids");
         struct ids ids = { 0 };
-        assert_int_equal(tokenizer_encode(t, json_string_value(text), json_string_length(text),
-                                          &ids, &err),
-                         0);
+        assert_int_equal(
+            tokenizer_encode(t, json_string_value(text), json_string_length(text), &ids, &err), 0);
         assert_int_equal(ids.len, json_array_size(want));
         for (size_t k = 0; k < ids.len; k++)
             assert_int_equal(ids.v[k], json_integer_value(json_array_get(want, k)));

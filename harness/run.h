@@ -1,0 +1,26 @@
+/*
+ * run.h: does the work of a sweep: every cell that is not done yet, each sample committed to the
+ * store when it exists, each cell summarised when it has all of them.
+ *
+ * Invariant: all documents are tokenized and all checks passed before the first model is loaded. A
+ * run that stopped anywhere goes on from what is in the store, and a pool of sequences that route
+ * together is in it whole or not at all.
+ * Leaves out: reading the recipe (sweep.h), and telling the user (cmd_run.c).
+ */
+#ifndef RUN_H
+#define RUN_H
+
+#include "store.h"
+#include "sweep.h"
+
+struct run_result {
+    int done, failed, there; /* cells: computed now, failed now, in the store already */
+    int truncated;           /* documents that were cut, over tasks and models */
+    bool interrupted;        /* SIGINT or SIGTERM: what was under way is committed */
+};
+
+/* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */
+int sweep_run(const struct sweep *s, struct store *store, int threads, struct run_result *result,
+              struct buf *err) MUST_USE;
+
+#endif

@@ -1,0 +1,389 @@
+/*
+ * test_summary.c: the metrics and bins of a cell are those that plain SQL and plain loops over its
+ * public rows give. `test_summary FILE [MODELS [DOCUMENTS]]` instead writes a made-up sweep.
+ */
+#include "fake.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define NEAR(a, b, eps) assert_true(fabs((double)(a) - (double)(b)) <= (eps))
+
+static char path[64];
+static struct store *db;
+static struct buf err = BUF_INIT;
+
+static void must(int rc)
+{
+    if (rc)
+        fail_msg("%s", err.s);
+}
+
+static int open_store(void **state)
+{
+    (void)state;
+    strcpy(path, "/tmp/seqtopk-summary-XXXXXX");
+    int fd = mkstemp(path);
+    if (fd < 0)
+        return -1;
+    close(fd);
+    db = store_open(path, STORE_WRITE, &err);
+    return db ? 0 : -1;
+}
+
+static int close_store(void **state)
+{
+    (void)state;
+    store_close(db);
+    buf_release(&err);
+    return unlink(path);
+}
+
+/* The number in the first row and column; NaN where null or no row. */
+static double number(const char *sql)
+{
+    struct rows *r = store_query(db, &err, sql);
+    if (!r)
+        fail_msg("%s", err.s);
+    double v = rows_next(r, &err) == 1 ? rows_double(r, 0) : NAN;
+    rows_close(r);
+    return v;
+}
+
+static double metric(const char *name, const char *column)
+{
+    char *sql = xasprintf("SELECT %s FROM v_metrics WHERE metric = '%s'", column, name);
+    double v = number(sql);
+    free(sql);
+    return v;
+}
+
+/* There is such a metric (its value may be null). */
+static bool has_metric(const char *name)
+{
+    return !isnan(metric(name, "n"));
+}
+
+static void begin_cell(const char *router, int layers, int experts, int k)
+{
+    enum cell_status was;
+    const struct store_cell c = { .id = "c",
+                                  .sweep = "s",
+                                  .model = "m",
+                                  .router = router,
+                                  .task = "t",
+                                  .device = "cpu",
+                                  .dtype = "float32",
+                                  .k = k,
+                                  .min = -1,
+                                  .max = -1,
+                                  .layers = layers,
+                                  .experts = experts };
+    must(store_cell_begin(db, &c, &was, &err));
+}
+
+/* A document of `tokens` tokens with 2 layers; token t of document d has these numbers. */
+static float entropy_of(int d, int t)
+{
+    return (float)((d * 7 + t * 5) % 11) / 4;
+}
+
+static uint16_t experts_of(int d, int t, int layer)
+{
+    return (uint16_t)(1 + (d + t * (layer + 2) + ((d * 7 + t * 5) % 11 > 5 ? 2 : 0)) % 4);
+}
+
+static void add_document(int d, int tokens)
+{
+    int32_t ids[64] = { 0 };
+    float entropy[64];
+    uint16_t experts[128];
+    for (int t = 0; t < tokens; t++) {
+        entropy[t] = entropy_of(d, t);
+        for (int l = 0; l < 2; l++)
+            experts[l * tokens + t] = experts_of(d, t, l);
+    }
+    struct store_sample p = { .cell_id = "c", .doc = d, .prompt_tokens = 1, .output_tokens = tokens - 1,
+                              .nll = 2.0 * tokens + d, .nll_tokens = tokens - 1, .score = NAN,
+                              .tokens = tokens, .ids = ids, .entropy = entropy, .experts = experts };
+    must(store_sample_add(db, &p, &err));
+}
+
+static const int lengths[] = { 5, 9, 4, 40, 7, 12 };
+
+static void fill(void)
+{
+    begin_cell("seqtopk", 2, 3, 2);
+    for (int d = 0; d < (int)ARRAY_LEN(lengths); d++)
+        add_document(d, lengths[d]);
+    must(cell_summarise(db, "c", &err));
+}
+
+static void loss_and_perplexity_are_by_scored_token(void **state)
+{
+    (void)state;
+    double y[6], x[6];
+    fill();
+    for (int d = 0; d < 6; d++) {
+        x[d] = lengths[d] - 1;
+        y[d] = 2.0 * lengths[d] + d;
+    }
+    struct estimate e = ratio_of_sums(y, x, 6);
+    NEAR(metric("nll", "value"), e.value, 1e-12);
+    NEAR(metric("nll", "stderr"), e.stderr_, 1e-12);
+    assert_true(metric("nll", "n") == 71);
+    NEAR(metric("ppl", "value"), exp(e.value), 1e-9);
+    NEAR(metric("ppl", "stderr"), exp(e.value) * e.stderr_, 1e-9);
+    assert_true(metric("documents", "value") == 6);
+}
+
+static void means_are_those_of_the_public_rows(void **state)
+{
+    (void)state;
+    fill();
+    NEAR(metric("entropy", "value"), number("SELECT avg(entropy) FROM v_tokens"), 1e-12);
+    NEAR(metric("experts", "value"), number("SELECT avg(experts) FROM v_tokens"), 1e-12);
+    NEAR(metric("experts_share", "value"), number("SELECT sum(experts) / (2.0 * count(*))"
+                                                  " FROM v_tokens"),
+         1e-12);
+    NEAR(metric("experts_layer_1", "value"),
+         number("SELECT avg(json_extract(experts_by_layer, '$[1]')) FROM v_tokens"), 1e-12);
+    assert_true(metric("experts", "n") == 77);
+    assert_true(metric("experts", "stderr") > 0);
+}
+
+static void first_and_last_are_the_quarters_of_each_sequence(void **state)
+{
+    (void)state;
+    fill();
+    // T of a document is its number of rows; a quarter is rounded up.
+    const char *first = "SELECT avg(experts) FROM v_tokens AS t WHERE pos <"
+                        " ((SELECT count(*) FROM v_tokens AS u WHERE u.doc = t.doc) + 3) / 4";
+    const char *last = "SELECT avg(experts) FROM v_tokens AS t, (SELECT doc, count(*) AS n FROM"
+                       " v_tokens GROUP BY doc) AS u WHERE u.doc = t.doc AND pos >= n - (n + 3) / 4";
+    NEAR(metric("experts_first", "value"), number(first), 1e-12);
+    NEAR(metric("experts_last", "value"), number(last), 1e-12);
+    assert_true(metric("experts_first", "n") == 2 + 3 + 1 + 10 + 2 + 3);
+    assert_true(metric("experts_last", "n") == metric("experts_first", "n"));
+}
+
+static void correlations_are_those_of_the_tokens(void **state)
+{
+    (void)state;
+    float x[128], y[3][128];
+    int32_t doc[128];
+    size_t n = 0;
+    fill();
+    for (int d = 0; d < 6; d++)
+        for (int t = 0; t < lengths[d]; t++, n++) {
+            x[n] = entropy_of(d, t);
+            y[1][n] = experts_of(d, t, 0);
+            y[2][n] = experts_of(d, t, 1);
+            y[0][n] = (y[1][n] + y[2][n]) / 2;
+            doc[n] = d;
+        }
+    static const char *const names[] = { "spearman", "spearman_layer_0", "spearman_layer_1" };
+    for (int i = 0; i < 3; i++) {
+        struct estimate e = spearman(x, y[i], doc, n);
+        NEAR(metric(names[i], "value"), e.value, 1e-12);
+        NEAR(metric(names[i], "stderr"), e.stderr_, 1e-12);
+        assert_true(metric(names[i], "n") == (double)n);
+    }
+}
+
+static void bins_cover_all_tokens_of_each_layer(void **state)
+{
+    (void)state;
+    fill();
+    assert_true(number("SELECT count(DISTINCT coalesce(layer, -1)) FROM v_entropy_bins") == 3);
+    assert_true(number("SELECT sum(tokens) FROM v_entropy_bins WHERE layer IS NULL") == 77);
+    assert_true(number("SELECT sum(tokens) FROM v_entropy_bins WHERE layer = 1") == 77);
+    NEAR(number("SELECT sum(tokens * experts_mean) / 77 FROM v_entropy_bins WHERE layer IS NULL"),
+         metric("experts", "value"), 1e-12);
+    // Each bin again from the tokens between its ends.
+    NEAR(number("SELECT max(abs(experts_mean - (SELECT avg(experts) FROM v_tokens AS t WHERE"
+                " t.entropy BETWEEN entropy_lo AND entropy_hi))) FROM v_entropy_bins"
+                " WHERE layer IS NULL"),
+         0, 1e-12);
+}
+
+static void the_histogram_counts_each_token_and_layer(void **state)
+{
+    (void)state;
+    fill();
+    assert_true(number("SELECT sum(tokens) FROM histogram WHERE layer = 0") == 77);
+    assert_true(number("SELECT tokens FROM histogram WHERE layer = 1 AND experts = 3") ==
+                number("SELECT count(*) FROM v_tokens WHERE experts_by_layer LIKE '[_,3]'"));
+    assert_true(number("SELECT count(*) FROM histogram WHERE tokens = 0") == 0);
+}
+
+static void the_load_gives_its_entropy_and_the_dead(void **state)
+{
+    (void)state;
+    const int32_t load[] = { 2, 2, 0, /* layer 1 */ 1, 1, 1 };
+    begin_cell("topk", 2, 3, 1);
+    struct store_sample p = { .cell_id = "c", .nll = 1, .nll_tokens = 1, .load_tokens = load };
+    must(store_sample_add(db, &p, &err));
+    must(cell_summarise(db, "c", &err));
+    NEAR(metric("load_entropy_layer_0", "value"), log(2) / log(3), 1e-12);
+    NEAR(metric("load_entropy_layer_1", "value"), 1, 1e-12);
+    NEAR(metric("load_entropy", "value"), (1 + log(2) / log(3)) / 2, 1e-12);
+    NEAR(metric("dead_experts", "value"), 1.0 / 6, 1e-12);
+    assert_true(metric("load_entropy", "n") == 7);
+}
+
+static void what_was_not_logged_is_absent(void **state)
+{
+    (void)state;
+    begin_cell("topk", 2, 3, 1);
+    struct store_sample p = { .cell_id = "c", .nll = 1, .nll_tokens = 1 };
+    must(store_sample_add(db, &p, &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(number("SELECT count(*) FROM v_metrics") == 3); // nll, ppl, documents
+    assert_true(number("SELECT count(*) FROM v_entropy_bins") == 0);
+    assert_false(has_metric("experts") || has_metric("spearman") || has_metric("load_entropy"));
+}
+
+static void a_router_that_never_varies_has_no_correlation_but_its_row(void **state)
+{
+    (void)state;
+    const int32_t ids[] = { 1, 2, 3 };
+    const float entropy[] = { 1, 2, 3 };
+    const uint16_t experts[] = { 2, 2, 2 };
+    begin_cell("topk", 1, 3, 2);
+    struct store_sample p = { .cell_id = "c", .nll = 1, .nll_tokens = 2, .tokens = 3, .ids = ids,
+                              .entropy = entropy, .experts = experts };
+    must(store_sample_add(db, &p, &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(has_metric("spearman") && isnan(metric("spearman", "value")));
+    assert_true(metric("experts_share", "value") == 1);
+    assert_true(isnan(metric("experts", "stderr"))); // one document
+}
+
+static void samples_with_an_error_do_not_count(void **state)
+{
+    (void)state;
+    begin_cell("topk", 1, 1, 1);
+    struct store_sample good = { .cell_id = "c", .nll = 6, .nll_tokens = 3 };
+    struct store_sample bad = { .cell_id = "c", .doc = 1, .nll = 99, .nll_tokens = 1, .error = "x" };
+    must(store_sample_add(db, &good, &err));
+    must(store_sample_add(db, &bad, &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(metric("nll", "value") == 2 && metric("documents", "value") == 1);
+}
+
+static void positions_without_entropy_are_left_to_the_other_metrics(void **state)
+{
+    (void)state;
+    const int32_t ids[] = { 1, 2, 3 };
+    const float entropy[] = { 1, NAN, 3 };
+    const uint16_t experts[] = { 1, 2, 3 };
+    begin_cell("seqtopk", 1, 3, 2);
+    struct store_sample p = { .cell_id = "c", .nll = 1, .nll_tokens = 2, .tokens = 3, .ids = ids,
+                              .entropy = entropy, .experts = experts };
+    must(store_sample_add(db, &p, &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(metric("entropy", "n") == 2 && metric("entropy", "value") == 2);
+    assert_true(metric("experts", "n") == 3 && metric("spearman", "n") == 2);
+}
+
+static void summarising_again_changes_nothing(void **state)
+{
+    (void)state;
+    fill();
+    must(store_metric_set(db, "c", "truncated", 3, NAN, 6, &err));
+    double metrics = number("SELECT count(*) FROM v_metrics");
+    double bins = number("SELECT sum(experts_mean) + count(*) FROM v_entropy_bins");
+    must(store_begin(db, &err));
+    must(cell_summarise(db, "c", &err)); // in a transaction that is open
+    must(store_commit(db, &err));
+    assert_true(number("SELECT count(*) FROM v_metrics") == metrics);
+    assert_true(number("SELECT sum(experts_mean) + count(*) FROM v_entropy_bins") == bins);
+    assert_true(metric("truncated", "value") == 3);
+}
+
+static void a_cell_that_is_not_there_is_named(void **state)
+{
+    (void)state;
+    assert_int_equal(cell_summarise(db, "zz", &err), -1);
+    assert_non_null(strstr(err.s, "there is no cell zz"));
+}
+
+static void run_sql(const char *sql)
+{
+    char *line = xasprintf("sqlite3 %s \"%s\"", path, sql);
+    if (system(line) != 0) {
+        free(line);
+        print_message("skipped: no sqlite3 to spoil the database with\n");
+        skip();
+    }
+    free(line);
+}
+
+static void rows_that_make_no_sense_are_refused_by_place(void **state)
+{
+    (void)state;
+    static const char *const spoilt[][2] = {
+        { "UPDATE token SET by_layer = '1,2,3' WHERE doc = 2 AND pos = 1",
+          "document 2, position 1: '1,2,3' is not a number for each of 2 layers" },
+        { "UPDATE token SET by_layer = '1,' WHERE doc = 2 AND pos = 1", "'1,' is not a number" },
+        { "UPDATE token SET by_layer = '99999,1' WHERE doc = 2 AND pos = 1", "'99999,1' is not" },
+        { "UPDATE token SET by_layer = NULL WHERE doc = 2 AND pos = 1",
+          "document 2 has experts at some positions only" },
+        { "UPDATE token SET by_layer = '1,1'; UPDATE token SET doc = 1 << 40 WHERE doc = 5",
+          "position" },
+        { "UPDATE token SET doc = 5 WHERE doc > 5; INSERT INTO expert_load VALUES (1, 7, 0, 1, 1)",
+          "load for expert 0 of layer 7" },
+        { "UPDATE cell SET layers = -4", "has -4 layers of 3 experts" },
+    };
+    fill();
+    for (size_t i = 0; i < ARRAY_LEN(spoilt); i++) {
+        run_sql(spoilt[i][0]);
+        assert_int_equal(cell_summarise(db, "c", &err), -1);
+        if (!strstr(err.s, spoilt[i][1]) || !strstr(err.s, path))
+            fail_msg("'%s' does not say '%s'", err.s, spoilt[i][1]);
+    }
+}
+
+static void a_made_up_sweep_is_whole(void **state)
+{
+    (void)state;
+    must(fake_sweep(path, 1, 3, &err));
+    assert_true(number("SELECT count(*) FROM v_cells WHERE status = 'done'") == 42);
+    // The budget of `global` is met exactly in every layer.
+    assert_true(number("SELECT count(*) FROM v_cells JOIN v_metrics USING (cell_id) WHERE"
+                       " mode = 'global' AND metric LIKE 'experts_layer_%' AND value <> k") == 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(loss_and_perplexity_are_by_scored_token),
+        TEST(means_are_those_of_the_public_rows),
+        TEST(first_and_last_are_the_quarters_of_each_sequence),
+        TEST(correlations_are_those_of_the_tokens),
+        TEST(bins_cover_all_tokens_of_each_layer),
+        TEST(the_histogram_counts_each_token_and_layer),
+        TEST(the_load_gives_its_entropy_and_the_dead),
+        TEST(what_was_not_logged_is_absent),
+        TEST(a_router_that_never_varies_has_no_correlation_but_its_row),
+        TEST(samples_with_an_error_do_not_count),
+        TEST(positions_without_entropy_are_left_to_the_other_metrics),
+        TEST(summarising_again_changes_nothing),
+        TEST(a_cell_that_is_not_there_is_named),
+        TEST(rows_that_make_no_sense_are_refused_by_place),
+        TEST(a_made_up_sweep_is_whole),
+    };
+    if (argc > 1) {
+        if (fake_sweep(argv[1], argc > 2 ? atoi(argv[2]) : 1, argc > 3 ? atoi(argv[3]) : 12, &err))
+            die(1, "%s", err.s);
+        return 0;
+    }
+    return cmocka_run_group_tests_name("summary", tests, NULL, NULL);
+}
