@@ -378,17 +378,26 @@ static int build_together(struct builder *b, enum figure_kind kind)
     return rc;
 }
 
+/* The modes that have panels of their own: a single NULL, all in one, where nothing is split. */
+static size_t split_modes(const struct builder *b, const struct group *g, const char *const **modes)
+{
+    static const char *const all[] = { NULL };
+    bool split = b->split && g->nmodes > 0;
+    *modes = split ? (const char *const *)g->modes : all;
+    return split ? g->nmodes : 1;
+}
+
 /* A figure for one group: a panel for each K, or a row for each K and a column for each mode. */
 static int build_apart(struct builder *b, enum figure_kind kind, const struct group *g)
 {
+    const char *const *modes;
+    size_t nmodes = split_modes(b, g, &modes), across = modes[0] ? nmodes : g->nks;
     struct figure *f = add_figure(b, kind, g, "");
-    size_t across = b->split ? g->nmodes : g->nks;
     int rc = 0;
     f->columns = across < FIGURE_COLUMNS ? (int)across : FIGURE_COLUMNS;
     for (size_t k = 0; k < g->nks; k++)
-        for (size_t m = 0; m < (b->split ? g->nmodes : 1) && rc == 0; m++)
-            rc = add_panel(b, f, g, g->ks[k], -1, b->split ? g->modes[m] : NULL,
-                           xstrdup(b->split ? g->modes[m] : ""));
+        for (size_t m = 0; m < nmodes && rc == 0; m++)
+            rc = add_panel(b, f, g, g->ks[k], -1, modes[m], xstrdup(modes[m] ? modes[m] : ""));
     drop_if_empty(b->out);
     return rc;
 }
@@ -406,12 +415,13 @@ static int build_by_k(struct builder *b, enum figure_kind kind)
 /* The layers of one group and K; many layers and modes are too much for one page. */
 static int build_layers_of(struct builder *b, const struct group *g, int k)
 {
-    bool page_each = b->split && g->layers > FIGURE_COLUMNS;
-    size_t modes = b->split ? g->nmodes : 1;
+    const char *const *modes;
+    size_t nmodes = split_modes(b, g, &modes);
+    bool page_each = modes[0] && g->layers > FIGURE_COLUMNS;
     struct figure *f = NULL;
     int rc = 0;
-    for (size_t m = 0; m < modes; m++) {
-        const char *mode = b->split ? g->modes[m] : NULL;
+    for (size_t m = 0; m < nmodes; m++) {
+        const char *mode = modes[m];
         if (!f || page_each) {
             char *part = xasprintf("k%d%s%s", k, page_each ? "-" : "", page_each ? mode : "");
             f = add_figure(b, FIGURE_LAYERS, g, part);
@@ -421,7 +431,7 @@ static int build_layers_of(struct builder *b, const struct group *g, int k)
         for (int l = 0; l < g->layers && rc == 0; l++)
             rc = add_panel(b, f, g, k, l, mode,
                            xasprintf("%s%slayer %d", mode ? mode : "", mode ? ", " : "", l));
-        if (page_each || m + 1 == modes)
+        if (page_each || m + 1 == nmodes)
             drop_if_empty(b->out);
     }
     return rc;

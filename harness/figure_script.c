@@ -1,0 +1,376 @@
+/*
+ * figure_script.c: a figure as a table of its points, and the gnuplot script that draws it from
+ * there. Lengths are hundredths of an inch, so a page of 720 is the width of two columns of text.
+ *
+ * Invariant: text from outside stands in single quotes, doubled inside, and is never read as markup.
+ */
+#include "figure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PAGE_WIDE 720
+#define PAGE_NARROW 350 /* one column of text */
+#define LEFT 46         /* of the first panel: tick labels and the axis' name */
+#define RIGHT 34        /* of the last one: "K = 8" */
+#define GAP 54          /* between panels: tick labels, "K = 8" */
+#define GAP_LAYERS 30
+#define TITLE 20
+#define AXIS 34  /* below a panel: tick labels and the axis' name */
+#define ENTRY 12 /* one line of a legend */
+#define ROW_GAP 14
+#define SCALE 3 /* the PNG's dots for each unit of length */
+
+/* Where things are on the page; y grows downwards. */
+struct layout {
+    int width, height, rows;
+    int panel_w, panel_h, gap;
+    int *top; /* [rows] of the panels' plots */
+};
+
+/* What the axes show. */
+struct range {
+    double x_lo, x_hi, y_lo, y_hi;
+};
+
+/* ---- data ---- */
+
+static void add_field(struct buf *out, const char *s)
+{
+    for (; s && *s; s++)
+        buf_addc(out, (unsigned char)*s < ' ' ? ' ' : *s);
+    buf_addc(out, '\t');
+}
+
+static void add_number(struct buf *out, double v)
+{
+    if (!isnan(v))
+        buf_addf(out, "%.9g", v);
+    buf_addc(out, '\t');
+}
+
+static void line_data(const struct figure *f, const struct line *l, int number, struct buf *out)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const struct point *p = &l->points[i];
+        buf_addf(out, "%d\t", number);
+        add_field(out, l->cell->model);
+        add_field(out, l->cell->task);
+        add_field(out, l->cell->train);
+        buf_addf(out, "%lld\t%d\t", (long long)l->cell->seed, l->cell->k);
+        add_field(out, l->cell->label);
+        if (f->kind != FIGURE_HISTOGRAM) {
+            add_field(out, l->layer < 0 ? "mean" : "");
+            if (l->layer >= 0) {
+                out->len--;
+                buf_addf(out, "%d\t", l->layer);
+            }
+            add_number(out, p->x_lo);
+            add_number(out, p->x_hi);
+        }
+        add_number(out, p->x);
+        add_number(out, p->y);
+        if (f->kind != FIGURE_HISTOGRAM) {
+            add_number(out, p->y_lo);
+            add_number(out, p->y_hi);
+        }
+        buf_addf(out, "%lld\n", (long long)p->tokens);
+    }
+}
+
+void figure_data(const struct figure *f, struct buf *out)
+{
+    int number = 0;
+    buf_adds(out, "line\tmodel\ttask\ttrain\tseed\tk\trouter\t");
+    buf_adds(out, f->kind == FIGURE_HISTOGRAM
+                      ? "experts\tpercent\ttokens\n"
+                      : "layer\tentropy_lo\tentropy_hi\tentropy\texperts\texperts_lo\texperts_hi\t"
+                        "tokens\n");
+    for (size_t p = 0; p < f->npanels; p++)
+        for (size_t l = 0; l < f->panels[p].nlines; l++)
+            line_data(f, &f->panels[p].lines[l], number++, out);
+}
+
+/* ---- ranges ---- */
+
+static void widen(struct range *r, const struct panel *p, bool histogram)
+{
+    for (size_t l = 0; l < p->nlines; l++)
+        for (size_t i = 0; i < p->lines[l].n; i++) {
+            const struct point *q = &p->lines[l].points[i];
+            // A long thin tail would leave no room for the rest; it is in the data.
+            if (!histogram || q->y >= 0.1) {
+                r->x_lo = fmin(r->x_lo, q->x);
+                r->x_hi = fmax(r->x_hi, q->x);
+            }
+            r->y_lo = fmin(r->y_lo, fmin(q->y, q->y_lo)); // fmin passes NaN over
+            r->y_hi = fmax(r->y_hi, fmax(q->y, q->y_hi));
+        }
+}
+
+/* Panels of one K in one row share their axes, and entropy has one axis everywhere. */
+static struct range range_of(const struct figure *f, size_t which)
+{
+    bool histogram = f->kind == FIGURE_HISTOGRAM;
+    const struct panel *p = &f->panels[which];
+    struct range r = { INFINITY, -INFINITY, INFINITY, -INFINITY }, all = r;
+    for (size_t i = 0; i < f->npanels; i++) {
+        widen(&all, &f->panels[i], histogram);
+        if (i / (size_t)f->columns == which / (size_t)f->columns && f->panels[i].k == p->k)
+            widen(&r, &f->panels[i], histogram);
+    }
+    if (histogram) {
+        r.x_lo = fmin(r.x_lo, p->k) - 0.5;
+        r.x_hi = fmax(r.x_hi, p->k) + 0.5;
+        r.y_lo = 0;
+        r.y_hi *= 1.06;
+        return r;
+    }
+    r.y_lo = fmin(r.y_lo, p->k);
+    r.y_hi = fmax(r.y_hi, p->k);
+    double room = 0.06 * (r.y_hi - r.y_lo);
+    room = room > 0 ? room : 0.5;
+    r.y_lo -= room;
+    r.y_hi += room;
+    r.x_lo = 0;
+    r.x_hi = all.x_hi > 0 ? 1.03 * all.x_hi : 1;
+    return r;
+}
+
+/* ---- layout ---- */
+
+static size_t most_lines(const struct figure *f, int row)
+{
+    size_t n = 0;
+    for (int c = 0; c < f->columns; c++) {
+        size_t i = (size_t)(row * f->columns + c);
+        if (i < f->npanels && f->panels[i].nlines > n)
+            n = f->panels[i].nlines;
+    }
+    return n;
+}
+
+/* Names along the page, for the layers of a row: where each begins, and in which line of text. */
+static int name_place(const struct layout *y, const struct panel *p, size_t which, int *x)
+{
+    int line = 0;
+    *x = LEFT;
+    for (size_t i = 0; i <= which; i++) {
+        int w = 40 + 7 * (int)strlen(p->lines[i].name);
+        if (*x + w > y->width && *x > LEFT) {
+            line++;
+            *x = LEFT;
+        }
+        if (i < which)
+            *x += w;
+    }
+    return line;
+}
+
+static struct layout layout_of(const struct figure *f)
+{
+    struct layout y = { .rows = (int)((f->npanels + (size_t)f->columns - 1) / (size_t)f->columns) };
+    bool layers = f->kind == FIGURE_LAYERS;
+    int at = 0;
+    y.width = f->columns == 1 ? PAGE_NARROW : PAGE_WIDE;
+    y.gap = layers ? GAP_LAYERS : GAP;
+    y.panel_w = (y.width - LEFT - RIGHT - (f->columns - 1) * y.gap) / f->columns;
+    y.panel_h = y.panel_w * 3 / 4 < 130 ? 130 : y.panel_w * 3 / 4 > 200 ? 200 : y.panel_w * 3 / 4;
+    y.top = xcalloc((size_t)y.rows, sizeof(*y.top));
+    for (int r = 0; r < y.rows; r++) {
+        const struct panel *first = &f->panels[r * f->columns];
+        int x, names = layers && first->nlines ? name_place(&y, first, first->nlines - 1, &x) + 2 : 0;
+        y.top[r] = at + TITLE;
+        at = y.top[r] + y.panel_h + AXIS + ENTRY * (1 + (int)most_lines(f, r) + names) + ROW_GAP;
+    }
+    y.height = at - ROW_GAP + 4;
+    return y;
+}
+
+/* ---- script ---- */
+
+/* A string for gnuplot: in single quotes nothing but the quote itself means anything. */
+static void add_quoted(struct buf *out, const char *s)
+{
+    buf_addc(out, '\'');
+    for (; *s; s++) {
+        if (*s == '\'')
+            buf_addc(out, '\'');
+        buf_addc(out, (unsigned char)*s < ' ' ? ' ' : *s);
+    }
+    buf_addc(out, '\'');
+}
+
+static void add_place(struct buf *out, const struct layout *y, double px, double py)
+{
+    buf_addf(out, "screen %.5f, screen %.5f", px / y->width, 1 - py / y->height);
+}
+
+static void add_text(struct buf *out, const struct layout *y, double px, double py, const char *text,
+                     double size, const char *colour)
+{
+    buf_adds(out, "set label ");
+    add_quoted(out, text);
+    buf_adds(out, " at ");
+    add_place(out, y, px, py);
+    buf_addf(out, " left font ',%g' textcolor rgb '%s' noenhanced front\n", size, colour);
+}
+
+/* The line's look, as in the panel. */
+static void add_sample(struct buf *out, const struct layout *y, double px, double py,
+                       const struct style *s)
+{
+    buf_adds(out, "set arrow from ");
+    add_place(out, y, px, py);
+    buf_adds(out, " to ");
+    add_place(out, y, px + 20, py);
+    buf_addf(out, " nohead linecolor rgb '%s' linewidth %g dashtype %s front\n", s->colour, s->width,
+             s->dash);
+    if (!s->point)
+        return;
+    buf_adds(out, "set label '' at ");
+    add_place(out, y, px + 10, py);
+    buf_addf(out, " point pointtype %d pointsize 0.5 linecolor rgb '%s' front\n", s->point, s->colour);
+}
+
+static void panel_legend(const struct figure *f, const struct layout *y, const struct panel *p,
+                         int left, int top, struct buf *out)
+{
+    bool layers = f->kind == FIGURE_LAYERS;
+    int note = left + (layers ? 26 : y->panel_w + y->gap - 104 - (f->columns == 1 ? 30 : 0));
+    const char *what = f->kind == FIGURE_HISTOGRAM ? "mean" : "Spearman's \xcf\x81 [95 %]";
+    if (f->kind == FIGURE_HISTOGRAM)
+        note = left + 150;
+    add_text(out, y, note, top, what, 7.5, "#555555");
+    for (size_t i = 0; i < p->nlines; i++) {
+        double py = top + ENTRY * (double)(i + 1);
+        add_sample(out, y, left, py, &p->lines[i].style);
+        if (!layers)
+            add_text(out, y, left + 26, py, p->lines[i].name, 7.5, "#000000");
+        add_text(out, y, note, py, p->lines[i].note, 7.5, "#000000");
+    }
+}
+
+/* The routers of a row of layers, once for all of them. */
+static void row_legend(const struct layout *y, const struct panel *p, int top, struct buf *out)
+{
+    for (size_t i = 0; i < p->nlines; i++) {
+        int x, line = name_place(y, p, i, &x);
+        add_sample(out, y, x, top + ENTRY * line, &p->lines[i].style);
+        add_text(out, y, x + 26, top + ENTRY * line, p->lines[i].name, 7.5, "#000000");
+    }
+}
+
+static void panel_axes(const struct figure *f, const struct panel *p, const struct range *r,
+                       bool first, bool last, struct buf *out)
+{
+    bool histogram = f->kind == FIGURE_HISTOGRAM;
+    buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r->x_lo, r->x_hi, r->y_lo,
+             r->y_hi);
+    buf_addf(out, "set xlabel '%s' offset 0, 0.6\n",
+             histogram ? "experts per token and layer" : "predictive entropy (nats)");
+    buf_addf(out, "set ylabel '%s' offset 1.2, 0\n",
+             !first      ? ""
+             : histogram ? "share of tokens (%)"
+                         : "experts per token");
+    if (histogram)
+        buf_addf(out, "set arrow from first %d, graph 0 to first %d, graph 1 nohead dashtype (4,4)"
+                      " linewidth 0.8 linecolor rgb '#000000' front\n"
+                      "set label 'K = %d' at first %d, graph 1.05 center font ',8'\n",
+                 p->k, p->k, p->k, p->k);
+    else
+        buf_addf(out, "set arrow from graph 0, first %d to graph 1, first %d nohead dashtype (4,4)"
+                      " linewidth 0.8 linecolor rgb '#000000' front\n",
+                 p->k, p->k);
+    if (!histogram && (last || f->kind != FIGURE_LAYERS))
+        buf_addf(out, "set label 'K = %d' at graph 1.02, first %d left font ',8'\n", p->k, p->k);
+}
+
+/* Column numbers of figure_data(). */
+static void plot_lines(const struct figure *f, const struct panel *p, int number, struct buf *out)
+{
+    const char *end = "";
+    buf_adds(out, "plot ");
+    for (size_t i = 0; i < p->nlines && f->kind != FIGURE_HISTOGRAM; i++) {
+        buf_addf(out, "%sdata skip 1 using ($1==%d?$11:NaN):13:14 with filledcurves"
+                      " fillcolor rgb '%s' fillstyle transparent solid 0.22 noborder",
+                 end, number + (int)i, p->lines[i].style.colour);
+        end = ", \\\n     ";
+    }
+    for (size_t i = 0; i < p->nlines; i++) {
+        const struct style *s = &p->lines[i].style;
+        buf_addf(out, "%sdata skip 1 using ($1==%d?$%d:NaN):%d with %s", end, number + (int)i,
+                 f->kind == FIGURE_HISTOGRAM ? 8 : 11, f->kind == FIGURE_HISTOGRAM ? 9 : 12,
+                 s->point ? "linespoints" : "lines");
+        buf_addf(out, " linecolor rgb '%s' linewidth %g dashtype %s", s->colour, s->width, s->dash);
+        if (s->point)
+            buf_addf(out, " pointtype %d pointsize 0.45", s->point);
+        end = ", \\\n     ";
+    }
+    buf_addc(out, '\n');
+}
+
+static void panel_script(const struct figure *f, const struct layout *y, size_t which, int number,
+                         struct buf *out)
+{
+    const struct panel *p = &f->panels[which];
+    int column = (int)which % f->columns, row = (int)which / f->columns;
+    int left = LEFT + column * (y->panel_w + y->gap), top = y->top[row];
+    bool last = column + 1 == f->columns || which + 1 == f->npanels;
+    struct range r = range_of(f, which);
+    buf_addf(out, "\nunset label\nunset arrow\n"
+                  "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
+                  "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
+             (double)left / y->width, (double)(left + y->panel_w) / y->width,
+             1 - (double)top / y->height, 1 - (double)(top + y->panel_h) / y->height);
+    panel_axes(f, p, &r, column == 0, last, out);
+    add_text(out, y, left, top - 10, p->title, 8.5, "#000000");
+    panel_legend(f, y, p, left, top + y->panel_h + AXIS + 4, out);
+    if (f->kind == FIGURE_LAYERS && column == 0)
+        row_legend(y, p, top + y->panel_h + AXIS + 8 + ENTRY * (2 + (int)most_lines(f, row)), out);
+    plot_lines(f, p, number, out);
+}
+
+static void script_head(const struct figure *f, const struct layout *y, struct buf *out)
+{
+    buf_addf(out,
+             "# Drawn by seqtopk plot. To draw it again from %s.tsv:\n"
+             "#   gnuplot %s.gp                  (SVG)\n"
+             "#   gnuplot -e 'out=\"png\"' %s.gp   (PNG)\n"
+             "if (!exists('out')) out = 'svg'\n"
+             "if (!exists('file')) file = '%s.' . out\n"
+             "data = '%s.tsv'\n"
+             "set encoding utf8\n",
+             f->name, f->name, f->name, f->name, f->name);
+    buf_addf(out,
+             "if (out eq 'svg') {\n"
+             "    set terminal svg size %d, %d font 'DejaVu Sans,9' background rgb 'white'\n"
+             "} else {\n"
+             "    set terminal pngcairo size %d, %d font 'DejaVu Sans,9' fontscale %g"
+             " linewidth %d pointscale %d background rgb 'white'\n"
+             "}\n",
+             y->width, y->height, y->width * SCALE, y->height * SCALE, SCALE * 0.75, SCALE, SCALE);
+    buf_adds(out, "set output file\n"
+                  "set datafile separator tab\n"
+                  "unset key\n"
+                  "set border 3 linewidth 0.7 linecolor rgb '#333333'\n"
+                  "set tics nomirror out scale 0.5 font ',8'\n"
+                  "set xtics offset 0, 0.3\n"
+                  "set grid ytics linewidth 0.4 linecolor rgb '#e4e4e4' dashtype solid\n"
+                  "set multiplot\n");
+}
+
+void figure_script(const struct figure *f, struct buf *out)
+{
+    struct layout y = layout_of(f);
+    int number = 0;
+    script_head(f, &y, out);
+    for (size_t p = 0; p < f->npanels; p++) {
+        if (f->panels[p].nlines)
+            panel_script(f, &y, p, number, out);
+        number += (int)f->panels[p].nlines;
+    }
+    buf_adds(out, "\nunset multiplot\nset output\n");
+    free(y.top);
+}
