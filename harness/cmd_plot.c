@@ -72,6 +72,46 @@ static int gnuplot(const char *dir, const char *preset, const char *script, stru
     return rc;
 }
 
+/*
+ * gnuplot's SVG names a font that not every reader has, and has hundreds of empty groups, a line
+ * that opens and a line that closes.
+ */
+static void tidy_svg(const char *svg, struct buf *out)
+{
+    static const char font[] = "font-family=\"DejaVu Sans\"";
+    for (const char *p = svg; *p;) {
+        const char *end = strchr(p, '\n');
+        end = end ? end + 1 : p + strlen(p);
+        if (strncmp(p, "<g ", 3) == 0 && strncmp(end, "</g>\n", 5) == 0) {
+            p = end + 5;
+            continue;
+        }
+        for (const char *f; (f = strstr(p, font)) && f < end; p = f + strlen(font)) {
+            buf_add(out, p, (size_t)(f - p));
+            buf_adds(out, "font-family=\"DejaVu Sans, Verdana, sans-serif\"");
+        }
+        buf_add(out, p, (size_t)(end - p));
+        p = end;
+    }
+}
+
+/* Puts the finished picture in its place. */
+static int finish(const char *tmp, const char *path, bool svg, struct buf *err)
+{
+    struct buf text = BUF_INIT, tidy = BUF_INIT;
+    if (!svg)
+        return rename(tmp, path) == 0 ? 0 : fail(err, "%s: %s", path, strerror(errno));
+    int rc = read_file(tmp, (size_t)1 << 28, &text, err);
+    if (rc == 0) {
+        tidy_svg(text.s, &tidy);
+        rc = write_file(path, tidy.s, tidy.len, err);
+    }
+    unlink(tmp);
+    buf_release(&text);
+    buf_release(&tidy);
+    return rc;
+}
+
 /* Draws the script as `kind`, "svg" or "png", under another name first. */
 static int draw(const char *dir, const char *name, const char *kind, struct buf *err)
 {
@@ -80,8 +120,8 @@ static int draw(const char *dir, const char *name, const char *kind, struct buf 
     char *tmp = xasprintf("%s/%s.%s.tmp", dir, name, kind);
     char *path = xasprintf("%s/%s.%s", dir, name, kind);
     int rc = gnuplot(dir, preset, script, err);
-    if (rc == 0 && rename(tmp, path) != 0)
-        rc = fail(err, "%s: %s", path, strerror(errno));
+    if (rc == 0)
+        rc = finish(tmp, path, strcmp(kind, "svg") == 0, err);
     if (rc)
         unlink(tmp);
     else
@@ -104,7 +144,7 @@ static int save(const char *dir, const char *name, const char *ending, const str
     return rc;
 }
 
-static int make_figure(const struct figure *f, const char *dir, struct buf *err)
+static int make_figure(struct figure *f, const char *dir, struct buf *err)
 {
     struct buf data = BUF_INIT, script = BUF_INIT;
     figure_data(f, &data);

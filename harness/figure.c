@@ -372,7 +372,7 @@ static int build_together(struct builder *b, enum figure_kind kind)
         for (int c = 0; c < f->columns && rc == 0; c++) {
             const struct group *g = &b->groups[i];
             int k = c < (int)g->nks ? g->ks[c] : -1; // no cell has -1: an empty place
-            rc = add_panel(b, f, g, k, -1, NULL, xstrdup(g->name));
+            rc = add_panel(b, f, g, k, -1, NULL, xstrdup(c == 0 ? g->name : ""));
         }
     drop_if_empty(b->out);
     return rc;

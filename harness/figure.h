@@ -82,6 +82,6 @@ struct style style_of(const struct result *r, int experts);
 
 /* The figure's data as a table, and the script that draws it from NAME.tsv. */
 void figure_data(const struct figure *f, struct buf *out);
-void figure_script(const struct figure *f, struct buf *out);
+void figure_script(struct figure *f, struct buf *out); /* may settle for fewer columns */
 
 #endif

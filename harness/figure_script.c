@@ -14,12 +14,18 @@
 #define PAGE_NARROW 350 /* one column of text */
 #define LEFT 46         /* of the first panel: tick labels and the axis' name */
 #define RIGHT 34        /* of the last one: "K = 8" */
-#define GAP 54          /* between panels: tick labels, "K = 8" */
+#define GAP 58          /* between panels: tick labels, "K = 8" */
 #define GAP_LAYERS 30
-#define TITLE 20
-#define AXIS 34  /* below a panel: tick labels and the axis' name */
-#define ENTRY 12 /* one line of a legend */
+#define TITLE 20 /* above a panel: its title */
+#define MARK 14  /* above a histogram, under its title: "K = 8" */
+#define AXIS 40  /* below a panel: tick labels and the axis' name */
+#define SAMPLE 26 /* in a legend: the line's look, and a blank */
+#define NOTE 80   /* "0.83 [0.82, 0.84]" */
+#define LETTER 4.9
+#define ENTRY 13 /* one line of a legend */
 #define ROW_GAP 14
+#define SMALL 9.0  /* letters of legends and ticks: 6.5 points when printed */
+#define NORMAL 10.0
 #define SCALE 3 /* the PNG's dots for each unit of length */
 
 /* Where things are on the page; y grows downwards. */
@@ -157,7 +163,7 @@ static int name_place(const struct layout *y, const struct panel *p, size_t whic
     int line = 0;
     *x = LEFT;
     for (size_t i = 0; i <= which; i++) {
-        int w = 40 + 7 * (int)strlen(p->lines[i].name);
+        int w = SAMPLE + 18 + (int)(LETTER * (double)strlen(p->lines[i].name));
         if (*x + w > y->width && *x > LEFT) {
             line++;
             *x = LEFT;
@@ -168,20 +174,56 @@ static int name_place(const struct layout *y, const struct panel *p, size_t whic
     return line;
 }
 
+static bool has_title(const struct figure *f)
+{
+    for (size_t i = 0; i < f->npanels; i++)
+        if (*f->panels[i].title)
+            return true;
+    return false;
+}
+
+/* What a legend needs in width. */
+static double legend_width(const struct figure *f)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < f->npanels; i++)
+        for (size_t l = 0; l < f->panels[i].nlines; l++)
+            longest = strlen(f->panels[i].lines[l].name) > longest
+                          ? strlen(f->panels[i].lines[l].name)
+                          : longest;
+    return SAMPLE + LETTER * (double)longest + 6 + NOTE;
+}
+
+static void set_widths(const struct figure *f, struct layout *y)
+{
+    y->width = f->columns == 1 ? PAGE_NARROW : PAGE_WIDE;
+    y->gap = f->kind == FIGURE_LAYERS ? GAP_LAYERS : GAP;
+    y->panel_w = (y->width - LEFT - RIGHT - (f->columns - 1) * y->gap) / f->columns;
+}
+
+/* Fewer columns where the legends, which stand under the panels, would run into each other. */
+static void fit_columns(struct figure *f)
+{
+    struct layout y;
+    for (set_widths(f, &y); f->kind != FIGURE_LAYERS && f->columns > 2; set_widths(f, &y)) {
+        if (y.panel_w + y.gap >= legend_width(f))
+            break;
+        f->columns = f->columns == 4 ? 2 : f->columns - 1;
+    }
+}
+
 static struct layout layout_of(const struct figure *f)
 {
     struct layout y = { .rows = (int)((f->npanels + (size_t)f->columns - 1) / (size_t)f->columns) };
     bool layers = f->kind == FIGURE_LAYERS;
     int at = 0;
-    y.width = f->columns == 1 ? PAGE_NARROW : PAGE_WIDE;
-    y.gap = layers ? GAP_LAYERS : GAP;
-    y.panel_w = (y.width - LEFT - RIGHT - (f->columns - 1) * y.gap) / f->columns;
+    set_widths(f, &y);
     y.panel_h = y.panel_w * 3 / 4 < 130 ? 130 : y.panel_w * 3 / 4 > 200 ? 200 : y.panel_w * 3 / 4;
     y.top = xcalloc((size_t)y.rows, sizeof(*y.top));
     for (int r = 0; r < y.rows; r++) {
         const struct panel *first = &f->panels[r * f->columns];
         int x, names = layers && first->nlines ? name_place(&y, first, first->nlines - 1, &x) + 2 : 0;
-        y.top[r] = at + TITLE;
+        y.top[r] = at + (has_title(f) ? TITLE : 8) + (f->kind == FIGURE_HISTOGRAM ? MARK : 0);
         at = y.top[r] + y.panel_h + AXIS + ENTRY * (1 + (int)most_lines(f, r) + names) + ROW_GAP;
     }
     y.height = at - ROW_GAP + 4;
@@ -207,14 +249,15 @@ static void add_place(struct buf *out, const struct layout *y, double px, double
     buf_addf(out, "screen %.5f, screen %.5f", px / y->width, 1 - py / y->height);
 }
 
+/* `how`: "left", "right", "center", with "rotate by 90" where it goes upwards. */
 static void add_text(struct buf *out, const struct layout *y, double px, double py, const char *text,
-                     double size, const char *colour)
+                     double size, const char *how, const char *colour)
 {
     buf_adds(out, "set label ");
     add_quoted(out, text);
     buf_adds(out, " at ");
     add_place(out, y, px, py);
-    buf_addf(out, " left font ',%g' textcolor rgb '%s' noenhanced front\n", size, colour);
+    buf_addf(out, " %s font ',%g' textcolor rgb '%s' noenhanced front\n", how, size, colour);
 }
 
 /* The line's look, as in the panel. */
@@ -238,17 +281,19 @@ static void panel_legend(const struct figure *f, const struct layout *y, const s
                          int left, int top, struct buf *out)
 {
     bool layers = f->kind == FIGURE_LAYERS;
-    int note = left + (layers ? 26 : y->panel_w + y->gap - 104 - (f->columns == 1 ? 30 : 0));
-    const char *what = f->kind == FIGURE_HISTOGRAM ? "mean" : "Spearman's \xcf\x81 [95 %]";
+    int room = f->columns == 1 ? y->panel_w : y->panel_w + y->gap;
+    int note = left + (layers ? SAMPLE : room - NOTE - 2);
     if (f->kind == FIGURE_HISTOGRAM)
-        note = left + 150;
-    add_text(out, y, note, top, what, 7.5, "#555555");
+        add_text(out, y, note, top, "mean", SMALL, "left", "#555555");
+    else
+        add_text(out, y, layers ? left + 100 : note + NOTE - 4, top,
+                 "Spearman's \xcf\x81 [95 %]", SMALL, "right", "#555555");
     for (size_t i = 0; i < p->nlines; i++) {
         double py = top + ENTRY * (double)(i + 1);
         add_sample(out, y, left, py, &p->lines[i].style);
         if (!layers)
-            add_text(out, y, left + 26, py, p->lines[i].name, 7.5, "#000000");
-        add_text(out, y, note, py, p->lines[i].note, 7.5, "#000000");
+            add_text(out, y, left + SAMPLE, py, p->lines[i].name, SMALL, "left", "#000000");
+        add_text(out, y, note, py, p->lines[i].note, SMALL, "left", "#000000");
     }
 }
 
@@ -258,33 +303,37 @@ static void row_legend(const struct layout *y, const struct panel *p, int top, s
     for (size_t i = 0; i < p->nlines; i++) {
         int x, line = name_place(y, p, i, &x);
         add_sample(out, y, x, top + ENTRY * line, &p->lines[i].style);
-        add_text(out, y, x + 26, top + ENTRY * line, p->lines[i].name, 7.5, "#000000");
+        add_text(out, y, x + SAMPLE, top + ENTRY * line, p->lines[i].name, SMALL, "left",
+                 "#000000");
     }
 }
 
-static void panel_axes(const struct figure *f, const struct panel *p, const struct range *r,
-                       bool first, bool last, struct buf *out)
+/* The axes, their names, and the line of K. `left` and `top` are the plot's corner. */
+static void panel_axes(const struct figure *f, const struct layout *y, const struct panel *p,
+                       const struct range *r, int left, int top, bool last, struct buf *out)
 {
     bool histogram = f->kind == FIGURE_HISTOGRAM;
     buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r->x_lo, r->x_hi, r->y_lo,
              r->y_hi);
-    buf_addf(out, "set xlabel '%s' offset 0, 0.6\n",
-             histogram ? "experts per token and layer" : "predictive entropy (nats)");
-    buf_addf(out, "set ylabel '%s' offset 1.2, 0\n",
-             !first      ? ""
-             : histogram ? "share of tokens (%)"
-                         : "experts per token");
+    add_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29,
+             histogram ? "experts per token and layer" : "predictive entropy (nats)", NORMAL,
+             "center", "#000000");
+    if (histogram) // whole numbers only
+        buf_addf(out, "set xtics %d\n", 1 + (int)(r->x_hi - r->x_lo) / 10);
+    if (left == LEFT)
+        add_text(out, y, 9, top + y->panel_h / 2.0,
+                 histogram ? "share of tokens (%)" : "experts per token", NORMAL,
+                 "center rotate by 90", "#000000");
+    int k = p->k;
     if (histogram)
-        buf_addf(out, "set arrow from first %d, graph 0 to first %d, graph 1 nohead dashtype (4,4)"
-                      " linewidth 0.8 linecolor rgb '#000000' front\n"
-                      "set label 'K = %d' at first %d, graph 1.05 center font ',8'\n",
-                 p->k, p->k, p->k, p->k);
+        buf_addf(out, "set arrow from first %d, graph 0 to first %d, graph 1", k, k);
     else
-        buf_addf(out, "set arrow from graph 0, first %d to graph 1, first %d nohead dashtype (4,4)"
-                      " linewidth 0.8 linecolor rgb '#000000' front\n",
-                 p->k, p->k);
-    if (!histogram && (last || f->kind != FIGURE_LAYERS))
-        buf_addf(out, "set label 'K = %d' at graph 1.02, first %d left font ',8'\n", p->k, p->k);
+        buf_addf(out, "set arrow from graph 0, first %d to graph 1, first %d", k, k);
+    buf_adds(out, " nohead dashtype (9,6) linewidth 0.8 linecolor rgb '#000000' front\n");
+    if (histogram)
+        buf_addf(out, "set label 'K = %d' at first %d, graph 1.06 center font ',%g'\n", k, k, SMALL);
+    else if (last || f->kind != FIGURE_LAYERS)
+        buf_addf(out, "set label 'K = %d' at graph 1.02, first %d left font ',%g'\n", k, k, SMALL);
 }
 
 /* Column numbers of figure_data(). */
@@ -324,8 +373,9 @@ static void panel_script(const struct figure *f, const struct layout *y, size_t 
                   "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
              (double)left / y->width, (double)(left + y->panel_w) / y->width,
              1 - (double)top / y->height, 1 - (double)(top + y->panel_h) / y->height);
-    panel_axes(f, p, &r, column == 0, last, out);
-    add_text(out, y, left, top - 10, p->title, 8.5, "#000000");
+    panel_axes(f, y, p, &r, left, top, last, out);
+    add_text(out, y, left, top - 10 - (f->kind == FIGURE_HISTOGRAM ? MARK : 0), p->title, NORMAL,
+             "left", "#000000");
     panel_legend(f, y, p, left, top + y->panel_h + AXIS + 4, out);
     if (f->kind == FIGURE_LAYERS && column == 0)
         row_legend(y, p, top + y->panel_h + AXIS + 8 + ENTRY * (2 + (int)most_lines(f, row)), out);
@@ -345,9 +395,9 @@ static void script_head(const struct figure *f, const struct layout *y, struct b
              f->name, f->name, f->name, f->name, f->name);
     buf_addf(out,
              "if (out eq 'svg') {\n"
-             "    set terminal svg size %d, %d font 'DejaVu Sans,9' background rgb 'white'\n"
+             "    set terminal svg size %d, %d font 'DejaVu Sans,10' background rgb 'white'\n"
              "} else {\n"
-             "    set terminal pngcairo size %d, %d font 'DejaVu Sans,9' fontscale %g"
+             "    set terminal pngcairo size %d, %d font 'DejaVu Sans,10' fontscale %g"
              " linewidth %d pointscale %d background rgb 'white'\n"
              "}\n",
              y->width, y->height, y->width * SCALE, y->height * SCALE, SCALE * 0.75, SCALE, SCALE);
@@ -355,14 +405,14 @@ static void script_head(const struct figure *f, const struct layout *y, struct b
                   "set datafile separator tab\n"
                   "unset key\n"
                   "set border 3 linewidth 0.7 linecolor rgb '#333333'\n"
-                  "set tics nomirror out scale 0.5 font ',8'\n"
-                  "set xtics offset 0, 0.3\n"
-                  "set grid ytics linewidth 0.4 linecolor rgb '#e4e4e4' dashtype solid\n"
+                  "set tics nomirror out scale 0.5 font ',9'\n"
+                  "set xtics offset 0, 0.2\n"
                   "set multiplot\n");
 }
 
-void figure_script(const struct figure *f, struct buf *out)
+void figure_script(struct figure *f, struct buf *out)
 {
+    fit_columns(f);
     struct layout y = layout_of(f);
     int number = 0;
     script_head(f, &y, out);

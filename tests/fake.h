@@ -57,10 +57,12 @@ static void fake_layer(struct fake_sample *p, const struct store_cell *c, int do
 {
     int lo = c->min < 0 ? c->k : c->min, hi = c->max < 0 ? c->k : c->max, sum = 0;
     uint16_t *e = p->experts + layer * FAKE_TOKENS;
-    double slope = 0.10 + 0.06 * layer, online = c->mode && strcmp(c->mode, "global") != 0;
+    bool online = c->mode && strcmp(c->mode, "global") != 0;
+    bool strict = c->mode && strcmp(c->mode, "strict") == 0;
+    double slope = 0.10 + 0.06 * layer - 0.04 * strict - 0.02 * !c->mode;
     for (int t = 0; t < FAKE_TOKENS; t++) {
         double noise = fake_noise((uint64_t)doc, (uint64_t)(t * 8 + layer), 3) - 0.5;
-        double want = c->k * (1 + slope * (p->entropy[t] - 1.7) + 0.7 * noise + 0.04 * online);
+        double want = c->k * (1 + slope * (p->entropy[t] - 1.7) + 0.7 * noise + 0.04 * online - 0.1 * strict);
         e[t] = (uint16_t)fake_clamp((int)lround(want), lo, hi);
         sum += e[t];
     }

@@ -194,7 +194,8 @@ static void a_sequence_scores_the_same_alone_and_in_any_batch(void **state)
         assert_memory_equal(alone.load_tokens, together.load_tokens + (size_t)i * loads,
                             loads * sizeof(*alone.load_tokens));
         for (int t = 1; t < T; t++)
-            assert_true(fabsf(alone.nll[t] - together.nll[from + t]) <= 1e-5f);
+            assert_true(fabsf(alone.nll[t] - together.nll[from + t]) <=
+                        (device.kind == DEVICE_CPU ? 1e-5f : 2e-4f));
     }
     scored_release(&together);
     scored_release(&alone);
