@@ -38,8 +38,8 @@ static void print_failed(struct store *s)
         die(1, "%s", err.s);
     for (size_t i = 0; i < all.len; i++) {
         const struct result *c = &all.v[i];
-        printf("%sfailed: %s, %s, K = %d, %s: %s\n", i ? "" : "\n", c->model, c->task, c->k, c->label,
-               c->error ? c->error : "no reason was kept");
+        printf("%sfailed: %s, %s, K = %d, %s: %s\n", i ? "" : "\n", c->model, c->task, c->k,
+               c->label, c->error ? c->error : "no reason was kept");
     }
     results_release(&all);
     buf_release(&err);
@@ -47,12 +47,12 @@ static void print_failed(struct store *s)
 
 static int status_run(int argc, char **argv)
 {
-    static const char *const columns[] = { "database", "sweep",   "state",    "#cells", "#samples",
-                                           "#tokens",  "#seconds", NULL };
+    static const char *const columns[] = { "database", "sweep",   "state",    "#cells",
+                                           "#samples", "#tokens", "#seconds", NULL };
     bool json = false, tsv = false;
-    const struct option_spec specs[] = {
-        { .name = "--json", .flag = &json }, { .name = "--tsv", .flag = &tsv }, { .name = NULL }
-    };
+    const struct option_spec specs[] = { { .name = "--json", .flag = &json },
+                                         { .name = "--tsv", .flag = &tsv },
+                                         { .name = NULL } };
     struct buf err = BUF_INIT;
     glob_t found = { 0 };
     int given = cmd_options(&cmd_status, argc, argv, specs, 0, 1);

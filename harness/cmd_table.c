@@ -19,203 +19,129 @@ enum format {
     FORMAT_JSON,
 };
 
+/* What a column shows of a cell. */
+enum what {
+    CELL_ID,
+    CELL_MODEL,
+    CELL_TASK,
+    CELL_K,
+    CELL_ROUTER,
+    CELL_MODE,
+    CELL_MIN,
+    CELL_MAX,
+    CELL_TRAIN,
+    CELL_SEED,
+    CELL_DEVICE,
+    CELL_DTYPE,
+    CELL_STATUS,
+    // of a metric, for programs
+    VALUE,
+    STDERR,
+    LOW,
+    HIGH,
+    // of a metric, for people
+    VALUE_3,
+    VALUE_WITH_ERROR,
+    VALUE_WITH_INTERVAL,
+};
+
 struct column {
     const char *name; /* '#' before it: numbers */
-    void (*show)(const struct result *, const char *metric, struct buf *out); /* empty: nothing known */
+    enum what what;
     const char *metric;
     bool if_varied; /* only where not all rows say the same */
 };
 
-static void show_id(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->id);
-}
-
-static void show_model(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->model);
-}
-
-static void show_task(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->task);
-}
-
-static void show_k(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_addf(out, "%d", r->k);
-}
-
-static void show_router(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->label);
-}
-
-static void show_mode(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->mode ? r->mode : "");
-}
-
-static void show_min(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    if (r->min >= 0)
-        buf_addf(out, "%d", r->min);
-}
-
-static void show_max(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    if (r->max >= 0)
-        buf_addf(out, "%d", r->max);
-}
-
-static void show_train(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->train);
-}
-
-static void show_seed(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_addf(out, "%lld", (long long)r->seed);
-}
-
-static void show_device(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->device);
-}
-
-static void show_dtype(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->dtype);
-}
-
-static void show_status(const struct result *r, const char *m, struct buf *out)
-{
-    (void)m;
-    buf_adds(out, r->status);
-}
-
-static void show_value(const struct result *r, const char *name, struct buf *out)
-{
-    const struct result_metric *m = result_metric(r, name);
-    if (m && !isnan(m->value))
-        buf_addf(out, "%.9g", m->value);
-}
-
-static void show_error(const struct result *r, const char *name, struct buf *out)
-{
-    const struct result_metric *m = result_metric(r, name);
-    if (m && !isnan(m->stderr_))
-        buf_addf(out, "%.9g", m->stderr_);
-}
-
-/* The value for people, with its error where there is one. */
-static void show_both(const struct result *r, const char *name, struct buf *out)
-{
-    const struct result_metric *m = result_metric(r, name);
-    if (!m || isnan(m->value))
-        return;
-    buf_addf(out, m->value == floor(m->value) && fabs(m->value) < 1e15 ? "%.0f" : "%.4f", m->value);
-    if (!isnan(m->stderr_) && m->stderr_ > 0)
-        buf_addf(out, " ± %.4f", m->stderr_);
-}
-
-static void show_4(const struct result *r, const char *name, struct buf *out)
-{
-    const struct result_metric *m = result_metric(r, name);
-    if (!m || isnan(m->value))
-        return;
-    buf_addf(out, "%.4f", m->value);
-    if (!isnan(m->stderr_))
-        buf_addf(out, " ± %.4f", m->stderr_);
-}
-
-static void show_3(const struct result *r, const char *name, struct buf *out)
-{
-    const struct result_metric *m = result_metric(r, name);
-    if (m && !isnan(m->value))
-        buf_addf(out, "%.3f", m->value);
-}
-
-static void interval(const struct result *r, const char *name, double *lo, double *hi)
-{
-    const struct result_metric *m = result_metric(r, name);
-    struct estimate rho = { .value = m ? m->value : NAN, .stderr_ = m ? m->stderr_ : NAN };
-    correlation_interval(rho, lo, hi);
-}
-
-static void show_low(const struct result *r, const char *name, struct buf *out)
-{
-    double lo, hi;
-    interval(r, name, &lo, &hi);
-    if (!isnan(lo))
-        buf_addf(out, "%.9g", lo);
-}
-
-static void show_high(const struct result *r, const char *name, struct buf *out)
-{
-    double lo, hi;
-    interval(r, name, &lo, &hi);
-    if (!isnan(hi))
-        buf_addf(out, "%.9g", hi);
-}
-
-static void show_correlation(const struct result *r, const char *name, struct buf *out)
-{
-    double lo, hi;
-    show_3(r, name, out);
-    interval(r, name, &lo, &hi);
-    if (!isnan(lo))
-        buf_addf(out, " [%.3f, %.3f]", lo, hi);
-}
-
 static const struct column for_people[] = {
-    { "model", show_model, NULL, false },
-    { "task", show_task, NULL, false },
-    { "#K", show_k, NULL, false },
-    { "router", show_router, NULL, false },
-    { "train", show_train, NULL, true },
-    { "#seed", show_seed, NULL, true },
-    { "device", show_device, NULL, true },
-    { "dtype", show_dtype, NULL, true },
-    { "status", show_status, NULL, true },
+    { "model", CELL_MODEL, NULL, false },  { "task", CELL_TASK, NULL, false },
+    { "#K", CELL_K, NULL, false },         { "router", CELL_ROUTER, NULL, false },
+    { "train", CELL_TRAIN, NULL, true },   { "#seed", CELL_SEED, NULL, true },
+    { "device", CELL_DEVICE, NULL, true }, { "dtype", CELL_DTYPE, NULL, true },
+    { "status", CELL_STATUS, NULL, true },
 };
 static const struct column metrics_for_people[] = {
-    { "#nll", show_4, "nll", false },
-    { "#ppl", show_3, "ppl", false },
-    { "#experts", show_3, "experts", false },
-    { "#spearman [95 %]", show_correlation, "spearman", false },
-    { "#load entropy", show_3, "load_entropy", false },
+    { "#nll", VALUE_WITH_ERROR, "nll", false },
+    { "#ppl", VALUE_3, "ppl", false },
+    { "#experts", VALUE_3, "experts", false },
+    { "#spearman [95 %]", VALUE_WITH_INTERVAL, "spearman", false },
+    { "#load entropy", VALUE_3, "load_entropy", false },
 };
 static const struct column for_programs[] = {
-    { "cell_id", show_id, NULL, false },   { "model", show_model, NULL, false },
-    { "task", show_task, NULL, false },    { "#k", show_k, NULL, false },
-    { "router", show_router, NULL, false }, { "mode", show_mode, NULL, false },
-    { "#min", show_min, NULL, false },     { "#max", show_max, NULL, false },
-    { "train", show_train, NULL, false },  { "#seed", show_seed, NULL, false },   { "device", show_device, NULL, false },
-    { "dtype", show_dtype, NULL, false },  { "status", show_status, NULL, false },
+    { "cell_id", CELL_ID, NULL, false },    { "model", CELL_MODEL, NULL, false },
+    { "task", CELL_TASK, NULL, false },     { "#k", CELL_K, NULL, false },
+    { "router", CELL_ROUTER, NULL, false }, { "mode", CELL_MODE, NULL, false },
+    { "#min", CELL_MIN, NULL, false },      { "#max", CELL_MAX, NULL, false },
+    { "train", CELL_TRAIN, NULL, false },   { "#seed", CELL_SEED, NULL, false },
+    { "device", CELL_DEVICE, NULL, false }, { "dtype", CELL_DTYPE, NULL, false },
+    { "status", CELL_STATUS, NULL, false },
 };
 static const struct column metrics_for_programs[] = {
-    { "#nll", show_value, "nll", false },
-    { "#nll_stderr", show_error, "nll", false },
-    { "#ppl", show_value, "ppl", false },
-    { "#experts", show_value, "experts", false },
-    { "#spearman", show_value, "spearman", false },
-    { "#spearman_low", show_low, "spearman", false },
-    { "#spearman_high", show_high, "spearman", false },
-    { "#load_entropy", show_value, "load_entropy", false },
+    { "#nll", VALUE, "nll", false },
+    { "#nll_stderr", STDERR, "nll", false },
+    { "#ppl", VALUE, "ppl", false },
+    { "#experts", VALUE, "experts", false },
+    { "#spearman", VALUE, "spearman", false },
+    { "#spearman_low", LOW, "spearman", false },
+    { "#spearman_high", HIGH, "spearman", false },
+    { "#load_entropy", VALUE, "load_entropy", false },
 };
+
+static void add_number(struct buf *out, const char *before, int places, double v, const char *after)
+{
+    if (!isnan(v))
+        buf_addf(out, "%s%.*f%s", before, places, v, after);
+}
+
+/* Nine digits: as many as a program can want of what was measured in float32. */
+static void add_exact(struct buf *out, double v)
+{
+    if (!isnan(v))
+        buf_addf(out, "%.9g", v);
+}
+
+static void show_metric(const struct column *c, const struct result *r, struct buf *out)
+{
+    const struct result_metric *m = result_metric(r, c->metric);
+    struct estimate e = { .value = m ? m->value : NAN, .stderr_ = m ? m->stderr_ : NAN };
+    double lo, hi;
+    correlation_interval(e, &lo, &hi);
+    if (c->what == VALUE)
+        add_exact(out, e.value);
+    else if (c->what == STDERR)
+        add_exact(out, e.stderr_);
+    else if (c->what == LOW)
+        add_exact(out, lo);
+    else if (c->what == HIGH)
+        add_exact(out, hi);
+    else
+        add_number(out, "", c->what == VALUE_WITH_ERROR ? 4 : 3, e.value, "");
+    if (c->what == VALUE_WITH_ERROR && !isnan(e.value))
+        add_number(out, " ± ", 4, e.stderr_, "");
+    if (c->what == VALUE_WITH_INTERVAL) {
+        add_number(out, " [", 3, lo, ", ");
+        add_number(out, "", 3, hi, "]");
+    }
+}
+
+/* Leaves `out` empty where nothing is known. */
+static void show(const struct column *c, const struct result *r, struct buf *out)
+{
+    const char *const texts[] = {
+        [CELL_ID] = r->id,         [CELL_MODEL] = r->model, [CELL_TASK] = r->task,
+        [CELL_ROUTER] = r->label,  [CELL_MODE] = r->mode,   [CELL_TRAIN] = r->train,
+        [CELL_DEVICE] = r->device, [CELL_DTYPE] = r->dtype, [CELL_STATUS] = r->status,
+    };
+    if (c->metric)
+        show_metric(c, r, out);
+    else if (c->what == CELL_K)
+        buf_addf(out, "%d", r->k);
+    else if (c->what == CELL_SEED)
+        buf_addf(out, "%lld", (long long)r->seed);
+    else if (c->what == CELL_MIN || c->what == CELL_MAX)
+        add_number(out, "", 0, r->min < 0 ? NAN : c->what == CELL_MIN ? r->min : r->max, "");
+    else if (texts[c->what])
+        buf_adds(out, texts[c->what]);
+}
 
 /* Names on the command line, and the columns that are shown. */
 struct view {
@@ -234,11 +160,11 @@ static bool varies(const struct results *all, const struct column *c)
     bool different = false;
     for (size_t i = 0; i < all->len && !different; i++) {
         buf_reset(&other);
-        c->show(&all->v[i], c->metric, i == 0 ? &first : &other);
+        show(c, &all->v[i], i == 0 ? &first : &other);
         different = i > 0 && strcmp(first.s, other.s) != 0;
     }
     // One status for all is only worth no column where it is the good one.
-    if (all->len && c->show == show_status && strcmp(all->v[0].status, "done") != 0)
+    if (all->len && c->what == CELL_STATUS && strcmp(all->v[0].status, "done") != 0)
         different = true;
     buf_release(&first);
     buf_release(&other);
@@ -273,10 +199,10 @@ static void choose_columns(struct view *v, const struct results *all)
         add_columns(v, all, for_programs, ARRAY_LEN(for_programs));
     for (size_t i = 0; i < v->nmetrics; i++) {
         const char *m = v->metrics[i];
-        add_column(v, (struct column){ own(v, xasprintf("#%s", m)), people ? show_both : show_value, m,
-                                       false });
+        enum what what = people ? VALUE_WITH_ERROR : VALUE;
+        add_column(v, (struct column){ own(v, xasprintf("#%s", m)), what, m, false });
         if (!people)
-            add_column(v, (struct column){ own(v, xasprintf("#%s_stderr", m)), show_error, m, false });
+            add_column(v, (struct column){ own(v, xasprintf("#%s_stderr", m)), STDERR, m, false });
     }
     if (v->nmetrics == 0 && people)
         add_columns(v, all, metrics_for_people, ARRAY_LEN(metrics_for_people));
@@ -325,7 +251,7 @@ static void print_markdown(const struct view *v, const struct results *all)
     for (size_t i = 0; i < all->len; i++) {
         for (size_t c = 0; c < v->ncolumns; c++) {
             buf_reset(&text);
-            v->columns[c].show(&all->v[i], v->columns[c].metric, &text);
+            show(&v->columns[c], &all->v[i], &text);
             printf("| ");
             print_markdown_cell(text.len ? text.s : "-");
             printf(" ");
@@ -345,7 +271,7 @@ static void print_plain(const struct view *v, const struct results *all)
     for (size_t i = 0; i < all->len; i++)
         for (size_t c = 0; c < v->ncolumns; c++) {
             buf_reset(&text);
-            v->columns[c].show(&all->v[i], v->columns[c].metric, &text);
+            show(&v->columns[c], &all->v[i], &text);
             table_add(t, text.len ? text.s : NULL);
         }
     table_print(t, v->format == FORMAT_TSV    ? TABLE_TSV
@@ -392,9 +318,9 @@ static int table_run(int argc, char **argv)
     bool json = false, tsv = false, markdown = false;
     const char *where = NULL, *unused = NULL;
     const struct option_spec specs[] = {
-        { .name = "--where", .value = &where },       { .name = "--json", .flag = &json },
-        { .name = "--tsv", .flag = &tsv },            { .name = "--markdown", .flag = &markdown },
-        { .name = "--metric", .value = &unused },     { .name = NULL },
+        { .name = "--where", .value = &where },   { .name = "--json", .flag = &json },
+        { .name = "--tsv", .flag = &tsv },        { .name = "--markdown", .flag = &markdown },
+        { .name = "--metric", .value = &unused }, { .name = NULL },
     };
     argc = take_metrics(argc, argv, &v);
     cmd_options(&cmd_table, argc, argv, specs, 1, 1);

@@ -1,7 +1,7 @@
 /*
  * figure.c: results become figures: which cells stand together in which panel, and their points.
  */
-#include "figure.h"
+#include "figure_group.h"
 
 #include "stats.h"
 
@@ -12,169 +12,13 @@
 
 #define Z95 1.959963984540054
 
-/* Cells that differ only in K and router. */
-struct group {
-    const struct result *first;
-    const struct result **cells;
-    size_t n, cap;
-    char *name; /* "tiny-olmoe", what tells it from the other groups; "" where it is the only one */
-    int layers, experts;
-    int *ks; /* from the largest */
-    size_t nks, ks_cap;
-    char **modes; /* "seqtopk global", ...: routers, without those that are for comparison */
-    size_t nmodes, modes_cap;
-};
-
 struct builder {
     struct store *store;
     const char *prefix;
-    struct group *groups;
-    size_t ngroups, cap;
-    bool split; /* some panel would have too many lines */
+    struct groups groups;
     struct figures *out;
     struct buf *err;
 };
-
-/* ---- groups ---- */
-
-static bool is_reference(const struct result *r)
-{
-    return strcmp(r->router, "topk") == 0 || strcmp(r->router, "batchtopk") == 0;
-}
-
-/* "seqtopk global"; the caller frees it. */
-static char *mode_name(const struct result *r)
-{
-    return xasprintf("%s%s%s", r->router, r->mode ? " " : "", r->mode ? r->mode : "");
-}
-
-static bool same_group(const struct result *a, const struct result *b)
-{
-    return strcmp(a->model, b->model) == 0 && strcmp(a->task, b->task) == 0 &&
-           strcmp(a->train, b->train) == 0 && strcmp(a->device, b->device) == 0 &&
-           strcmp(a->dtype, b->dtype) == 0 && a->seed == b->seed;
-}
-
-static int read_shape(struct builder *b, struct group *g)
-{
-    struct rows *r = store_query(b->store, b->err, "SELECT layers, experts FROM cell WHERE id = ?",
-                                 g->first->id);
-    int rc = r ? rows_next(r, b->err) : -1;
-    if (rc == 1) {
-        g->layers = (int)rows_int(r, 0);
-        g->experts = (int)rows_int(r, 1);
-    }
-    rows_close(r);
-    return rc == 1 ? 0 : rc == 0 ? fail(b->err, "cell %s is gone", g->first->id) : -1;
-}
-
-static void add_to_group(struct group *g, const struct result *r)
-{
-    char *mode = mode_name(r);
-    size_t i;
-    ARRAY_GROW(g->cells, g->cap, g->n + 1);
-    g->cells[g->n++] = r;
-    for (i = 0; i < g->nks && g->ks[i] != r->k; i++)
-        ;
-    if (i == g->nks) {
-        ARRAY_GROW(g->ks, g->ks_cap, g->nks + 1);
-        g->ks[g->nks++] = r->k;
-    }
-    for (i = 0; i < g->nmodes && strcmp(g->modes[i], mode) != 0; i++)
-        ;
-    if (i < g->nmodes || is_reference(r)) {
-        free(mode);
-        return;
-    }
-    ARRAY_GROW(g->modes, g->modes_cap, g->nmodes + 1);
-    g->modes[g->nmodes++] = mode;
-}
-
-/* Appends "-text" with nothing in it that a file's name should not have. */
-static void add_part(struct buf *name, const char *text)
-{
-    buf_addc(name, '-');
-    for (; *text; text++)
-        buf_addc(name, isalnum((unsigned char)*text) || strchr("._", *text) ? *text : '-');
-}
-
-/* Each group is named by what is not the same in all. */
-static void name_groups(struct builder *b)
-{
-    const struct result *one = b->groups[0].first;
-    bool model = false, task = false, train = false, seed = false, device = false, dtype = false;
-    for (size_t i = 1; i < b->ngroups; i++) {
-        const struct result *r = b->groups[i].first;
-        model |= strcmp(one->model, r->model) != 0;
-        task |= strcmp(one->task, r->task) != 0;
-        train |= strcmp(one->train, r->train) != 0;
-        device |= strcmp(one->device, r->device) != 0;
-        dtype |= strcmp(one->dtype, r->dtype) != 0;
-        seed |= one->seed != r->seed;
-    }
-    for (size_t i = 0; i < b->ngroups; i++) {
-        const struct result *r = b->groups[i].first;
-        struct buf name = BUF_INIT;
-        const char *const parts[] = { model ? r->model : NULL, task ? r->task : NULL,
-                                      train ? r->train : NULL, device ? r->device : NULL,
-                                      dtype ? r->dtype : NULL };
-        for (size_t p = 0; p < ARRAY_LEN(parts); p++)
-            if (parts[p])
-                buf_addf(&name, "%s%s", name.len ? ", " : "", parts[p]);
-        if (seed)
-            buf_addf(&name, "%sseed %lld", name.len ? ", " : "", (long long)r->seed);
-        b->groups[i].name = buf_detach(&name);
-    }
-}
-
-static size_t lines_at(const struct group *g, int k)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < g->n; i++)
-        n += g->cells[i]->k == k;
-    return n;
-}
-
-static int make_groups(struct builder *b, const struct results *all)
-{
-    for (size_t i = 0; i < all->len; i++) {
-        const struct result *r = &all->v[i];
-        size_t g = 0;
-        if (strcmp(r->status, "done") != 0)
-            continue;
-        while (g < b->ngroups && !same_group(b->groups[g].first, r))
-            g++;
-        if (g == b->ngroups) {
-            ARRAY_GROW(b->groups, b->cap, b->ngroups + 1);
-            b->groups[b->ngroups++] = (struct group){ .first = r };
-            if (read_shape(b, &b->groups[g]))
-                return -1;
-        }
-        add_to_group(&b->groups[g], r);
-    }
-    if (b->ngroups == 0)
-        return fail(b->err, "%s: has no finished cell to draw", store_path(b->store));
-    name_groups(b);
-    for (size_t g = 0; g < b->ngroups; g++)
-        for (size_t k = 0; k < b->groups[g].nks; k++)
-            b->split |= lines_at(&b->groups[g], b->groups[g].ks[k]) > FIGURE_LINES &&
-                        b->groups[g].nmodes > 1;
-    return 0;
-}
-
-static void groups_release(struct builder *b)
-{
-    for (size_t i = 0; i < b->ngroups; i++) {
-        struct group *g = &b->groups[i];
-        for (size_t m = 0; m < g->nmodes; m++)
-            free(g->modes[m]);
-        free(g->modes);
-        free(g->cells);
-        free(g->name);
-        free(g->ks);
-    }
-    free(b->groups);
-}
 
 /* ---- points ---- */
 
@@ -190,11 +34,12 @@ static int read_bins(struct builder *b, struct line *l)
     char layer[16];
     int rc;
     snprintf(layer, sizeof(layer), "%d", l->layer);
-    struct rows *r = store_query(b->store, b->err,
-                                 "SELECT entropy_mean, entropy_lo, entropy_hi, tokens, experts_mean,"
-                                 " experts_se FROM entropy_bin WHERE cell ="
-                                 " (SELECT n FROM cell WHERE id = ?) AND layer = ? ORDER BY bin",
-                                 l->cell->id, layer);
+    struct rows *r =
+        store_query(b->store, b->err,
+                    "SELECT entropy_mean, entropy_lo, entropy_hi, tokens, experts_mean,"
+                    " experts_se FROM entropy_bin WHERE cell ="
+                    " (SELECT n FROM cell WHERE id = ?) AND layer = ? ORDER BY bin",
+                    l->cell->id, layer);
     if (!r)
         return -1;
     while ((rc = rows_next(r, b->err)) == 1) {
@@ -289,6 +134,14 @@ static int add_line(struct builder *b, enum figure_kind kind, const struct group
 
 /* ---- panels and figures ---- */
 
+/* Appends "-text" with nothing in it that a file's name should not have. */
+static void add_part(struct buf *name, const char *text)
+{
+    buf_addc(name, '-');
+    for (; *text; text++)
+        buf_addc(name, isalnum((unsigned char)*text) || strchr("._", *text) ? *text : '-');
+}
+
 static struct figure *add_figure(struct builder *b, enum figure_kind kind, const struct group *g,
                                  const char *part)
 {
@@ -319,8 +172,8 @@ static int add_panel(struct builder *b, struct figure *f, const struct group *g,
     int rc = 0;
     for (size_t i = 0; i < g->n && rc == 0; i++) {
         const struct result *r = g->cells[i];
-        char *its = mode_name(r);
-        if (r->k == k && (!mode || is_reference(r) || strcmp(its, mode) == 0))
+        char *its = group_mode(r);
+        if (r->k == k && (!mode || group_is_reference(r) || strcmp(its, mode) == 0))
             rc = add_line(b, f->kind, g, r, layer, mode ? mode : "", p);
         free(its);
     }
@@ -357,8 +210,8 @@ static void drop_if_empty(struct figures *all)
 static int most_ks(const struct builder *b)
 {
     size_t n = 0;
-    for (size_t i = 0; i < b->ngroups; i++)
-        n = b->groups[i].nks > n ? b->groups[i].nks : n;
+    for (size_t i = 0; i < b->groups.len; i++)
+        n = b->groups.v[i].nks > n ? b->groups.v[i].nks : n;
     return (int)n;
 }
 
@@ -368,9 +221,9 @@ static int build_together(struct builder *b, enum figure_kind kind)
     struct figure *f = add_figure(b, kind, NULL, "");
     int rc = 0;
     f->columns = most_ks(b);
-    for (size_t i = 0; i < b->ngroups; i++)
+    for (size_t i = 0; i < b->groups.len; i++)
         for (int c = 0; c < f->columns && rc == 0; c++) {
-            const struct group *g = &b->groups[i];
+            const struct group *g = &b->groups.v[i];
             int k = c < (int)g->nks ? g->ks[c] : -1; // no cell has -1: an empty place
             rc = add_panel(b, f, g, k, -1, NULL, xstrdup(c == 0 ? g->name : ""));
         }
@@ -382,7 +235,7 @@ static int build_together(struct builder *b, enum figure_kind kind)
 static size_t split_modes(const struct builder *b, const struct group *g, const char *const **modes)
 {
     static const char *const all[] = { NULL };
-    bool split = b->split && g->nmodes > 0;
+    bool split = b->groups.split && g->nmodes > 0;
     *modes = split ? (const char *const *)g->modes : all;
     return split ? g->nmodes : 1;
 }
@@ -404,10 +257,10 @@ static int build_apart(struct builder *b, enum figure_kind kind, const struct gr
 
 static int build_by_k(struct builder *b, enum figure_kind kind)
 {
-    if (!b->split && b->ngroups > 1 && b->ngroups <= 3 && most_ks(b) <= FIGURE_COLUMNS)
+    if (!b->groups.split && b->groups.len > 1 && b->groups.len <= 3 && most_ks(b) <= FIGURE_COLUMNS)
         return build_together(b, kind);
-    for (size_t i = 0; i < b->ngroups; i++)
-        if (build_apart(b, kind, &b->groups[i]))
+    for (size_t i = 0; i < b->groups.len; i++)
+        if (build_apart(b, kind, &b->groups.v[i]))
             return -1;
     return 0;
 }
@@ -441,18 +294,18 @@ int figures_build(struct store *s, const struct results *all, const char *prefix
                   struct figures *out, struct buf *err)
 {
     struct builder b = { .store = s, .prefix = prefix, .out = out, .err = err };
-    int rc = make_groups(&b, all);
+    int rc = groups_make(s, all, &b.groups, err);
     if (rc == 0)
         rc = build_by_k(&b, FIGURE_ENTROPY);
-    for (size_t i = 0; rc == 0 && i < b.ngroups; i++)
-        for (size_t k = 0; rc == 0 && k < b.groups[i].nks; k++)
-            rc = build_layers_of(&b, &b.groups[i], b.groups[i].ks[k]);
+    for (size_t i = 0; rc == 0 && i < b.groups.len; i++)
+        for (size_t k = 0; rc == 0 && k < b.groups.v[i].nks; k++)
+            rc = build_layers_of(&b, &b.groups.v[i], b.groups.v[i].ks[k]);
     if (rc == 0)
         rc = build_by_k(&b, FIGURE_HISTOGRAM);
     if (rc == 0 && out->len == 0)
         rc = fail(err, "%s: no finished cell has logged its tokens, so there is nothing to draw",
                   store_path(s));
-    groups_release(&b);
+    groups_release(&b.groups);
     return rc;
 }
 

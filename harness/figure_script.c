@@ -1,51 +1,26 @@
 /*
  * figure_script.c: a figure as a table of its points, and the gnuplot script that draws it from
- * there. Lengths are hundredths of an inch, so a page of 720 is the width of two columns of text.
+ * there.
  *
  * Invariant: text from outside stands in single quotes, doubled inside, and is never read as markup.
  */
-#include "figure.h"
+#include "figure_layout.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE_WIDE 720
-#define PAGE_NARROW 350 /* one column of text */
-#define LEFT 46         /* of the first panel: tick labels and the axis' name */
-#define RIGHT 34        /* of the last one: "K = 8" */
-#define GAP 58          /* between panels: tick labels, "K = 8" */
-#define GAP_LAYERS 30
-#define TITLE 20 /* above a panel: its title */
-#define MARK 14  /* above a histogram, under its title: "K = 8" */
-#define AXIS 40  /* below a panel: tick labels and the axis' name */
-#define SAMPLE 26 /* in a legend: the line's look, and a blank */
-#define NOTE 80   /* "0.83 [0.82, 0.84]" */
-#define LETTER 4.9
-#define ENTRY 13 /* one line of a legend */
-#define ROW_GAP 14
-#define SMALL 9.0  /* letters of legends and ticks: 6.5 points when printed */
+#define SMALL 9.0 /* letters of legends and ticks: 6.5 points when printed */
 #define NORMAL 10.0
 #define SCALE 3 /* the PNG's dots for each unit of length */
 
-/* Where things are on the page; y grows downwards. */
-struct layout {
-    int width, height, rows;
-    int panel_w, panel_h, gap;
-    int *top; /* [rows] of the panels' plots */
-};
-
-/* What the axes show. */
-struct range {
-    double x_lo, x_hi, y_lo, y_hi;
-};
-
 /* ---- data ---- */
 
+/* gnuplot would read on over tabs behind a quote. */
 static void add_field(struct buf *out, const char *s)
 {
-    for (; s && *s; s++)
-        buf_addc(out, (unsigned char)*s < ' ' ? ' ' : *s);
+    for (; *s; s++)
+        buf_addc(out, (unsigned char)*s < ' ' ? ' ' : *s == '"' ? '\'' : *s);
     buf_addc(out, '\t');
 }
 
@@ -67,11 +42,10 @@ static void line_data(const struct figure *f, const struct line *l, int number, 
         buf_addf(out, "%lld\t%d\t", (long long)l->cell->seed, l->cell->k);
         add_field(out, l->cell->label);
         if (f->kind != FIGURE_HISTOGRAM) {
-            add_field(out, l->layer < 0 ? "mean" : "");
-            if (l->layer >= 0) {
-                out->len--;
+            if (l->layer < 0)
+                add_field(out, "mean");
+            else
                 buf_addf(out, "%d\t", l->layer);
-            }
             add_number(out, p->x_lo);
             add_number(out, p->x_hi);
         }
@@ -98,138 +72,6 @@ void figure_data(const struct figure *f, struct buf *out)
             line_data(f, &f->panels[p].lines[l], number++, out);
 }
 
-/* ---- ranges ---- */
-
-static void widen(struct range *r, const struct panel *p, bool histogram)
-{
-    for (size_t l = 0; l < p->nlines; l++)
-        for (size_t i = 0; i < p->lines[l].n; i++) {
-            const struct point *q = &p->lines[l].points[i];
-            // A long thin tail would leave no room for the rest; it is in the data.
-            if (!histogram || q->y >= 0.1) {
-                r->x_lo = fmin(r->x_lo, q->x);
-                r->x_hi = fmax(r->x_hi, q->x);
-            }
-            r->y_lo = fmin(r->y_lo, fmin(q->y, q->y_lo)); // fmin passes NaN over
-            r->y_hi = fmax(r->y_hi, fmax(q->y, q->y_hi));
-        }
-}
-
-/* Panels of one K in one row share their axes, and entropy has one axis everywhere. */
-static struct range range_of(const struct figure *f, size_t which)
-{
-    bool histogram = f->kind == FIGURE_HISTOGRAM;
-    const struct panel *p = &f->panels[which];
-    struct range r = { INFINITY, -INFINITY, INFINITY, -INFINITY }, all = r;
-    for (size_t i = 0; i < f->npanels; i++) {
-        widen(&all, &f->panels[i], histogram);
-        if (i / (size_t)f->columns == which / (size_t)f->columns && f->panels[i].k == p->k)
-            widen(&r, &f->panels[i], histogram);
-    }
-    if (histogram) {
-        r.x_lo = fmin(r.x_lo, p->k) - 0.5;
-        r.x_hi = fmax(r.x_hi, p->k) + 0.5;
-        r.y_lo = 0;
-        r.y_hi *= 1.06;
-        return r;
-    }
-    r.y_lo = fmin(r.y_lo, p->k);
-    r.y_hi = fmax(r.y_hi, p->k);
-    double room = 0.06 * (r.y_hi - r.y_lo);
-    room = room > 0 ? room : 0.5;
-    r.y_lo -= room;
-    r.y_hi += room;
-    r.x_lo = 0;
-    r.x_hi = all.x_hi > 0 ? 1.03 * all.x_hi : 1;
-    return r;
-}
-
-/* ---- layout ---- */
-
-static size_t most_lines(const struct figure *f, int row)
-{
-    size_t n = 0;
-    for (int c = 0; c < f->columns; c++) {
-        size_t i = (size_t)(row * f->columns + c);
-        if (i < f->npanels && f->panels[i].nlines > n)
-            n = f->panels[i].nlines;
-    }
-    return n;
-}
-
-/* Names along the page, for the layers of a row: where each begins, and in which line of text. */
-static int name_place(const struct layout *y, const struct panel *p, size_t which, int *x)
-{
-    int line = 0;
-    *x = LEFT;
-    for (size_t i = 0; i <= which; i++) {
-        int w = SAMPLE + 18 + (int)(LETTER * (double)strlen(p->lines[i].name));
-        if (*x + w > y->width && *x > LEFT) {
-            line++;
-            *x = LEFT;
-        }
-        if (i < which)
-            *x += w;
-    }
-    return line;
-}
-
-static bool has_title(const struct figure *f)
-{
-    for (size_t i = 0; i < f->npanels; i++)
-        if (*f->panels[i].title)
-            return true;
-    return false;
-}
-
-/* What a legend needs in width. */
-static double legend_width(const struct figure *f)
-{
-    size_t longest = 0;
-    for (size_t i = 0; i < f->npanels; i++)
-        for (size_t l = 0; l < f->panels[i].nlines; l++)
-            longest = strlen(f->panels[i].lines[l].name) > longest
-                          ? strlen(f->panels[i].lines[l].name)
-                          : longest;
-    return SAMPLE + LETTER * (double)longest + 6 + NOTE;
-}
-
-static void set_widths(const struct figure *f, struct layout *y)
-{
-    y->width = f->columns == 1 ? PAGE_NARROW : PAGE_WIDE;
-    y->gap = f->kind == FIGURE_LAYERS ? GAP_LAYERS : GAP;
-    y->panel_w = (y->width - LEFT - RIGHT - (f->columns - 1) * y->gap) / f->columns;
-}
-
-/* Fewer columns where the legends, which stand under the panels, would run into each other. */
-static void fit_columns(struct figure *f)
-{
-    struct layout y;
-    for (set_widths(f, &y); f->kind != FIGURE_LAYERS && f->columns > 2; set_widths(f, &y)) {
-        if (y.panel_w + y.gap >= legend_width(f))
-            break;
-        f->columns = f->columns == 4 ? 2 : f->columns - 1;
-    }
-}
-
-static struct layout layout_of(const struct figure *f)
-{
-    struct layout y = { .rows = (int)((f->npanels + (size_t)f->columns - 1) / (size_t)f->columns) };
-    bool layers = f->kind == FIGURE_LAYERS;
-    int at = 0;
-    set_widths(f, &y);
-    y.panel_h = y.panel_w * 3 / 4 < 130 ? 130 : y.panel_w * 3 / 4 > 200 ? 200 : y.panel_w * 3 / 4;
-    y.top = xcalloc((size_t)y.rows, sizeof(*y.top));
-    for (int r = 0; r < y.rows; r++) {
-        const struct panel *first = &f->panels[r * f->columns];
-        int x, names = layers && first->nlines ? name_place(&y, first, first->nlines - 1, &x) + 2 : 0;
-        y.top[r] = at + (has_title(f) ? TITLE : 8) + (f->kind == FIGURE_HISTOGRAM ? MARK : 0);
-        at = y.top[r] + y.panel_h + AXIS + ENTRY * (1 + (int)most_lines(f, r) + names) + ROW_GAP;
-    }
-    y.height = at - ROW_GAP + 4;
-    return y;
-}
-
 /* ---- script ---- */
 
 /* A string for gnuplot: in single quotes nothing but the quote itself means anything. */
@@ -250,8 +92,8 @@ static void add_place(struct buf *out, const struct layout *y, double px, double
 }
 
 /* `how`: "left", "right", "center", with "rotate by 90" where it goes upwards. */
-static void add_text(struct buf *out, const struct layout *y, double px, double py, const char *text,
-                     double size, const char *how, const char *colour)
+static void add_text(struct buf *out, const struct layout *y, double px, double py,
+                     const char *text, double size, const char *how, const char *colour)
 {
     buf_adds(out, "set label ");
     add_quoted(out, text);
@@ -268,26 +110,26 @@ static void add_sample(struct buf *out, const struct layout *y, double px, doubl
     add_place(out, y, px, py);
     buf_adds(out, " to ");
     add_place(out, y, px + 20, py);
-    buf_addf(out, " nohead linecolor rgb '%s' linewidth %g dashtype %s front\n", s->colour, s->width,
-             s->dash);
+    buf_addf(out, " nohead linecolor rgb '%s' linewidth %g dashtype %s front\n", s->colour,
+             s->width, s->dash);
     if (!s->point)
         return;
     buf_adds(out, "set label '' at ");
     add_place(out, y, px + 10, py);
-    buf_addf(out, " point pointtype %d pointsize 0.5 linecolor rgb '%s' front\n", s->point, s->colour);
+    buf_addf(out, " point pointtype %d pointsize 0.5 linecolor rgb '%s' front\n", s->point,
+             s->colour);
 }
 
 static void panel_legend(const struct figure *f, const struct layout *y, const struct panel *p,
                          int left, int top, struct buf *out)
 {
     bool layers = f->kind == FIGURE_LAYERS;
-    int room = f->columns == 1 ? y->panel_w : y->panel_w + y->gap;
-    int note = left + (layers ? SAMPLE : room - NOTE - 2);
+    int note = left + (layers ? SAMPLE : y->panel_w + RIGHT - NOTE - 2);
     if (f->kind == FIGURE_HISTOGRAM)
         add_text(out, y, note, top, "mean", SMALL, "left", "#555555");
     else
-        add_text(out, y, layers ? left + 100 : note + NOTE - 4, top,
-                 "Spearman's \xcf\x81 [95 %]", SMALL, "right", "#555555");
+        add_text(out, y, layers ? note : note + NOTE - 4, top, "Spearman's \xcf\x81 [95 %]", SMALL,
+                 layers ? "left" : "right", "#555555");
     for (size_t i = 0; i < p->nlines; i++) {
         double py = top + ENTRY * (double)(i + 1);
         add_sample(out, y, left, py, &p->lines[i].style);
@@ -301,7 +143,7 @@ static void panel_legend(const struct figure *f, const struct layout *y, const s
 static void row_legend(const struct layout *y, const struct panel *p, int top, struct buf *out)
 {
     for (size_t i = 0; i < p->nlines; i++) {
-        int x, line = name_place(y, p, i, &x);
+        int x, line = layout_name(y, p, i, &x);
         add_sample(out, y, x, top + ENTRY * line, &p->lines[i].style);
         add_text(out, y, x + SAMPLE, top + ENTRY * line, p->lines[i].name, SMALL, "left",
                  "#000000");
@@ -331,7 +173,8 @@ static void panel_axes(const struct figure *f, const struct layout *y, const str
         buf_addf(out, "set arrow from graph 0, first %d to graph 1, first %d", k, k);
     buf_adds(out, " nohead dashtype (9,6) linewidth 0.8 linecolor rgb '#000000' front\n");
     if (histogram)
-        buf_addf(out, "set label 'K = %d' at first %d, graph 1.06 center font ',%g'\n", k, k, SMALL);
+        buf_addf(out, "set label 'K = %d' at first %d, graph 1.06 center font ',%g'\n", k, k,
+                 SMALL);
     else if (last || f->kind != FIGURE_LAYERS)
         buf_addf(out, "set label 'K = %d' at graph 1.02, first %d left font ',%g'\n", k, k, SMALL);
 }
@@ -342,8 +185,9 @@ static void plot_lines(const struct figure *f, const struct panel *p, int number
     const char *end = "";
     buf_adds(out, "plot ");
     for (size_t i = 0; i < p->nlines && f->kind != FIGURE_HISTOGRAM; i++) {
-        buf_addf(out, "%sdata skip 1 using ($1==%d?$11:NaN):13:14 with filledcurves"
-                      " fillcolor rgb '%s' fillstyle transparent solid 0.22 noborder",
+        buf_addf(out,
+                 "%sdata skip 1 using ($1==%d?$11:NaN):13:14 with filledcurves"
+                 " fillcolor rgb '%s' fillstyle transparent solid 0.22 noborder",
                  end, number + (int)i, p->lines[i].style.colour);
         end = ", \\\n     ";
     }
@@ -368,9 +212,10 @@ static void panel_script(const struct figure *f, const struct layout *y, size_t 
     int left = LEFT + column * (y->panel_w + y->gap), top = y->top[row];
     bool last = column + 1 == f->columns || which + 1 == f->npanels;
     struct range r = range_of(f, which);
-    buf_addf(out, "\nunset label\nunset arrow\n"
-                  "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
-                  "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
+    buf_addf(out,
+             "\nunset label\nunset arrow\n"
+             "set lmargin at screen %.5f\nset rmargin at screen %.5f\n"
+             "set tmargin at screen %.5f\nset bmargin at screen %.5f\n",
              (double)left / y->width, (double)(left + y->panel_w) / y->width,
              1 - (double)top / y->height, 1 - (double)(top + y->panel_h) / y->height);
     panel_axes(f, y, p, &r, left, top, last, out);
@@ -378,7 +223,8 @@ static void panel_script(const struct figure *f, const struct layout *y, size_t 
              "left", "#000000");
     panel_legend(f, y, p, left, top + y->panel_h + AXIS + 4, out);
     if (f->kind == FIGURE_LAYERS && column == 0)
-        row_legend(y, p, top + y->panel_h + AXIS + 8 + ENTRY * (2 + (int)most_lines(f, row)), out);
+        row_legend(y, p, top + y->panel_h + AXIS + 8 + ENTRY * (2 + (int)layout_most_lines(f, row)),
+                   out);
     plot_lines(f, p, number, out);
 }
 
@@ -407,12 +253,13 @@ static void script_head(const struct figure *f, const struct layout *y, struct b
                   "set border 3 linewidth 0.7 linecolor rgb '#333333'\n"
                   "set tics nomirror out scale 0.5 font ',9'\n"
                   "set xtics offset 0, 0.2\n"
+                  "set format '%h'\n"
                   "set multiplot\n");
 }
 
 void figure_script(struct figure *f, struct buf *out)
 {
-    fit_columns(f);
+    layout_fit(f);
     struct layout y = layout_of(f);
     int number = 0;
     script_head(f, &y, out);

@@ -87,15 +87,23 @@ VECTOR void kernel_softmax(float *x, int64_t n, int64_t width)
     memset(x + n, 0, (size_t)(width - n) * sizeof(*x));
 }
 
-VECTOR void kernel_swiglu(const float *gate_up, const float *weight, int64_t rows, int64_t f,
-                          float *out)
+VECTOR void kernel_swiglu(const float *gate_up, int64_t rows, int64_t f, float *out)
 {
     for (int64_t i = 0; i < rows; i++, gate_up += 2 * f, out += f) {
         const float *up = gate_up + f;
-        float w = weight[i];
 #pragma omp simd
         for (int64_t j = 0; j < f; j++)
-            out[j] = gate_up[j] / (1.0f + exp_float(-gate_up[j])) * up[j] * w;
+            out[j] = gate_up[j] / (1.0f + exp_float(-gate_up[j])) * up[j];
+    }
+}
+
+VECTOR void kernel_gate(const float *gate, int64_t rows, int64_t d, float *x)
+{
+    for (int64_t i = 0; i < rows; i++, x += d) {
+        float open = 1.0f / (1.0f + expf(-gate[i]));
+#pragma omp simd
+        for (int64_t j = 0; j < d; j++)
+            x[j] *= open;
     }
 }
 
@@ -105,15 +113,15 @@ void kernel_gather(const float *x, const int64_t *row, int64_t rows, int64_t d, 
         memcpy(out + i * d, x + row[i] * d, (size_t)d * sizeof(*x));
 }
 
-VECTOR void kernel_scatter_add(const float *x, const int64_t *row, int64_t rows, int64_t d,
-                               float *y)
+VECTOR void kernel_scatter_add(const float *x, const int64_t *row, const float *weight,
+                               int64_t rows, int64_t d, float *y)
 {
     for (int64_t i = 0; i < rows; i++) {
         const float *from = x + i * d;
-        float *to = y + row[i] * d;
+        float *to = y + row[i] * d, w = weight[i];
 #pragma omp simd
         for (int64_t j = 0; j < d; j++)
-            to[j] += from[j];
+            to[j] += w * from[j];
     }
 }
 

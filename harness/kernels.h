@@ -26,12 +26,16 @@ void kernel_rope(const float *x, int64_t heads, int64_t d, const float *cos, con
 /* Softmax over the first `n` values; the values from n to `width` become 0. x: [width] */
 void kernel_softmax(float *x, int64_t n, int64_t width);
 
-/* out = silu(gate) * up * weight. gate_up: [rows, 2 * f], weight: [rows], out: [rows, f] */
-void kernel_swiglu(const float *gate_up, const float *weight, int64_t rows, int64_t f, float *out);
+/* out = silu(gate) * up. gate_up: [rows, 2 * f], out: [rows, f] */
+void kernel_swiglu(const float *gate_up, int64_t rows, int64_t f, float *out);
 
-/* out[i] = x[row[i]]; and y[row[i]] += x[i]. d floats a row */
+/* x[i] *= sigmoid(gate[i]). gate: [rows]; x: [rows, d] */
+void kernel_gate(const float *gate, int64_t rows, int64_t d, float *x);
+
+/* out[i] = x[row[i]]; and y[row[i]] += weight[i] * x[i]. d floats a row */
 void kernel_gather(const float *x, const int64_t *row, int64_t rows, int64_t d, float *out);
-void kernel_scatter_add(const float *x, const int64_t *row, int64_t rows, int64_t d, float *y);
+void kernel_scatter_add(const float *x, const int64_t *row, const float *weight, int64_t rows,
+                        int64_t d, float *y);
 
 /* Of one row of logits: the loss of `target` (NaN where it is negative) and the entropy, nats. */
 void kernel_score(const float *logits, int64_t vocab, int64_t target, float *nll, float *entropy);

@@ -117,8 +117,9 @@ static void build_experts(struct builder *b, struct module *module, const struct
     build(b, module, "down", 3, down, w->down, c->experts);
     free(parts);
     if (w->shared_gate) {
-        build_one(b, module, "shared_gate", w->shared_gate);
-        build_one(b, module, "shared_up", w->shared_up);
+        int64_t shape[2] = { 2 * (int64_t)c->shared_ffn, c->hidden };
+        build(b, module, "shared_gate_up", 2, shape,
+              (const struct st_tensor *const[]){ w->shared_gate, w->shared_up }, 2);
         build_one(b, module, "shared_down", w->shared_down);
         build_one(b, module, "shared_expert_gate", w->shared_expert_gate);
     }

@@ -10,7 +10,7 @@
 
 static void add_value(const json_t *v, struct buf *out)
 {
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     buf_adds(out, json_is_string(v) ? json_string_value(v) : text ? text : "?");
     free(text);
 }
@@ -78,13 +78,18 @@ static void read_cell(const struct rows *r, struct result *c)
                           .error = copy(r, 15) };
     result_label(c->router, c->k, c->params, &label);
     c->label = buf_detach(&label);
+    // A router whose parameters have no bounds has none, whatever stands in the columns.
+    json_t *params = json_loads(c->params, 0, NULL);
+    if (params && !json_object_get(params, "max"))
+        c->min = c->max = -1;
+    json_decref(params);
 }
 
 static int read_metrics(struct store *s, struct result *c, struct buf *err)
 {
     int rc;
-    struct rows *r =
-        store_query(s, err, "SELECT metric, value, stderr, n FROM v_metrics WHERE cell_id = ?", c->id);
+    struct rows *r = store_query(
+        s, err, "SELECT metric, value, stderr, n FROM v_metrics WHERE cell_id = ?", c->id);
     if (!r)
         return -1;
     while ((rc = rows_next(r, err)) == 1) {
@@ -116,8 +121,9 @@ void results_release(struct results *all)
 {
     for (size_t i = 0; i < all->len; i++) {
         struct result *c = &all->v[i];
-        char *const owned[] = { c->id,    c->sweep, c->model,  c->router, c->mode,   c->params, c->train,
-                                c->task, c->device, c->dtype, c->status, c->error, c->label };
+        char *const owned[] = { c->id,     c->sweep, c->model, c->router, c->mode,
+                                c->params, c->train, c->task,  c->device, c->dtype,
+                                c->status, c->error, c->label };
         for (size_t j = 0; j < ARRAY_LEN(owned); j++)
             free(owned[j]);
         for (size_t j = 0; j < c->nmetrics; j++)

@@ -19,8 +19,8 @@ struct result_metric {
 struct result {
     char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype, *status;
     char *error;
-    char *label; /* "seqtopk online [1, 10]": as router_label() says it */
-    int k, min, max; /* min and max -1 where there are no bounds */
+    char *label;     /* "seqtopk online [1, 10]": as router_label() says it */
+    int k, min, max; /* min and max -1 where the router has no bounds */
     int64_t seed;
     struct result_metric *metrics;
     size_t nmetrics, metrics_cap;

@@ -1,6 +1,6 @@
 /*
  * store.h: the results database. The only files that include SQLite are store*.c: store.c opens
- * it, store_write.c writes, store_read.c reads; schema.sql is what is in it.
+ * it, store_cell.c and store_write.c write, store_read.c reads; schema.sql is what is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
  * v_samples, v_tokens, v_entropy_bins and v_expert_load are public and stable, and any SQLite
@@ -36,8 +36,9 @@ const char *store_path(const struct store *s);
 /* One cell, as v_cells shows it; strings are borrowed. */
 struct store_cell {
     const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
-    const char *tokenizer; /* its hash, for store_token_text; NULL: the model's name stands for it */
-    int k, min, max;       /* min and max -1 where the router has no bounds (null in the view) */
+    const char
+        *tokenizer;  /* its hash, for store_token_text; NULL: the model's name stands for it */
+    int k, min, max; /* min and max -1 where the router has no bounds (null in the view) */
     int layers, experts;
     int64_t seed;
 };
@@ -73,14 +74,14 @@ struct store_sample {
     int doc;
     int prompt_tokens, output_tokens;
     const char *stop_reason, *output, *extracted, *error;
-    double nll;                /* sum over `nll_tokens` tokens, nats */
+    double nll; /* sum over `nll_tokens` tokens, nats */
     int nll_tokens;
-    double score;              /* NaN: none */
-    int tokens;                /* T; 0 where tokens are not logged */
-    const int32_t *ids;        /* [T] */
-    const float *token_nll;    /* [T]; NaN becomes null */
-    const float *entropy;      /* [T] */
-    const uint16_t *experts;   /* [layers, T]: how many experts each token took */
+    double score;               /* NaN: none */
+    int tokens;                 /* T; 0 where tokens are not logged */
+    const int32_t *ids;         /* [T] */
+    const float *token_nll;     /* [T]; NaN becomes null */
+    const float *entropy;       /* [T] */
+    const uint16_t *experts;    /* [layers, T]: how many experts each token took */
     const int32_t *load_tokens; /* [layers, N]: pairs of this sample; NULL: none */
     const double *load_weight;  /* [layers, N]: summed weights */
 };
@@ -101,7 +102,7 @@ int store_metric_set(struct store *s, const char *cell_id, const char *metric, d
 /* One bin of predictive entropy. `layer` -1: the mean over layers (null in the view). */
 struct store_bin {
     int layer, bin;
-    double lo, hi; /* nats */
+    double lo, hi;       /* nats */
     double entropy_mean; /* not in the public view */
     int64_t tokens;
     double experts_mean, experts_sd;
@@ -146,7 +147,8 @@ void rows_close(struct rows *r);
 int rows_columns(const struct rows *r);
 const char *rows_name(const struct rows *r, int col);
 bool rows_null(const struct rows *r, int col);
-const char *rows_text(const struct rows *r, int col); /* NULL where null; until the next rows_next */
+const char *rows_text(const struct rows *r,
+                      int col); /* NULL where null; until the next rows_next */
 int64_t rows_int(const struct rows *r, int col);
 double rows_double(const struct rows *r, int col); /* NaN where null */
 

@@ -1,5 +1,5 @@
 /*
- * store_impl.h: what store.c, store_write.c and store_read.c share, and nobody else includes.
+ * store_impl.h: what the files of the store share, and nobody else includes.
  *
  * Invariant: every statement in `stmts` is reset when no call is running.
  */
@@ -62,5 +62,22 @@ int store_step(struct store *s, struct sqlite3_stmt *st, struct buf *err) MUST_U
 
 /* Runs SQL text without arguments or rows. */
 int store_exec(struct store *s, const char *sql, struct buf *err) MUST_USE;
+
+/* NaN and NULL become null. */
+void store_bind_double(struct sqlite3_stmt *st, int i, double v);
+void store_bind_text(struct sqlite3_stmt *st, int i, const char *s);
+
+/*
+ * A write of several statements is a transaction of its own, or a part of the one that is open: begin,
+ * and in any case end, with what came of it. A write of one statement only checks that an open
+ * transaction is still there.
+ */
+int store_write_begin(struct store *s, struct buf *err) MUST_USE;
+int store_write_end(struct store *s, int rc, struct buf *err) MUST_USE;
+int store_write_check(struct store *s, struct buf *err) MUST_USE;
+
+/* Looks a cell up and remembers it; store_cell_use() fails where it is not there. */
+int store_cell_look(struct store *s, const char *cell_id, bool *found, struct buf *err) MUST_USE;
+int store_cell_use(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
 
 #endif

@@ -68,7 +68,8 @@ static int check_condition(struct store *s, const char *where, struct buf *err)
     struct rows *r = rows_prepare(s, sql, "the condition on cells: ", err);
     int rc = r ? 0 : -1;
     if (r && sqlite3_bind_parameter_count(r->st) > 0)
-        rc = fail(err, "the condition on cells: has a ? outside of quotes, and nothing to put there");
+        rc = fail(err,
+                  "the condition on cells: has a ? outside of quotes, and nothing to put there");
     rows_close(r);
     free(sql);
     return rc;

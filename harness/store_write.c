@@ -1,5 +1,5 @@
 /*
- * store_write.c: cells, samples, metrics, bins and token texts go into the database. See store.h.
+ * store_write.c: samples, metrics, bins and token texts go into the database. See store.h.
  *
  * Invariant: each call is atomic, alone or inside of store_begin and store_commit.
  */
@@ -7,8 +7,6 @@
 
 #include <math.h>
 #include <sqlite3.h>
-#include <string.h>
-#include <time.h>
 
 const char *const stmt_sql[ST_COUNT] = {
     [ST_CELL_FIND] = "SELECT n, layers, experts, status FROM cell WHERE id = ?1",
@@ -44,8 +42,8 @@ const char *const stmt_sql[ST_COUNT] = {
                     " ON CONFLICT DO NOTHING",
 };
 
-/* SQLite makes null of NaN by itself; said here because the views promise it. */
-static void bind_double(struct sqlite3_stmt *st, int i, double v)
+// SQLite makes null of NaN by itself; said here because the views promise it.
+void store_bind_double(struct sqlite3_stmt *st, int i, double v)
 {
     if (isnan(v))
         sqlite3_bind_null(st, i);
@@ -53,14 +51,12 @@ static void bind_double(struct sqlite3_stmt *st, int i, double v)
         sqlite3_bind_double(st, i, v);
 }
 
-/* NULL becomes null. */
-static void bind_text(struct sqlite3_stmt *st, int i, const char *s)
+void store_bind_text(struct sqlite3_stmt *st, int i, const char *s)
 {
     sqlite3_bind_text(st, i, s, -1, SQLITE_STATIC);
 }
 
-/* A write of several statements: a transaction of its own, or a part of the one that is open. */
-static int write_begin(struct store *s, struct buf *err)
+int store_write_begin(struct store *s, struct buf *err)
 {
     if (!s->in_transaction)
         return store_exec(s, "BEGIN IMMEDIATE", err);
@@ -69,7 +65,7 @@ static int write_begin(struct store *s, struct buf *err)
     return store_exec(s, "SAVEPOINT part", err);
 }
 
-static int write_end(struct store *s, int rc, struct buf *err)
+int store_write_end(struct store *s, int rc, struct buf *err)
 {
     if (rc == 0)
         rc = store_exec(s, s->in_transaction ? "RELEASE part" : "COMMIT", err);
@@ -79,172 +75,11 @@ static int write_end(struct store *s, int rc, struct buf *err)
     return rc;
 }
 
-/* A write of one statement needs only to know that an open transaction is still there. */
-static int write_check(struct store *s, struct buf *err)
+int store_write_check(struct store *s, struct buf *err)
 {
     if (s->in_transaction && sqlite3_get_autocommit(s->db))
         return fail(err, "%s: was taken back to where it was after an earlier failure", s->path);
     return 0;
-}
-
-static enum cell_status status_of(const char *word)
-{
-    return strcmp(word, "done") == 0 ? CELL_DONE
-           : strcmp(word, "failed") == 0 ? CELL_FAILED
-                                         : CELL_RUNNING;
-}
-
-/* Looks the cell up and remembers it; *found says whether it is there. */
-static int cell_look(struct store *s, const char *cell_id, bool *found, struct buf *err)
-{
-    struct sqlite3_stmt *st = store_stmt(s, ST_CELL_FIND, err);
-    if (!st)
-        return -1;
-    bind_text(st, 1, cell_id);
-    int rc = sqlite3_step(st);
-    *found = rc == SQLITE_ROW;
-    free(s->cell_id);
-    s->cell_id = NULL;
-    if (rc == SQLITE_ROW) {
-        s->cell_id = xstrdup(cell_id);
-        s->cell_n = sqlite3_column_int64(st, 0);
-        s->cell_layers = sqlite3_column_int(st, 1);
-        s->cell_experts = sqlite3_column_int(st, 2);
-        s->cell_status = status_of((const char *)sqlite3_column_text(st, 3));
-    } else if (rc != SQLITE_DONE) {
-        store_fail(s, err, rc);
-    }
-    sqlite3_reset(st);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : -1;
-}
-
-/* Makes `cell_id` the store's remembered cell; it must be there. */
-static int cell_use(struct store *s, const char *cell_id, struct buf *err)
-{
-    bool found;
-    if (s->cell_id && strcmp(s->cell_id, cell_id) == 0)
-        return 0;
-    if (cell_look(s, cell_id, &found, err))
-        return -1;
-    return found ? 0 : fail(err, "%s: there is no cell %s", s->path, cell_id);
-}
-
-static void bind_bound(struct sqlite3_stmt *st, int i, int v)
-{
-    if (v < 0)
-        sqlite3_bind_null(st, i);
-    else
-        sqlite3_bind_int(st, i, v);
-}
-
-static int cell_add(struct store *s, const struct store_cell *c, struct buf *err)
-{
-    const char *tokenizer = c->tokenizer ? c->tokenizer : c->model;
-    struct sqlite3_stmt *st = store_stmt(s, ST_TOKENIZER_ADD, err);
-    if (!st)
-        return -1;
-    bind_text(st, 1, tokenizer);
-    if (store_step(s, st, err))
-        return -1;
-    st = store_stmt(s, ST_CELL_ADD, err);
-    if (!st)
-        return -1;
-    bind_text(st, 1, c->id);
-    bind_text(st, 2, c->sweep);
-    bind_text(st, 3, c->model);
-    bind_text(st, 4, c->router);
-    bind_text(st, 5, c->mode);
-    sqlite3_bind_int(st, 6, c->k);
-    bind_bound(st, 7, c->min);
-    bind_bound(st, 8, c->max);
-    bind_text(st, 9, c->params ? c->params : "{}");
-    bind_text(st, 10, c->train ? c->train : "none");
-    bind_text(st, 11, c->task);
-    sqlite3_bind_int64(st, 12, c->seed);
-    bind_text(st, 13, c->device);
-    bind_text(st, 14, c->dtype);
-    sqlite3_bind_int(st, 15, c->layers);
-    sqlite3_bind_int(st, 16, c->experts);
-    bind_text(st, 17, tokenizer);
-    sqlite3_bind_int64(st, 18, (sqlite3_int64)time(NULL));
-    return store_step(s, st, err);
-}
-
-/* Inside a transaction: adds, or takes up again. */
-static int cell_enter(struct store *s, const struct store_cell *c, enum cell_status *was,
-                      struct buf *err)
-{
-    bool found;
-    if (cell_look(s, c->id, &found, err))
-        return -1;
-    *was = found ? s->cell_status : CELL_NEW;
-    if (!found)
-        return cell_add(s, c, err);
-    if (s->cell_layers != c->layers || s->cell_experts != c->experts)
-        return fail(err, "%s: cell %s is there with %d layers of %d experts, not %d of %d", s->path,
-                    c->id, s->cell_layers, s->cell_experts, c->layers, c->experts);
-    if (*was != CELL_FAILED)
-        return 0;
-    struct sqlite3_stmt *st = store_stmt(s, ST_CELL_RUN, err);
-    if (!st)
-        return -1;
-    sqlite3_bind_int64(st, 1, s->cell_n);
-    return store_step(s, st, err);
-}
-
-int store_cell_begin(struct store *s, const struct store_cell *c, enum cell_status *was,
-                     struct buf *err)
-{
-    if (c->layers < 1 || c->experts < 1)
-        BUG("cell %s has %d layers of %d experts", c->id, c->layers, c->experts);
-    return write_begin(s, err) ? -1 : write_end(s, cell_enter(s, c, was, err), err);
-}
-
-int store_cell_status(struct store *s, const char *cell_id, enum cell_status *out, struct buf *err)
-{
-    bool found;
-    if (cell_look(s, cell_id, &found, err))
-        return -1;
-    *out = found ? s->cell_status : CELL_NEW;
-    return 0;
-}
-
-int store_cell_samples(struct store *s, const char *cell_id, bool *present, size_t n,
-                       struct buf *err)
-{
-    struct sqlite3_stmt *st = store_stmt(s, ST_SAMPLE_DOCS, err);
-    if (!st || cell_use(s, cell_id, err))
-        return -1;
-    sqlite3_bind_int64(st, 1, s->cell_n);
-    sqlite3_bind_int64(st, 2, (sqlite3_int64)n);
-    int rc;
-    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        sqlite3_int64 doc = sqlite3_column_int64(st, 0);
-        if (doc >= 0)
-            present[doc] = true;
-    }
-    if (rc != SQLITE_DONE)
-        store_fail(s, err, rc);
-    sqlite3_reset(st);
-    return rc == SQLITE_DONE ? 0 : -1;
-}
-
-int store_cell_finish(struct store *s, const char *cell_id, enum cell_status status,
-                      const char *error, double seconds, struct buf *err)
-{
-    static const char *const words[] = {
-        [CELL_RUNNING] = "running", [CELL_DONE] = "done", [CELL_FAILED] = "failed"
-    };
-    if (status == CELL_NEW || (status == CELL_FAILED) != (error != NULL))
-        BUG("cell %s cannot finish like this", cell_id);
-    struct sqlite3_stmt *st = store_stmt(s, ST_CELL_FINISH, err);
-    if (!st || write_check(s, err) || cell_use(s, cell_id, err))
-        return -1;
-    sqlite3_bind_int64(st, 1, s->cell_n);
-    bind_text(st, 2, words[status]);
-    bind_text(st, 3, error);
-    bind_double(st, 4, seconds);
-    return store_step(s, st, err);
 }
 
 static int sample_row(struct store *s, const struct store_sample *p, struct buf *err)
@@ -256,13 +91,13 @@ static int sample_row(struct store *s, const struct store_sample *p, struct buf 
     sqlite3_bind_int(st, 2, p->doc);
     sqlite3_bind_int(st, 3, p->prompt_tokens);
     sqlite3_bind_int(st, 4, p->output_tokens);
-    bind_text(st, 5, p->stop_reason);
-    bind_double(st, 6, p->nll);
+    store_bind_text(st, 5, p->stop_reason);
+    store_bind_double(st, 6, p->nll);
     sqlite3_bind_int(st, 7, p->nll_tokens);
-    bind_text(st, 8, p->output);
-    bind_text(st, 9, p->extracted);
-    bind_double(st, 10, p->score);
-    bind_text(st, 11, p->error);
+    store_bind_text(st, 8, p->output);
+    store_bind_text(st, 9, p->extracted);
+    store_bind_double(st, 10, p->score);
+    store_bind_text(st, 11, p->error);
     int rc = sqlite3_step(st);
     if (rc == SQLITE_CONSTRAINT_UNIQUE)
         fail(err, "%s: cell %s has document %d already", s->path, p->cell_id, p->doc);
@@ -303,8 +138,8 @@ static int token_rows(struct store *s, const struct store_sample *p, struct buf 
         sqlite3_bind_int(st, 2, p->doc);
         sqlite3_bind_int(st, 3, t);
         sqlite3_bind_int(st, 4, p->ids[t]);
-        bind_double(st, 5, p->token_nll ? (double)p->token_nll[t] : NAN);
-        bind_double(st, 6, p->entropy ? (double)p->entropy[t] : NAN);
+        store_bind_double(st, 5, p->token_nll ? (double)p->token_nll[t] : NAN);
+        store_bind_double(st, 6, p->entropy ? (double)p->entropy[t] : NAN);
         if (p->experts) {
             sqlite3_bind_int(st, 7, layers_text(p->experts, s->cell_layers, p->tokens, t, &text));
             sqlite3_bind_text(st, 8, text.s, (int)text.len, SQLITE_STATIC);
@@ -326,7 +161,7 @@ static int load_rows(struct store *s, const struct store_sample *p, struct buf *
             sqlite3_bind_int(st, 2, l);
             sqlite3_bind_int(st, 3, e);
             sqlite3_bind_int(st, 4, p->load_tokens[i]);
-            bind_double(st, 5, p->load_weight ? p->load_weight[i] : NAN);
+            store_bind_double(st, 5, p->load_weight ? p->load_weight[i] : NAN);
             rc = store_step(s, st, err);
         }
     return rc;
@@ -346,25 +181,25 @@ int store_sample_add(struct store *s, const struct store_sample *p, struct buf *
 {
     if (p->doc < 0 || p->tokens < 0 || (p->tokens > 0 && !p->ids))
         BUG("document %d of cell %s has %d tokens", p->doc, p->cell_id, p->tokens);
-    if (write_begin(s, err))
+    if (store_write_begin(s, err))
         return -1;
-    int rc = cell_use(s, p->cell_id, err) || sample_row(s, p, err) || token_rows(s, p, err) ||
+    int rc = store_cell_use(s, p->cell_id, err) || sample_row(s, p, err) || token_rows(s, p, err) ||
                      (p->load_tokens && load_rows(s, p, err)) || count_sample(s, p, err)
                  ? -1
                  : 0;
-    return write_end(s, rc, err);
+    return store_write_end(s, rc, err);
 }
 
 int store_metric_set(struct store *s, const char *cell_id, const char *metric, double value,
                      double stderr_, int64_t n, struct buf *err)
 {
     struct sqlite3_stmt *st = store_stmt(s, ST_METRIC_SET, err);
-    if (!st || write_check(s, err) || cell_use(s, cell_id, err))
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
-    bind_text(st, 2, metric);
-    bind_double(st, 3, value);
-    bind_double(st, 4, stderr_);
+    store_bind_text(st, 2, metric);
+    store_bind_double(st, 3, value);
+    store_bind_double(st, 4, stderr_);
     sqlite3_bind_int64(st, 5, n);
     return store_step(s, st, err);
 }
@@ -372,18 +207,18 @@ int store_metric_set(struct store *s, const char *cell_id, const char *metric, d
 int store_bin_set(struct store *s, const char *cell_id, const struct store_bin *b, struct buf *err)
 {
     struct sqlite3_stmt *st = store_stmt(s, ST_BIN_SET, err);
-    if (!st || write_check(s, err) || cell_use(s, cell_id, err))
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
     sqlite3_bind_int(st, 2, b->layer);
     sqlite3_bind_int(st, 3, b->bin);
-    bind_double(st, 4, b->lo);
-    bind_double(st, 5, b->hi);
-    bind_double(st, 6, b->entropy_mean);
+    store_bind_double(st, 4, b->lo);
+    store_bind_double(st, 5, b->hi);
+    store_bind_double(st, 6, b->entropy_mean);
     sqlite3_bind_int64(st, 7, b->tokens);
-    bind_double(st, 8, b->experts_mean);
-    bind_double(st, 9, b->experts_sd);
-    bind_double(st, 10, b->experts_se);
+    store_bind_double(st, 8, b->experts_mean);
+    store_bind_double(st, 9, b->experts_sd);
+    store_bind_double(st, 10, b->experts_se);
     return store_step(s, st, err);
 }
 
@@ -391,7 +226,7 @@ int store_histogram_set(struct store *s, const char *cell_id, int layer, int exp
                         int64_t tokens, struct buf *err)
 {
     struct sqlite3_stmt *st = store_stmt(s, ST_HISTOGRAM_SET, err);
-    if (!st || write_check(s, err) || cell_use(s, cell_id, err))
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
     sqlite3_bind_int(st, 2, layer);
@@ -403,23 +238,23 @@ int store_histogram_set(struct store *s, const char *cell_id, int layer, int exp
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err)
 {
     static const enum stmt_id clears[] = { ST_BIN_CLEAR, ST_HISTOGRAM_CLEAR };
-    if (write_begin(s, err))
+    if (store_write_begin(s, err))
         return -1;
-    int rc = cell_use(s, cell_id, err);
+    int rc = store_cell_use(s, cell_id, err);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(clears); i++) {
         struct sqlite3_stmt *st = store_stmt(s, clears[i], err);
         if (st)
             sqlite3_bind_int64(st, 1, s->cell_n);
         rc = st ? store_step(s, st, err) : -1;
     }
-    return write_end(s, rc, err);
+    return store_write_end(s, rc, err);
 }
 
 int store_token_text(struct store *s, const char *cell_id, int32_t id, const char *text, size_t len,
                      struct buf *err)
 {
     struct sqlite3_stmt *st = store_stmt(s, ST_TEXT_ADD, err);
-    if (!st || write_check(s, err) || cell_use(s, cell_id, err))
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
     sqlite3_bind_int(st, 2, id);

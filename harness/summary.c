@@ -15,7 +15,7 @@ struct tokens {
     struct token {
         int32_t doc, pos;
         float entropy; /* NaN: none */
-    } *v;              /* [n] */
+    } * v;             /* [n] */
     int layers;
     uint16_t *experts; /* [n, layers]; NULL where they were not logged */
     size_t experts_cap;
@@ -109,8 +109,9 @@ static int add_token(struct tokens *t, const struct rows *r, const char *where, 
     if (by_layer) {
         ARRAY_GROW(t->experts, t->experts_cap, (t->n + 1) * layers);
         if (!parse_layers(by_layer, t->experts + t->n * layers, t->layers))
-            return fail(err, "%s: document %d, position %d: '%s' is not a number for each of %d "
-                             "layers",
+            return fail(err,
+                        "%s: document %d, position %d: '%s' is not a number for each of %d "
+                        "layers",
                         where, one.doc, one.pos, by_layer, t->layers);
     }
     t->v[t->n++] = one;
@@ -140,10 +141,10 @@ static int summarise_samples(struct store *s, const char *id, struct results *ou
     double *y = NULL, *x = NULL;
     size_t n = 0, y_cap = 0, x_cap = 0;
     int64_t documents = 0;
-    struct rows *r =
-        store_query(s, err, "SELECT nll, nll_tokens FROM v_samples WHERE cell_id = ?"
-                            " AND error IS NULL ORDER BY doc",
-                    id);
+    struct rows *r = store_query(s, err,
+                                 "SELECT nll, nll_tokens FROM v_samples WHERE cell_id = ?"
+                                 " AND error IS NULL ORDER BY doc",
+                                 id);
     int rc = r ? 0 : -1;
     while (r && (rc = rows_next(r, err)) == 1) {
         documents++;

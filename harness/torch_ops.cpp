@@ -38,14 +38,9 @@ bool fast(at::TensorList tensors)
 typedef int dnnl_sgemm_fn(char, char, int64_t, int64_t, int64_t, float, const float *, int64_t,
                           const float *, int64_t, float, float *, int64_t);
 
-/* Rows of less than this may be summed in another order by a BLAS that has kernels for few rows. */
-const int64_t least = 16;
-
 /*
- * c = a * b, or a * b^T. A row of c is the same whatever stands in the others, and however many
- * there are from `least` on: that is so for oneDNN's product (measured on all shapes here), and not
- * for OpenBLAS's, whose kernels treat a row by its place. Debian's libtorch brings oneDNN along;
- * one without it (PyTorch's own has it sealed in) multiplies by ATen.
+ * c = a * b, or a * b^T. Debian's libtorch brings oneDNN along; one without it (PyTorch's own has
+ * it sealed in) multiplies by ATen.
  * a: [M, k], lda floats a row; b: [k, n] or [n, k], ldb; c: [M, n], ldc
  */
 void gemm(bool transposed, int64_t M, int64_t n, int64_t k, const float *a, int64_t lda,
@@ -65,23 +60,47 @@ void gemm(bool transposed, int64_t M, int64_t n, int64_t k, const float *a, int6
     at::mm_out(tc, ta, tb);
 }
 
-/* out = x * weight^T by gemm(). x: [M, k], rows may be apart; weight: [n, k]; out: [M, n] */
+/*
+ * A row of a product shall be the same to the bit whatever stands in the other rows and however
+ * many there are, or a sequence's selection would hang on its batch. A library sums the rows that do
+ * not fill its kernels in another order, so it is given blocks that do: `block` rows, the last one
+ * a multiple of `group` and at least `least`. Measured for oneDNN's kernels for SSE4.1, AVX, AVX2
+ * and AVX-512 on the shapes of small and large models; OpenBLAS has no such sizes.
+ */
+const int64_t block = 144, group = 6, least = 18;
+
+int64_t padded(int64_t rows)
+{
+    const int64_t rest = rows % block;
+    return rows - rest + (rest ? std::max(least, (rest + group - 1) / group * group) : 0);
+}
+
+/* c = a * b^T for padded(M) rows. a: [M, k], lda floats a row; b: [n, k]; c: [M, n] */
+void gemm_blocks(int64_t M, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                 float *c)
+{
+    for (int64_t i = 0; i < M; i += block)
+        gemm(true, std::min(block, M - i), n, k, a + i * lda, lda, b, k, c + i * n, n);
+}
+
+/* out = x * weight^T. x: [M, k], rows may be apart; weight: [n, k]; out: [M, n] */
 void product(const Tensor &x, const Tensor &weight, Tensor &out)
 {
     const int64_t M = x.size(0), k = x.size(1), n = weight.size(0);
+    const int64_t rest = padded(M) == M ? 0 : M % block, whole = M - rest;
     const float *w = weight.data_ptr<float>();
-    if (M >= least) {
-        gemm(true, M, n, k, x.data_ptr<float>(), x.stride(0), w, k, out.data_ptr<float>(), n);
-        return;
+    gemm_blocks(whole, n, k, x.data_ptr<float>(), x.stride(0), w, out.data_ptr<float>());
+    if (rest) {
+        Tensor in = at::zeros({ padded(rest), k }, x.options());
+        Tensor all = at::empty({ padded(rest), n }, x.options());
+        in.narrow(0, 0, rest).copy_(x.narrow(0, whole, rest));
+        gemm_blocks(padded(rest), n, k, in.data_ptr<float>(), k, w, all.data_ptr<float>());
+        out.narrow(0, whole, rest).copy_(all.narrow(0, 0, rest));
     }
-    Tensor in = at::zeros({ least, k }, x.options()), all = at::empty({ least, n }, x.options());
-    in.narrow(0, 0, M).copy_(x);
-    gemm(true, least, n, k, in.data_ptr<float>(), k, w, k, all.data_ptr<float>(), n);
-    out.copy_(all.narrow(0, 0, M));
 }
 
 /* x: [T, k]; weight: [n, k] -> [T, n] */
-Tensor linear(const Tensor &x, const Tensor &weight)
+Tensor project(const Tensor &x, const Tensor &weight)
 {
     if (!fast({ x, weight }))
         return at::linear(x, weight);
@@ -117,14 +136,14 @@ Tensor rope(const Tensor &x, const Tensor &cos, const Tensor &sin)
 void attend_sequence(const Tensor &q, const Tensor &k, const Tensor &v, int64_t D, Tensor &out,
                      float *scores)
 {
-    const int64_t block = 64, T = q.size(0), H = q.size(1) / D, G = k.size(1) / D;
+    const int64_t queries = 64, T = q.size(0), H = q.size(1) / D, G = k.size(1) / D;
     for (int64_t h = 0; h < H; h++) {
         const int64_t g = h * G / H;
         const float *qh = q.data_ptr<float>() + h * D, *kh = k.data_ptr<float>() + g * D;
         const float *vh = v.data_ptr<float>() + g * D;
         float *oh = out.data_ptr<float>() + h * D;
-        for (int64_t t = 0; t < T; t += block) {
-            const int64_t rows = std::min(block, T - t), width = t + rows;
+        for (int64_t t = 0; t < T; t += queries) {
+            const int64_t rows = std::min(queries, T - t), width = t + rows;
             gemm(true, rows, width, D, qh + t * H * D, H * D, kh, G * D, scores, width);
             for (int64_t i = 0; i < rows; i++)
                 kernel_softmax(scores + i * width, t + i + 1, width);
@@ -222,9 +241,9 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
                   const Tensor &gate_up, const Tensor &down, Tensor &out)
 {
     const int64_t d = x.size(1), F = down.size(2);
-    int64_t most = least;
+    int64_t most = 0;
     for (size_t e = 0; e + 1 < begin.size(); e++)
-        most = std::max(most, begin[e + 1] - begin[e]);
+        most = std::max(most, padded(begin[e + 1] - begin[e]));
     // Rows behind an expert's own hold what an earlier one left: nobody reads what becomes of them.
     Tensor in = at::zeros({ most, d }, x.options()), mid = at::empty({ most, 2 * F }, x.options());
     Tensor act = at::zeros({ most, F }, x.options());
@@ -240,12 +259,12 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
             row[static_cast<size_t>(i)] = token.data_ptr<int64_t>()[p];
             w[static_cast<size_t>(i)] = weight.data_ptr<float>()[p];
         }
-        const int64_t rows = std::max(least, m), at = static_cast<int64_t>(e) * F * d;
+        const int64_t rows = padded(m), at = static_cast<int64_t>(e) * F * d;
         kernel_gather(x.data_ptr<float>(), row.data(), m, d, a);
-        gemm(true, rows, 2 * F, d, a, d, gate_up.data_ptr<float>() + 2 * at, d, b, 2 * F);
-        kernel_swiglu(b, w.data(), m, F, c);
-        gemm(true, rows, d, F, c, F, down.data_ptr<float>() + at, F, a, d);
-        kernel_scatter_add(a, row.data(), m, d, out.data_ptr<float>());
+        gemm_blocks(rows, 2 * F, d, a, d, gate_up.data_ptr<float>() + 2 * at, b);
+        kernel_swiglu(b, m, F, c);
+        gemm_blocks(rows, d, F, c, F, down.data_ptr<float>() + at, a);
+        kernel_scatter_add(a, row.data(), w.data(), m, d, out.data_ptr<float>());
     }
 }
 
@@ -280,12 +299,32 @@ Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const
 }
 
 /*
+ * A shared expert behind its gate: sigmoid(x * gate^T) * (silu(x * G^T) * (x * U^T)) * down^T, with
+ * G and U one below the other in gate_up.
+ * x: [T, d]; gate_up: [2F, d]; down: [d, F]; gate: [1, d] -> [T, d]
+ */
+Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down, const Tensor &gate)
+{
+    Tensor mid = project(x, gate_up), open = project(x, gate);
+    if (fast({ x, gate_up, down, gate })) {
+        const int64_t T = x.size(0), F = down.size(1);
+        Tensor act = at::empty({ T, F }, x.options());
+        kernel_swiglu(mid.data_ptr<float>(), T, F, act.data_ptr<float>());
+        Tensor out = project(act, down);
+        kernel_gate(open.data_ptr<float>(), T, out.size(1), out.data_ptr<float>());
+        return out;
+    }
+    auto half = mid.chunk(2, -1);
+    return at::sigmoid(open) * at::linear(at::silu(half[0]) * half[1], down);
+}
+
+/*
  * Loss of each target (NaN where it is negative) and entropy of each prediction, nats, without
  * ever holding the logits of all tokens. x: [T, d]; head: [V, d]; target: [T] -> [T], [T]
  */
 std::tuple<Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target)
 {
-    const int64_t T = x.size(0), V = head.size(0), block = 128;
+    const int64_t T = x.size(0), V = head.size(0);
     if (fast({ x, head })) {
         Tensor nll = at::empty({ T }, x.options()), entropy = at::empty({ T }, x.options());
         Tensor logits = at::empty({ std::min(block, T), V }, x.options());
@@ -315,12 +354,14 @@ std::tuple<Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tens
 
 TORCH_LIBRARY(seqtopk, m)
 {
-    m.def("linear(Tensor x, Tensor weight) -> Tensor", linear);
+    m.def("linear(Tensor x, Tensor weight) -> Tensor", project);
     m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
     m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor cos, Tensor sin) -> Tensor",
           attention);
     m.def("experts(Tensor x, Tensor scores, Tensor token, Tensor expert, Tensor gate_up, "
           "Tensor down, bool normalise) -> Tensor",
           experts);
+    m.def("shared_expert(Tensor x, Tensor gate_up, Tensor down, Tensor gate) -> Tensor",
+          shared_expert);
     m.def("score(Tensor x, Tensor head, Tensor target) -> (Tensor, Tensor)", score);
 }

@@ -62,7 +62,8 @@ static void fake_layer(struct fake_sample *p, const struct store_cell *c, int do
     double slope = 0.10 + 0.06 * layer - 0.04 * strict - 0.02 * !c->mode;
     for (int t = 0; t < FAKE_TOKENS; t++) {
         double noise = fake_noise((uint64_t)doc, (uint64_t)(t * 8 + layer), 3) - 0.5;
-        double want = c->k * (1 + slope * (p->entropy[t] - 1.7) + 0.7 * noise + 0.04 * online - 0.1 * strict);
+        double want =
+            c->k * (1 + slope * (p->entropy[t] - 1.7) + 0.7 * noise + 0.04 * online - 0.1 * strict);
         e[t] = (uint16_t)fake_clamp((int)lround(want), lo, hi);
         sum += e[t];
     }

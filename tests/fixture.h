@@ -18,6 +18,7 @@
 #define FIXTURE_H
 
 #include "../harness/weights.h"
+#include "skip.h"
 
 #include <ftw.h>
 #include <jansson.h>
@@ -25,18 +26,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-/*
- * Leaves a test that cannot run here, and says why. cmocka's own skip() prints "not ok ... # SKIP"
- * in TAP (1.1.5), which prove counts as a failure.
- */
-#define SKIP(...)                        \
-    do {                                 \
-        printf("# SKIP %s: ", __func__); \
-        printf(__VA_ARGS__);             \
-        printf("\n");                    \
-        return;                          \
-    } while (0)
 
 /* ---- folders and files ---- */
 

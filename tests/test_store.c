@@ -3,6 +3,7 @@
  * disk or another program gives one sentence and leaves nothing half written.
  */
 #include "../harness/store.h"
+#include "skip.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,8 +248,13 @@ static void a_sample_without_logs_has_no_tokens(void **state)
 {
     (void)state;
     struct store *s = filled(in_folder("a.db"), 0);
-    struct store_sample p = { .cell_id = "c1", .doc = 4, .prompt_tokens = 1, .output_tokens = 9,
-                              .nll = NAN, .score = 1, .error = "too long" };
+    struct store_sample p = { .cell_id = "c1",
+                              .doc = 4,
+                              .prompt_tokens = 1,
+                              .output_tokens = 9,
+                              .nll = NAN,
+                              .score = 1,
+                              .error = "too long" };
     must(store_sample_add(s, &p, &err));
     assert_string_equal(answer(s, "SELECT * FROM v_samples"), "c1|4|1|9|~|~|0|~|~|1.0|too long\n");
     assert_string_equal(answer(s, "SELECT count(*) FROM v_tokens"), "0\n");
@@ -282,8 +288,14 @@ static void metrics_and_bins_come_out_and_can_be_set_again(void **state)
 {
     (void)state;
     struct store *s = filled(in_folder("a.db"), 0);
-    struct store_bin b = { .layer = -1, .bin = 0, .lo = 0.5, .hi = 1, .tokens = 9,
-                           .experts_mean = 2, .experts_sd = NAN, .experts_se = 0.25 };
+    struct store_bin b = { .layer = -1,
+                           .bin = 0,
+                           .lo = 0.5,
+                           .hi = 1,
+                           .tokens = 9,
+                           .experts_mean = 2,
+                           .experts_sd = NAN,
+                           .experts_se = 0.25 };
     must(store_metric_set(s, "c1", "nll", 3, 1, 1, &err));
     must(store_metric_set(s, "c1", "nll", 2.5, NAN, 10, &err));
     must(store_bin_set(s, "c1", &b, &err));
@@ -480,8 +492,9 @@ static void a_query_takes_its_arguments_as_values(void **state)
 {
     (void)state;
     struct store *s = filled(in_folder("a.db"), 1);
-    struct rows *r = store_query(s, &err, "SELECT doc + 0.5, nll, score FROM v_samples"
-                                          " WHERE cell_id = ? AND stop_reason = ?",
+    struct rows *r = store_query(s, &err,
+                                 "SELECT doc + 0.5, nll, score FROM v_samples"
+                                 " WHERE cell_id = ? AND stop_reason = ?",
                                  "c1", "end");
     assert_int_equal(rows_next(r, &err), 1);
     assert_true(rows_double(r, 0) == 0.5 && rows_int(r, 1) == 2);
@@ -516,8 +529,11 @@ static void cells_are_chosen_by_any_condition_and_come_in_order(void **state)
     static const struct {
         const char *id, *router;
         int k;
-    } cells[] = { { "a", "batchtopk", 4 }, { "b", "topk", 2 }, { "c", "seqtopk", 4 },
-                  { "d", "topk", 4 },      { "e", "topk", 8 } };
+    } cells[] = { { "a", "batchtopk", 4 },
+                  { "b", "topk", 2 },
+                  { "c", "seqtopk", 4 },
+                  { "d", "topk", 4 },
+                  { "e", "topk", 8 } };
     enum cell_status was;
     struct buf ids = BUF_INIT;
     struct store *s = opened(in_folder("a.db"), STORE_WRITE);
@@ -654,10 +670,8 @@ static void a_database_of_another_program_is_refused_and_stays(void **state)
     (void)state;
     struct buf before = BUF_INIT, after = BUF_INIT;
     const char *path = in_folder("other.db");
-    if (!have_sqlite_shell()) {
-        print_message("skipped: no sqlite3 to make another program's database\n");
-        skip();
-    }
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to make another program's database with");
     run_sqlite(path, "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)");
     must(read_file(path, 100000, &before, &err));
     refused(path, STORE_READ, "is not a seqtopk database but one of another program");
@@ -675,10 +689,8 @@ static void a_newer_schema_is_refused_with_both_versions(void **state)
 {
     (void)state;
     const char *path = in_folder("a.db");
-    if (!have_sqlite_shell()) {
-        print_message("skipped: no sqlite3 to change the version\n");
-        skip();
-    }
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to change the version with");
     store_close(filled(path, 1));
     run_sqlite(path, "PRAGMA user_version = 12");
     refused(path, STORE_READ, "its schema is version 12, this program knows version 1");
@@ -724,16 +736,34 @@ static void an_empty_file_is_nothing_to_read_but_can_be_filled(void **state)
     store_close(opened(path, STORE_READ));
 }
 
+static void a_sample_that_fails_half_way_leaves_no_half_of_it(void **state)
+{
+    (void)state;
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to take a table away with");
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample good = a_sample(0), bad = a_sample(1);
+    good.load_tokens = NULL;
+    run_sqlite(in_folder("a.db"), "DROP VIEW v_expert_load; DROP TABLE expert_load");
+    must(store_begin(s, &err));
+    must(store_sample_add(s, &good, &err));
+    assert_int_equal(store_sample_add(s, &bad, &err), -1);
+    says("a.db: no such table");
+    must(store_commit(s, &err));
+    assert_int_equal(store_sample_add(s, &bad, &err), -1);
+    assert_string_equal(answer(s, "SELECT group_concat(doc) FROM v_samples"), "0\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_tokens"), "3\n");
+    store_close(s);
+}
+
 /* ---- places that are wrong ---- */
 
 /* Does `body` without root's rights, in this process. */
 static void as_nobody(void (*body)(void))
 {
     bool root = geteuid() == 0;
-    if (root && seteuid(65534) != 0) {
-        print_message("skipped: cannot give up root's rights\n");
-        skip();
-    }
+    if (root && seteuid(65534) != 0)
+        SKIP("cannot give up root's rights");
     body();
     if (root) {
         assert_int_equal(seteuid(0), 0);
@@ -744,7 +774,8 @@ static void as_nobody(void (*body)(void))
 static void write_in_a_read_only_folder(void)
 {
     refused(in_folder("new.db"), STORE_WRITE, "cannot be made: Permission denied");
-    refused(in_folder("a.db"), STORE_WRITE, "cannot be written: the file or its folder is read-only");
+    refused(in_folder("a.db"), STORE_WRITE,
+            "cannot be written: the file or its folder is read-only");
     struct store *s = store_open(in_folder("a.db"), STORE_READ, &err);
     assert_non_null(s);
     assert_string_equal(answer(s, "SELECT count(*) FROM v_samples"), "2\n");
@@ -812,8 +843,8 @@ static void a_full_disk_takes_the_sample_back(void **state)
     buf_adds(&sentence, err.s);
     must(store_begin(s, &err));
     struct store_sample small = a_sample(4);
-    int within = store_sample_add(s, &small, &err) || store_sample_add(s, &p, &err) ||
-                 store_commit(s, &err);
+    int within =
+        store_sample_add(s, &small, &err) || store_sample_add(s, &p, &err) || store_commit(s, &err);
     store_rollback(s);
     limit_files(RLIM_INFINITY);
     assert_int_equal(alone, -1);
@@ -910,6 +941,7 @@ int main(void)
         TEST(a_database_of_another_program_is_refused_and_stays),
         TEST(a_newer_schema_is_refused_with_both_versions),
         TEST(a_damaged_database_is_refused),
+        TEST(a_sample_that_fails_half_way_leaves_no_half_of_it),
         TEST(what_is_not_there_or_not_a_file_is_named),
         TEST(an_empty_file_is_nothing_to_read_but_can_be_filled),
         TEST(a_read_only_folder_can_be_read_and_refuses_writing),

@@ -3,6 +3,7 @@
  * public rows give. `test_summary FILE [MODELS [DOCUMENTS]]` instead writes a made-up sweep.
  */
 #include "fake.h"
+#include "skip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -107,9 +108,17 @@ static void add_document(int d, int tokens)
         for (int l = 0; l < 2; l++)
             experts[l * tokens + t] = experts_of(d, t, l);
     }
-    struct store_sample p = { .cell_id = "c", .doc = d, .prompt_tokens = 1, .output_tokens = tokens - 1,
-                              .nll = 2.0 * tokens + d, .nll_tokens = tokens - 1, .score = NAN,
-                              .tokens = tokens, .ids = ids, .entropy = entropy, .experts = experts };
+    struct store_sample p = { .cell_id = "c",
+                              .doc = d,
+                              .prompt_tokens = 1,
+                              .output_tokens = tokens - 1,
+                              .nll = 2.0 * tokens + d,
+                              .nll_tokens = tokens - 1,
+                              .score = NAN,
+                              .tokens = tokens,
+                              .ids = ids,
+                              .entropy = entropy,
+                              .experts = experts };
     must(store_sample_add(db, &p, &err));
 }
 
@@ -147,8 +156,9 @@ static void means_are_those_of_the_public_rows(void **state)
     fill();
     NEAR(metric("entropy", "value"), number("SELECT avg(entropy) FROM v_tokens"), 1e-12);
     NEAR(metric("experts", "value"), number("SELECT avg(experts) FROM v_tokens"), 1e-12);
-    NEAR(metric("experts_share", "value"), number("SELECT sum(experts) / (2.0 * count(*))"
-                                                  " FROM v_tokens"),
+    NEAR(metric("experts_share", "value"),
+         number("SELECT sum(experts) / (2.0 * count(*))"
+                " FROM v_tokens"),
          1e-12);
     NEAR(metric("experts_layer_1", "value"),
          number("SELECT avg(json_extract(experts_by_layer, '$[1]')) FROM v_tokens"), 1e-12);
@@ -163,8 +173,9 @@ static void first_and_last_are_the_quarters_of_each_sequence(void **state)
     // T of a document is its number of rows; a quarter is rounded up.
     const char *first = "SELECT avg(experts) FROM v_tokens AS t WHERE pos <"
                         " ((SELECT count(*) FROM v_tokens AS u WHERE u.doc = t.doc) + 3) / 4";
-    const char *last = "SELECT avg(experts) FROM v_tokens AS t, (SELECT doc, count(*) AS n FROM"
-                       " v_tokens GROUP BY doc) AS u WHERE u.doc = t.doc AND pos >= n - (n + 3) / 4";
+    const char *last =
+        "SELECT avg(experts) FROM v_tokens AS t, (SELECT doc, count(*) AS n FROM"
+        " v_tokens GROUP BY doc) AS u WHERE u.doc = t.doc AND pos >= n - (n + 3) / 4";
     NEAR(metric("experts_first", "value"), number(first), 1e-12);
     NEAR(metric("experts_last", "value"), number(last), 1e-12);
     assert_true(metric("experts_first", "n") == 2 + 3 + 1 + 10 + 2 + 3);
@@ -255,8 +266,13 @@ static void a_router_that_never_varies_has_no_correlation_but_its_row(void **sta
     const float entropy[] = { 1, 2, 3 };
     const uint16_t experts[] = { 2, 2, 2 };
     begin_cell("topk", 1, 3, 2);
-    struct store_sample p = { .cell_id = "c", .nll = 1, .nll_tokens = 2, .tokens = 3, .ids = ids,
-                              .entropy = entropy, .experts = experts };
+    struct store_sample p = { .cell_id = "c",
+                              .nll = 1,
+                              .nll_tokens = 2,
+                              .tokens = 3,
+                              .ids = ids,
+                              .entropy = entropy,
+                              .experts = experts };
     must(store_sample_add(db, &p, &err));
     must(cell_summarise(db, "c", &err));
     assert_true(has_metric("spearman") && isnan(metric("spearman", "value")));
@@ -269,7 +285,9 @@ static void samples_with_an_error_do_not_count(void **state)
     (void)state;
     begin_cell("topk", 1, 1, 1);
     struct store_sample good = { .cell_id = "c", .nll = 6, .nll_tokens = 3 };
-    struct store_sample bad = { .cell_id = "c", .doc = 1, .nll = 99, .nll_tokens = 1, .error = "x" };
+    struct store_sample bad = {
+        .cell_id = "c", .doc = 1, .nll = 99, .nll_tokens = 1, .error = "x"
+    };
     must(store_sample_add(db, &good, &err));
     must(store_sample_add(db, &bad, &err));
     must(cell_summarise(db, "c", &err));
@@ -283,8 +301,13 @@ static void positions_without_entropy_are_left_to_the_other_metrics(void **state
     const float entropy[] = { 1, NAN, 3 };
     const uint16_t experts[] = { 1, 2, 3 };
     begin_cell("seqtopk", 1, 3, 2);
-    struct store_sample p = { .cell_id = "c", .nll = 1, .nll_tokens = 2, .tokens = 3, .ids = ids,
-                              .entropy = entropy, .experts = experts };
+    struct store_sample p = { .cell_id = "c",
+                              .nll = 1,
+                              .nll_tokens = 2,
+                              .tokens = 3,
+                              .ids = ids,
+                              .entropy = entropy,
+                              .experts = experts };
     must(store_sample_add(db, &p, &err));
     must(cell_summarise(db, "c", &err));
     assert_true(metric("entropy", "n") == 2 && metric("entropy", "value") == 2);
@@ -313,15 +336,13 @@ static void a_cell_that_is_not_there_is_named(void **state)
     assert_non_null(strstr(err.s, "there is no cell zz"));
 }
 
-static void run_sql(const char *sql)
+/* Spoils the database as its own program would not; false where there is no sqlite3 for it. */
+static bool run_sql(const char *sql)
 {
     char *line = xasprintf("sqlite3 %s \"%s\"", path, sql);
-    if (system(line) != 0) {
-        free(line);
-        print_message("skipped: no sqlite3 to spoil the database with\n");
-        skip();
-    }
+    bool ok = system(line) == 0;
     free(line);
+    return ok;
 }
 
 static void rows_that_make_no_sense_are_refused_by_place(void **state)
@@ -342,7 +363,8 @@ static void rows_that_make_no_sense_are_refused_by_place(void **state)
     };
     fill();
     for (size_t i = 0; i < ARRAY_LEN(spoilt); i++) {
-        run_sql(spoilt[i][0]);
+        if (!run_sql(spoilt[i][0]))
+            SKIP("no sqlite3 to spoil the database with");
         assert_int_equal(cell_summarise(db, "c", &err), -1);
         if (!strstr(err.s, spoilt[i][1]) || !strstr(err.s, path))
             fail_msg("'%s' does not say '%s'", err.s, spoilt[i][1]);

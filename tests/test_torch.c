@@ -319,6 +319,16 @@ static struct tensor **experts_inputs(struct scope *s)
     return in;
 }
 
+static struct tensor **shared_inputs(struct scope *s)
+{
+    struct tensor **in = xcalloc(4, sizeof(struct tensor *));
+    in[0] = RANDOM(s, 1, 2, 45, 20);
+    in[1] = RANDOM(s, 2, 1, 2 * 14, 20);
+    in[2] = RANDOM(s, 3, 1, 20, 14);
+    in[3] = RANDOM(s, 4, 2, 1, 20);
+    return in;
+}
+
 static struct tensor **score_inputs(struct scope *s)
 {
     struct tensor **in = xcalloc(3, sizeof(struct tensor *));
@@ -346,6 +356,8 @@ static void fast_and_plain_forms_agree(void **state)
     twins_agree("def f(self, x, s, t, e, gu, d):\n"
                 "    return seqtopk.experts(x, s * s + 0.01, t, e, gu, d, True)\n",
                 6, 1, 1e-5f, experts_inputs);
+    twins_agree("def f(self, x, gu, d, g):\n    return seqtopk.shared_expert(x, gu, d, g)\n", 4, 1,
+                1e-5f, shared_inputs);
     twins_agree("def f(self, x, head, target):\n    return seqtopk.score(x, head, target)\n", 3, 2,
                 1e-4f, score_inputs);
 }

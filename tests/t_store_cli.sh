@@ -1,0 +1,138 @@
+#!/bin/sh
+# status, table and plot, end to end, on a made-up sweep; needs no model. TAP on stdout.
+set -u
+seqtopk=$(realpath "${SEQTOPK:-build/seqtopk}")
+maker=$(dirname "$seqtopk")/test_summary
+dir=$(mktemp -d)
+trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+n=0
+
+# check NAME COMMAND...: a test that passes where the command succeeds.
+check() {
+    n=$((n + 1))
+    name=$1
+    shift
+    if "$@"; then
+        echo "ok $n - $name"
+    else
+        echo "not ok $n - $name"
+        sed 's/^/# /' out err
+    fi
+}
+
+# gives CODE COMMAND...: runs it, keeps what it says in out and err.
+gives() {
+    want=$1
+    shift
+    "$@" >out 2>err
+    got=$?
+    [ "$got" -eq "$want" ] || echo "# exit code $got instead of $want" >>err
+    [ "$got" -eq "$want" ]
+}
+
+# refuses CODE WORDS COMMAND...: nothing on stdout, one line on stderr that has the words.
+refuses() {
+    code=$1
+    words=$2
+    shift 2
+    gives "$code" "$@" && [ ! -s out ] && grep -qF -- "$words" err && [ "$(grep -c '^seqtopk: ' err)" -eq 1 ]
+}
+
+# none FOLDER ENDING: no file there ends so.
+none() {
+    [ -z "$(find "$1" -name "*.$2")" ]
+}
+
+"$maker" a.db 1 6 >out 2>err || { cat err; echo "Bail out! no database"; exit 1; }
+cat <<'EOF' >one.py
+import json, sys
+rows = json.load(open("out"))
+assert len(rows) == 42, len(rows)
+assert all(r["status"] == "done" and r["nll"] > 0 for r in rows)
+assert [r["k"] for r in rows] == [8] * 14 + [4] * 14 + [2] * 14
+assert rows[0]["router"] == "topk" and rows[0]["spearman"] is None
+assert rows[1]["router"] == "seqtopk global [1, 9]"
+assert rows[1]["spearman_low"] < rows[1]["spearman"] < rows[1]["spearman_high"]
+EOF
+
+status_json() {
+    gives 0 "$seqtopk" status --json a.db && grep -q '"cells": 42' out && grep -q '"samples": 252' out
+}
+table_text() {
+    gives 0 "$seqtopk" table a.db && [ "$(wc -l <out)" -eq 43 ] && grep -q 'online \[1, 10\].* ± ' out
+}
+table_json() {
+    gives 0 "$seqtopk" table a.db --json && { ! command -v python3 >/dev/null || python3 one.py 2>err; }
+}
+table_tsv() {
+    gives 0 "$seqtopk" table a.db --tsv --where "k = 4 AND mode = 'strict'" && [ "$(wc -l <out)" -eq 5 ] &&
+        [ "$(awk -F '\t' '{ print NF }' out | sort -u | wc -l)" -eq 1 ]
+}
+table_markdown() {
+    gives 0 "$seqtopk" table a.db --markdown --metric experts_first --metric=experts_last &&
+        head -1 out | grep -q 'experts\\_first | experts\\_last |$' && [ "$(wc -l <out)" -eq 44 ]
+}
+# Nothing of the database changes, and no file is left beside it.
+untouched() {
+    before=$(cksum <a.db)
+    gives 0 "$seqtopk" table a.db && gives 0 "$seqtopk" status a.db && [ "$before" = "$(cksum <a.db)" ] &&
+        [ ! -e a.db-wal ] && [ ! -e a.db-shm ]
+}
+plots() {
+    gives 0 "$seqtopk" plot a.db --out fig --name p --where "max = k + 2 OR router = 'topk'" || return 1
+    [ "$(wc -l <out)" -eq 20 ] || return 1
+    for f in p-entropy p-entropy_layers-k8 p-entropy_layers-k4 p-entropy_layers-k2 p-histogram; do
+        grep -qx "fig/$f.svg" out && grep -q '</svg>' "fig/$f.svg" || return 1
+        grep -qx "fig/$f.png" out && [ "$(head -c 4 "fig/$f.png" | tail -c 3)" = PNG ] || return 1
+        [ "$(wc -l <"fig/$f.tsv")" -gt 20 ] || return 1
+    done
+    [ ! -s err ] && none fig tmp
+}
+# The script draws the same again by itself.
+script_alone() {
+    (cd fig && rm p-entropy.svg && gnuplot p-entropy.gp && [ -s p-entropy.svg ]) >out 2>err
+}
+without_gnuplot() {
+    mkdir -p bin
+    refuses_gnuplot=$(PATH=$dir/bin "$seqtopk" plot a.db --out none --where "router = 'batchtopk'" 2>&1 >out)
+    [ "$refuses_gnuplot" = "seqtopk: gnuplot is not installed; type: sudo apt-get install gnuplot-nox" ] &&
+        none none svg && none none png
+}
+failing_gnuplot() {
+    printf '#!/bin/sh\necho half >p.svg.tmp\necho "line 3: undefined" >&2\nexit 1\n' >bin/gnuplot
+    chmod +x bin/gnuplot
+    PATH=$dir/bin:$PATH gives 1 "$seqtopk" plot a.db --out bad || return 1
+    grep -q 'gnuplot failed: line 3: undefined' err && none bad svg && none bad png
+}
+status_without_a_name() {
+    mkdir -p results && cp a.db results/x.db && gives 0 "$seqtopk" status && grep -q '^results/x.db .*42' out
+}
+
+check "status counts cells, samples and tokens" status_json
+check "status without a name looks into results" status_without_a_name
+check "table has a row for each cell" table_text
+check "table --json has numbers, intervals and nulls" table_json
+check "table --tsv --where chooses cells" table_tsv
+check "table --markdown --metric shows what is asked for" table_markdown
+check "reading changes nothing and leaves no file" untouched
+check "plot writes figures with their data" plots
+if command -v gnuplot >/dev/null; then
+    check "a script draws its figure by itself" script_alone
+fi
+check "without gnuplot plot says what to type" without_gnuplot
+check "a failing gnuplot is quoted and leaves no picture" failing_gnuplot
+check "a condition that is none is refused" \
+    refuses 1 "no such column: kk" "$seqtopk" table a.db --where "kk = 8"
+check "a condition cannot write" \
+    refuses 1 "only one statement" "$seqtopk" table a.db --where "1); DELETE FROM cell; --"
+check "a metric that no cell has is refused with those there are" \
+    refuses 1 "has a metric 'nil'; the first has" "$seqtopk" table a.db --metric nil
+check "two formats at once are refused" \
+    refuses 2 "only one of" "$seqtopk" table a.db --json --tsv
+check "a database that is not there is named" refuses 1 "no.db: No such file" "$seqtopk" table no.db
+check "another file is named" refuses 1 "one.py: is not a seqtopk database" "$seqtopk" status one.py
+check "nothing to draw is said" \
+    refuses 1 "has no cell for which the condition holds" "$seqtopk" plot a.db --where "k = 99"
+check "a name with a slash is refused" refuses 2 "--name" "$seqtopk" plot a.db --name a/b
+echo "1..$n"
