@@ -41,14 +41,15 @@ INLINE float exp_float(float x)
 }
 
 VECTOR void kernel_norm(const float *x, int64_t rows, int64_t d, int64_t stride,
-                        const float *weight, float eps, float *out)
+                        const float *weight, double eps, float *out)
 {
     for (int64_t i = 0; i < rows; i++, x += stride, out += d) {
-        float sum = 0;
+        // In double: an error here scales the whole row, and with it every logit.
+        double sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t j = 0; j < d; j++)
-            sum += x[j] * x[j];
-        float scale = 1.0f / sqrtf(sum / (float)d + eps);
+            sum += (double)x[j] * (double)x[j];
+        float scale = (float)(1.0 / sqrt(sum / (double)d + eps));
 #pragma omp simd
         for (int64_t j = 0; j < d; j++)
             out[j] = x[j] * scale * weight[j];

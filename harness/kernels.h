@@ -17,7 +17,7 @@ extern "C" {
 
 /* Root mean square norm of each row. x, out: [rows, d]; weight: [d]; x is `stride` floats a row */
 void kernel_norm(const float *x, int64_t rows, int64_t d, int64_t stride, const float *weight,
-                 float eps, float *out);
+                 double eps, float *out);
 
 /* Rotates each pair (i, i + d/2) of a head. x, out: [heads, d]; cos, sin: [d/2] of the position */
 void kernel_rope(const float *x, int64_t heads, int64_t d, const float *cos, const float *sin,

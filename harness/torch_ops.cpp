@@ -115,7 +115,7 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
     if (fast({ x, weight }) && x.dim() == 2 && x.stride(1) == 1) {
         Tensor out = at::empty(x.sizes(), x.options());
         kernel_norm(x.data_ptr<float>(), x.size(0), x.size(1), x.stride(0), weight.data_ptr<float>(),
-                    static_cast<float>(eps), out.data_ptr<float>());
+                    eps, out.data_ptr<float>());
         return out;
     }
     Tensor y = x.to(at::kFloat);
