@@ -19,7 +19,7 @@
 #define MARK 14   /* above a histogram, under its title: "K = 8" */
 #define AXIS 44   /* below a panel: tick labels and the axis' name */
 #define SAMPLE 26 /* in a legend: the line's look, and a blank */
-#define NOTE 80   /* "0.83 [0.82, 0.84]" */
+#define NOTE 92   /* "-0.83 [-0.84, -0.82]" */
 #define LETTER 4.6
 #define ENTRY 13 /* one line of a legend */
 #define ROW_GAP 14

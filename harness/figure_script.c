@@ -150,6 +150,24 @@ static void row_legend(const struct layout *y, const struct panel *p, int top, s
     }
 }
 
+/*
+ * Half of all predictions are near certain: on a plain axis they would lie on top of each other at
+ * its left end. The root of the entropy gives them room, and 0 its place.
+ */
+static void entropy_axis(const struct range *r, bool narrow, struct buf *out)
+{
+    static const double ticks[] = { 0, 0.1, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 12 };
+    const char *comma = "";
+    buf_adds(out, "set nonlinear x via sqrt(x) inverse x*x\nset xtics (");
+    for (size_t i = 0; i < ARRAY_LEN(ticks) && ticks[i] <= r->x_hi; i++) {
+        if ((narrow || r->x_hi > 6) && (ticks[i] == 3 || ticks[i] == 5))
+            continue;
+        buf_addf(out, "%s%g", comma, ticks[i]);
+        comma = ", ";
+    }
+    buf_adds(out, ")\n");
+}
+
 /* The axes, their names, and the line of K. `left` and `top` are the plot's corner. */
 static void panel_axes(const struct figure *f, const struct layout *y, const struct panel *p,
                        const struct range *r, int left, int top, bool last, struct buf *out)
@@ -158,10 +176,12 @@ static void panel_axes(const struct figure *f, const struct layout *y, const str
     buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r->x_lo, r->x_hi, r->y_lo,
              r->y_hi);
     add_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29,
-             histogram ? "experts per token and layer" : "predictive entropy (nats)", NORMAL,
-             "center", "#000000");
+             histogram ? "experts per token and layer" : "predictive entropy (nats, root scale)",
+             NORMAL, "center", "#000000");
     if (histogram) // whole numbers only
         buf_addf(out, "set xtics %d\n", 1 + (int)(r->x_hi - r->x_lo) / 10);
+    else
+        entropy_axis(r, f->kind == FIGURE_LAYERS, out);
     if (left == LEFT)
         add_text(out, y, 9, top + y->panel_h / 2.0,
                  histogram ? "share of tokens (%)" : "experts per token", NORMAL,

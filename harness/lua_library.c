@@ -10,7 +10,8 @@
 #include <string.h>
 
 enum {
-    LIST_MAX = 1000000 /* elements of a table that sort, insert and remove work on */
+    LIST_MAX = 1000000,   /* elements of a table that sort, insert and remove work on */
+    STRING_MAX = 64 << 20 /* bytes that string.rep makes */
 };
 
 /* One library: its name ("" for the base functions) and what stays of it. */
@@ -94,9 +95,7 @@ static int bounded_rep(lua_State *L)
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_optlstring(L, 3, "", &sep);
     size_t bytes;
-    if (n > 0 && __builtin_mul_overflow(len + sep + 1, (size_t)n, &bytes))
-        return luaL_argerror(L, 2, "too large");
-    if (n > 0 && bytes > lua_limits_default.bytes)
+    if (n > 0 && (__builtin_mul_overflow(len + sep + 1, (size_t)n, &bytes) || bytes > STRING_MAX))
         return luaL_argerror(L, 2, "too large");
     return pass_on(L);
 }
@@ -140,9 +139,10 @@ static int find_word(lua_State *L)
         return 1;
     if (among(absent, name))
         return luaL_error(L, "'%s' is not available here", name);
-    lua_getfield(L, lua_upvalueindex(1), " own");
-    const char *own = lua_tostring(L, -1);
-    return luaL_error(L, "unknown name '%s'%s%s", name, own ? "; known are " : "", own ? own : "");
+    lua_getfield(L, LUA_REGISTRYINDEX, "listed");
+    const char *known = lua_tostring(L, -1);
+    return luaL_error(L, "unknown name '%s'%s%s", name, known ? "; known are " : "",
+                      known ? known : "");
 }
 
 static int set_word(lua_State *L)
@@ -157,7 +157,7 @@ static int set_word(lua_State *L)
 }
 
 /* The globals: an empty table, behind which the words stand. Those stay in the registry. */
-void lua_library_open(lua_State *L, size_t bytes)
+void lua_library_open(lua_State *L)
 {
     for (size_t i = 0; i < ARRAY_LEN(libraries); i++) {
         open_library(L, &libraries[i]);

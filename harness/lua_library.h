@@ -12,8 +12,8 @@
 
 #include <lua.h>
 
-/* Makes the globals of a new state; no string that is repeated may come to more than `bytes`. */
-void lua_library_open(lua_State *L, size_t bytes);
+/* Makes the globals of a new state. */
+void lua_library_open(lua_State *L);
 
 /* Takes the value on top of the stack as the global `name`; see lua_sandbox_word(). */
 void lua_library_add(lua_State *L, const char *name, bool listed);

@@ -93,7 +93,7 @@ struct lua_sandbox *lua_sandbox_open(const char *path, const struct lua_limits *
     s->L = lua_newstate(allocate, s);
     if (!s->L)
         die(1, "out of memory: no room for a Lua state");
-    lua_library_open(s->L, s->limits.bytes);
+    lua_library_open(s->L);
     return s;
 }
 

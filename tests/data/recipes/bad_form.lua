@@ -1,0 +1,8 @@
+return sweep {
+  name    = "x",
+  models  = "tiny-olmoe",
+  K       = { 8, 4 },
+  routers = topk(),
+  tasks   = task { "gsm8k/five" },
+}
+-- says: 6: task: there is no task 'gsm8k/five'; known of gsm8k are gsm8k/nll

@@ -1,0 +1,8 @@
+return sweep {
+  name    = "x",
+  models  = "tiny-olmoe",
+  K       = { 8, 4 },
+  routers = seqtopk { mode = "globl" },
+  tasks   = nll { file = "texts.jsonl" },
+}
+-- says: 5: seqtopk.mode: the text "globl"; allowed is "global" or "online" or "strict"

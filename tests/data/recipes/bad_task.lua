@@ -1,0 +1,8 @@
+return sweep {
+  name    = "x",
+  models  = "tiny-olmoe",
+  K       = { 8, 4 },
+  routers = topk(),
+  tasks   = { "gsm9k/nll" },
+}
+-- says: 6: sweep.tasks: there is no task 'gsm9k'; known are gsm8k
