@@ -37,66 +37,75 @@ ENGINE := $B/seqtopk-torch.so
 JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files '*.c' '*.h' '*.cpp')
 
-.PHONY: all
-all: $B/seqtopk $(ENGINE) $(TESTS) ## the program and the tests
+.PHONY: all program
+all: program $(TESTS) ## the program and the tests, where set-up was done
+program: $B/seqtopk $(ENGINE)
 
 # The goals below that begin with set-up come back here once it is done.
-ifneq ($(filter-out clean help setup build test demo bench asan lint format format-check,$(or $(MAKECMDGOALS),all)),)
--include $B/torch.mk
+ifneq ($(filter-out clean help build test demo bench asan lint format format-check,$(or $(MAKECMDGOALS),all)),)
+include $B/torch.mk
 endif
-$B/torch.mk: scripts/find-torch $(if $(wildcard $B/torch.mk),,always)
+# Looked for anew each time, since LIBTORCH= or python3 may be another now.
+$B/torch.mk: always
 	@mkdir -p $B
-	@scripts/find-torch >$@.tmp || { rm -f $@.tmp; exit 1; }
-	@mv $@.tmp $@
+	@scripts/find-torch >$@.tmp 2>$@.said || { cat $@.said >&2; rm -f $@.tmp; exit 1; }
+	@cmp -s $@.tmp $@ || { cat $@.said >&2; mv $@.tmp $@; }
 .PHONY: always
 always:
 
+# One short line for each step; V=1 shows the commands.
+say = $(if $(V),,@echo "  $1 $2";)
+
 $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC ,$<)$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
 # Loops over floats: sums may be reordered, and one copy is made for each kind of processor.
 $B/harness/kernels.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
 $B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
+	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
 $B/harness/schema.o: harness/schema.sql
 
 $B/libseqtopk.a: $(OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR ,$@)$(AR) rcs $@ $^
 $B/seqtopk: $B/harness/main.o $B/libseqtopk.a
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
-	$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
+	$(call say,LD ,$@)$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
 
 # A test that calls the engine's own functions is linked with it; the others open it, or do not.
 $B/test_torch: $B/tests/test_torch.o $B/libseqtopk.a $(ENGINE)
-	$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(LIBS) -lcmocka
+	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(LIBS) -lcmocka
 $B/test_%: $B/tests/test_%.o $B/libseqtopk.a | $(ENGINE)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 $B/bench: $B/tests/bench.o $B/libseqtopk.a | $(ENGINE)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 
-.PHONY: setup
-setup: ## installs what is missing, with apt
-	@scripts/setup
+# These install what is missing first, and only then look for libraries: hence the second make.
+AGAIN = $(MAKE) --no-print-directory -j$(JOBS)
 
 .PHONY: build
-build: setup ## set-up, then all
-	@$(MAKE) --no-print-directory -j$(JOBS) all
-
-.PHONY: test
-test: build ## all tests, or those whose name has T
-	@scripts/run-tests $B '$T'
+build: ## set-up, then the program
+	@scripts/setup
+	@$(AGAIN) program
 
 .PHONY: demo
-demo: build ## the main job on the shipped model: sweep, table, figure
+demo: build ## the main job on the shipped model: sweep, table, figures
 	@scripts/demo $B
 
+.PHONY: test
+test: ## set-up, then all tests, or those whose name has T
+	@scripts/setup test
+	@$(AGAIN) all
+	@scripts/run-tests $B '$T'
+
 .PHONY: bench
-bench: build $B/bench ## times the hot paths, side by side with plain PyTorch
+bench: ## times the hot paths, side by side with plain PyTorch
+	@scripts/setup
+	@$(AGAIN) program $B/bench
 	@scripts/bench $B
 
 .PHONY: asan
@@ -111,7 +120,9 @@ format-check:
 	@clang-format --dry-run --Werror $(SOURCES)
 
 .PHONY: lint
-lint: setup format-check ## style, layers, headers, shell scripts
+lint: ## style, layers, headers, clang-tidy, shell scripts
+	@scripts/setup lint
+	@$(AGAIN) format-check
 	@scripts/lint
 
 .PHONY: clean

@@ -28,6 +28,10 @@ static void report(const struct sweep *s, const struct run_result *r, const char
                 r->truncated == 1 ? " was" : "s were");
     fprintf(stderr, "%s\n", r->interrupted ? "; interrupted, run it again to go on" : "");
     printf("%s\n", db);
+    if (r->failed == 1)
+        warning("a cell failed: %s", r->first_error);
+    else if (r->failed)
+        warning("%d cells failed; the first: %s", r->failed, r->first_error);
 }
 
 static int run_run(int argc, char **argv)
@@ -62,6 +66,7 @@ static int run_run(int argc, char **argv)
     if (rc)
         die(1, "%s", err.s);
     report(s, &result, path.s);
+    free(result.first_error);
     buf_release(&path);
     sweep_free(s);
     return result.interrupted ? 130 : result.failed ? 1 : 0;

@@ -181,17 +181,18 @@ static int hash_file(struct hash *h, const char *dir, const char *name, struct b
 
 int weights_hash(const char *dir, char hex[33], struct buf *err)
 {
+    // Opened whole, so that a tensor that is missing is found before any work begins.
+    struct weights *w = weights_open(dir, err);
+    if (!w)
+        return -1;
     struct hash *h = hash_new();
-    struct safetensors *s = NULL;
     int rc = hash_file(h, dir, "config.json", err);
-    if (rc == 0 && !(s = safetensors_open(dir, err)))
-        rc = -1;
     if (rc == 0) {
-        safetensors_hash(s, h);
+        safetensors_hash(w->files, h);
         hash_hex(h, hex);
     }
-    safetensors_close(s);
     hash_free(h);
+    weights_close(w);
     return rc;
 }
 

@@ -294,7 +294,8 @@ static int fail_cell(struct runner *r, struct cell_run *run, const char *why, st
     if (run->error)
         return 0;
     run->error = xstrdup(why);
-    r->result->failed++;
+    if (r->result->failed++ == 0)
+        r->result->first_error = xstrdup(why);
     return store_cell_finish(r->store, run->cell->id, CELL_FAILED, why, run->seconds, err);
 }
 

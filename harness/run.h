@@ -16,6 +16,7 @@
 struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */
     int truncated;           /* documents that were cut, over tasks and models */
+    char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
     bool interrupted;        /* SIGINT or SIGTERM: what was under way is committed */
 };
 

@@ -17,31 +17,32 @@ enum family {
 };
 
 struct model_config {
-    char *name;          /* last part of the folder's path */
+    char *name; /* last part of the folder's path */
     enum family family;
     int layers, hidden, heads, kv_heads, head_dim, vocab, context;
-    int experts;         /* N */
-    int top_k;           /* the K it was trained with */
+    int experts; /* N */
+    int top_k;   /* the K it was trained with */
     int expert_ffn;
-    int shared_ffn;      /* 0: no shared expert */
+    int shared_ffn; /* 0: no shared expert */
     double rms_eps, rope_theta;
-    double clip_qkv;     /* 0: not clipped */
+    double clip_qkv; /* 0: not clipped */
     bool norm_topk_prob, qkv_bias, tied;
-    enum dtype dtype;    /* of the weights in the files, as config.json says; F32 where it is silent */
+    enum dtype dtype; /* of the weights in the files, as config.json says; F32 where it is silent */
 };
 
 /* The tensors of one layer. Those a family does not have are NULL. [out, in] as stored. */
 struct layer_weights {
-    const struct st_tensor *attn_norm;          /* [hidden] */
-    const struct st_tensor *q, *k, *v;          /* [heads*head_dim, hidden], [kv_heads*head_dim, hidden] */
+    const struct st_tensor *attn_norm; /* [hidden] */
+    const struct st_tensor *q, *k, *v; /* [heads*head_dim, hidden], [kv_heads*head_dim, hidden] */
     const struct st_tensor *q_bias, *k_bias, *v_bias;
-    const struct st_tensor *q_norm, *k_norm;    /* [heads*head_dim], [kv_heads*head_dim] */
-    const struct st_tensor *o;                  /* [hidden, heads*head_dim] */
-    const struct st_tensor *ffn_norm;           /* [hidden] */
-    const struct st_tensor *router;             /* [experts, hidden] */
-    const struct st_tensor **gate, **up, **down; /* per expert: [expert_ffn, hidden] x2, [hidden, expert_ffn] */
+    const struct st_tensor *q_norm, *k_norm; /* [heads*head_dim], [kv_heads*head_dim] */
+    const struct st_tensor *o;               /* [hidden, heads*head_dim] */
+    const struct st_tensor *ffn_norm;        /* [hidden] */
+    const struct st_tensor *router;          /* [experts, hidden] */
+    const struct st_tensor **gate, **up,
+        **down; /* per expert: [expert_ffn, hidden] x2, [hidden, expert_ffn] */
     const struct st_tensor *shared_gate, *shared_up, *shared_down; /* as above, with shared_ffn */
-    const struct st_tensor *shared_expert_gate; /* [1, hidden] */
+    const struct st_tensor *shared_expert_gate;                    /* [1, hidden] */
 };
 
 struct weights {
@@ -75,7 +76,7 @@ void weights_close(struct weights *w);
  */
 int model_find(const char *name, struct buf *dir, struct buf *err) MUST_USE;
 
-/* 32 hex digits of all that the weights are: config.json and every tensor. */
+/* 32 hex digits of all that the weights are: config.json and every tensor, checked as by weights_open(). */
 int weights_hash(const char *dir, char hex[33], struct buf *err) MUST_USE;
 /* 32 hex digits of tokenizer.json. */
 int tokenizer_hash(const char *dir, char hex[33], struct buf *err) MUST_USE;

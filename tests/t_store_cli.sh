@@ -1,43 +1,8 @@
 #!/bin/sh
 # status, table and plot, end to end, on a made-up sweep; needs no model. TAP on stdout.
 set -u
-seqtopk=$(realpath "${SEQTOPK:-build/seqtopk}")
+. "$(dirname "$0")/lib.sh"
 maker=$(dirname "$seqtopk")/test_summary
-dir=$(mktemp -d)
-trap 'chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-n=0
-
-# check NAME COMMAND...: a test that passes where the command succeeds.
-check() {
-    n=$((n + 1))
-    name=$1
-    shift
-    if "$@"; then
-        echo "ok $n - $name"
-    else
-        echo "not ok $n - $name"
-        sed 's/^/# /' out err
-    fi
-}
-
-# gives CODE COMMAND...: runs it, keeps what it says in out and err.
-gives() {
-    want=$1
-    shift
-    "$@" >out 2>err
-    got=$?
-    [ "$got" -eq "$want" ] || echo "# exit code $got instead of $want" >>err
-    [ "$got" -eq "$want" ]
-}
-
-# refuses CODE WORDS COMMAND...: nothing on stdout, one line on stderr that has the words.
-refuses() {
-    code=$1
-    words=$2
-    shift 2
-    gives "$code" "$@" && [ ! -s out ] && grep -qF -- "$words" err && [ "$(grep -c '^seqtopk: ' err)" -eq 1 ]
-}
 
 # none FOLDER ENDING: no file there ends so.
 none() {
@@ -95,14 +60,14 @@ script_alone() {
 }
 without_gnuplot() {
     mkdir -p bin
-    refuses_gnuplot=$(PATH=$dir/bin "$seqtopk" plot a.db --out none --where "router = 'batchtopk'" 2>&1 >out)
-    [ "$refuses_gnuplot" = "seqtopk: gnuplot is not installed; type: sudo apt-get install gnuplot-nox" ] &&
+    said=$(PATH=$trash/bin "$seqtopk" plot a.db --out none --where "router = 'batchtopk'" 2>&1 >out)
+    [ "$said" = "seqtopk: gnuplot is not installed; type: sudo apt-get install gnuplot-nox" ] &&
         none none svg && none none png
 }
 failing_gnuplot() {
     printf '#!/bin/sh\necho half >p.svg.tmp\necho "line 3: undefined" >&2\nexit 1\n' >bin/gnuplot
     chmod +x bin/gnuplot
-    PATH=$dir/bin:$PATH gives 1 "$seqtopk" plot a.db --out bad || return 1
+    PATH=$trash/bin:$PATH gives 1 "$seqtopk" plot a.db --out bad || return 1
     grep -q 'gnuplot failed: line 3: undefined' err && none bad svg && none bad png
 }
 status_without_a_name() {
@@ -123,16 +88,16 @@ fi
 check "without gnuplot plot says what to type" without_gnuplot
 check "a failing gnuplot is quoted and leaves no picture" failing_gnuplot
 check "a condition that is none is refused" \
-    refuses 1 "no such column: kk" "$seqtopk" table a.db --where "kk = 8"
+    fails 1 "no such column: kk" "$seqtopk" table a.db --where "kk = 8"
 check "a condition cannot write" \
-    refuses 1 "only one statement" "$seqtopk" table a.db --where "1); DELETE FROM cell; --"
+    fails 1 "only one statement" "$seqtopk" table a.db --where "1); DELETE FROM cell; --"
 check "a metric that no cell has is refused with those there are" \
-    refuses 1 "has a metric 'nil'; the first has" "$seqtopk" table a.db --metric nil
+    fails 1 "has a metric 'nil'; the first has" "$seqtopk" table a.db --metric nil
 check "two formats at once are refused" \
-    refuses 2 "only one of" "$seqtopk" table a.db --json --tsv
-check "a database that is not there is named" refuses 1 "no.db: No such file" "$seqtopk" table no.db
-check "another file is named" refuses 1 "one.py: is not a seqtopk database" "$seqtopk" status one.py
+    fails 2 "only one of" "$seqtopk" table a.db --json --tsv
+check "a database that is not there is named" fails 1 "no.db: No such file" "$seqtopk" table no.db
+check "another file is named" fails 1 "one.py: is not a seqtopk database" "$seqtopk" status one.py
 check "nothing to draw is said" \
-    refuses 1 "has no cell for which the condition holds" "$seqtopk" plot a.db --where "k = 99"
-check "a name with a slash is refused" refuses 2 "--name" "$seqtopk" plot a.db --name a/b
-echo "1..$n"
+    fails 1 "has no cell for which the condition holds" "$seqtopk" plot a.db --where "k = 99"
+check "a name with a slash is refused" fails 2 "--name" "$seqtopk" plot a.db --name a/b
+plan

@@ -134,7 +134,8 @@ static void a_call_that_never_ends_is_refused(void **state)
 {
     (void)state;
     // A table whose length seems to be 2^62, though it has but few elements.
-    const char *huge = "local t = { } for i = 0, 62 do t[1 << i] = true end ";
+    const char *huge = "local t = { } for i = 0, 62 do t[1 << i] = true end "
+                       " t[3], t[5], t[9] = 1, 1, 1 ";
     static const char *const calls[] = { "table.insert(t, 1, true)", "table.remove(t, 1)",
                                          "table.sort(t, math.ult)" };
     for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
@@ -144,7 +145,7 @@ static void a_call_that_never_ends_is_refused(void **state)
     }
     assert_stops("return (''):rep(1 << 60)", "too large");
     assert_stops("return ('x'):rep(1 << 62)", "too large");
-    assert_stops("return ('x'):rep(3, ('y'):rep(1e6)):rep(1e9)", "too large");
+    assert_stops("return ('x'):rep(3, ('y'):rep(1e5)):rep(1e9)", "too large");
     assert_stops("return select('#', table.unpack({}, 1, 1 << 40))", "too many results");
 }
 
@@ -155,8 +156,7 @@ static void a_file_that_eats_memory_is_stopped(void **state)
     assert_stops("local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1e5) .. i end", want);
     assert_stops("local s = 'x' while true do s = s .. s end", want);
     assert_stops("return ('x'):rep(8e6)", want);
-    assert_stops("local function f(...) return f(1, ...) end f()", "");
-    assert_stops("local function f() return 1 + f() end f()", "stack overflow");
+    assert_stops("local function f() return 1 + f() end f()", want);
 }
 
 static void an_unknown_name_lists_the_known_ones(void **state)
@@ -182,7 +182,7 @@ static void what_lua_finds_wrong_is_one_line(void **state)
 static void what_is_no_text_is_refused(void **state)
 {
     (void)state;
-    assert_says("\x1bLua", "t.lua:1: unexpected symbol near '<\\27>'");
+    assert_says("\x1bLua", "t.lua: attempt to load a binary chunk (mode is 't')");
     assert_says("-- \xff", "t.lua: not a text in UTF-8");
     char *path = xasprintf("%s/none.lua", dir);
     assert_null(lua_sandbox_open(path, &lua_limits_default, &err));

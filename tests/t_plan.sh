@@ -1,0 +1,117 @@
+#!/bin/sh
+# plan, list, tokenize, and the program's own options, end to end.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+recipes=$root/tests/data/recipes
+model=$root/results/models/tiny-olmoe
+
+# in_seconds LIMIT COMMAND...: the fastest of three runs is under the limit (in ms).
+in_ms() {
+    limit=$1
+    shift
+    best=999999
+    for _ in 1 2 3; do
+        start=$(date +%s%N)
+        "$@" >out 2>err || return 1
+        took=$((($(date +%s%N) - start) / 1000000))
+        [ "$took" -ge "$best" ] || best=$took
+    done
+    echo "$best ms, and $limit are allowed" >>err
+    [ "$best" -lt "$limit" ]
+}
+
+cat >hundred.lua <<END
+local routers = { topk(), batchtopk() }
+for _, mode in ipairs { "global", "online", "strict" } do
+  for extra = 1, 6 do
+    routers[#routers + 1] = seqtopk { mode = mode, max = K + extra }
+  end
+end
+return sweep {
+  name = "hundred", models = "$model", K = { 8, 6, 4, 2, 1 }, routers = routers,
+  tasks = nll { file = "texts.jsonl" },
+}
+END
+cp "$recipes/texts.jsonl" .
+
+good_is_listed() {
+    gives 0 "$seqtopk" plan "$recipes/good.lua" --model "$model" || return 1
+    [ "$(wc -l <out)" -eq 41 ] && says '^id .*documents$' 'seqtopk  *online  *8  *0  *64  *nll:texts.jsonl  *1  *2$' &&
+        grep -q '^good: 40 cells, 1 model, 2 tasks, 60 documents to score on cpu, float32$' err
+}
+json_is_json() {
+    gives 0 "$seqtopk" plan "$recipes/good.lua" --model "$model" --json --limit 1 &&
+        says '^  "documents": 1$' '^  "mode": null,$' '^  "min": 0,$' &&
+        [ "$(grep -c '"id": "[0-9a-f]\{12\}",$' out)" -eq 40 ]
+}
+tsv_has_tabs() {
+    gives 0 "$seqtopk" plan "$recipes/good.lua" --model="$model" --tsv &&
+        [ "$(awk -F '\t' 'NF == 10' out | wc -l)" -eq 41 ]
+}
+each_bad_recipe_fails() {
+    for bad in "$recipes"/bad_*.lua; do
+        cp "$bad" . && fails 1 "$(basename "$bad")" "$seqtopk" plan "$(basename "$bad")" || return 1
+    done
+}
+full_disk() {
+    "$seqtopk" list >/dev/full 2>err
+    [ $? -eq 1 ] && grep -q 'could not be written' err
+}
+round_trip() {
+    printf 'caf\303\251 \360\237\246\206\n\tx = 1;  ' >text
+    "$seqtopk" tokenize "$model" --file text --json >out 2>err &&
+        grep '"id"' out | grep -o '[0-9]*' >ids &&
+        "$seqtopk" tokenize "$model" --decode <ids >back && cmp text back
+}
+pieces_are_escaped() {
+    printf 'a"\n\360\237' >broken
+    gives 0 "$seqtopk" tokenize "$model" 'say "hi"
+' && says '^ *[0-9]*  "say"$' '\\"' '"\\n"$'
+}
+
+check "plan lists every cell and sums them up" good_is_listed
+check "plan --json is JSON with numbers and nulls" json_is_json
+check "plan --tsv has a field for each column" tsv_has_tabs
+check "each bad recipe is refused with one sentence" each_bad_recipe_fails
+check "a hundred cells take less than 0.1 s" in_ms 100 "$seqtopk" plan hundred.lua
+check "and they are a hundred" says '^id'
+[ "$(wc -l <out)" -eq 101 ] || echo "# $(wc -l <out) lines"
+check "a recipe that is not there is named" fails 1 'none.lua: No such file' "$seqtopk" plan none.lua
+check "an unknown model lists the known ones" fails 1 "'nope' not found.*tiny-olmoe" \
+    "$seqtopk" plan hundred.lua --model nope
+check "a missing data set names SEQTOPK_DATA" fails 1 'data/gsm8k/test.jsonl is missing; .*SEQTOPK_DATA' \
+    "$seqtopk" plan "$root/recipes/gsm8k_sweep.lua" --model "$model"
+check "plan without a recipe is wrong usage" fails 2 'plan needs an operand' "$seqtopk" plan
+check "two recipes are wrong usage" fails 2 "plan does not take 'b'" "$seqtopk" plan a b
+check "an unknown option is wrong usage" fails 2 "plan has no option '--modle'" "$seqtopk" plan --modle x
+check "an option without its value is wrong usage" fails 2 '--limit needs a value' \
+    "$seqtopk" plan hundred.lua --limit
+check "a limit that is no number is wrong usage" fails 2 '--limit 3x: a whole number' \
+    "$seqtopk" plan hundred.lua --limit 3x
+check "a flag with a value is wrong usage" fails 2 '--json takes no value' \
+    "$seqtopk" plan hundred.lua --json=yes
+
+check "list shows routers, tasks and models" gives 0 "$seqtopk" list
+check "list tells ranges and defaults" says '^seqtopk  *max  *K to N  *K + 2 ' '^gsm8k/nll ' '^tiny-olmoe '
+check "list takes less than 0.05 s" in_ms 50 "$seqtopk" list
+check "list models --json is JSON" gives 0 "$seqtopk" list models --json
+check "and has the number of experts" says '"N": 64,$'
+check "list of something else is wrong usage" fails 2 "list knows no 'cats'" "$seqtopk" list cats
+check "a full disk is noticed" full_disk
+
+check "tokens lead back to the text, byte by byte" round_trip
+check "tokens are shown with escapes" pieces_are_escaped
+check "text that is not UTF-8 is refused" fails 1 'broken: .*UTF-8' "$seqtopk" tokenize "$model" --file broken
+check "an id that is none is refused" fails 1 "'7x' is no token id" "$seqtopk" tokenize "$model" --decode 7x
+check "an id beyond the vocabulary is refused" fails 1 '99999999' \
+    "$seqtopk" tokenize "$model" --decode 99999999
+check "text and file together are wrong usage" fails 2 'not both' "$seqtopk" tokenize "$model" a --file b
+
+check "help lists the commands" gives 0 "$seqtopk" help
+check "with a line for each" says '^  plan ' '^  run ' '^  tokenize '
+check "plan --help tells its options" gives 0 "$seqtopk" plan --help
+check "in its usage" says '^usage: seqtopk plan RECIPE .*--limit N'
+check "--version tells the version" gives 0 "$seqtopk" --version
+check "an unknown command lists the known ones" fails 2 "no command 'rum'; commands are run, plan" "$seqtopk" rum
+plan

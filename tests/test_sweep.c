@@ -1,0 +1,343 @@
+/*
+ * test_sweep.c: the cells of a recipe, their order and identity, and what is checked before them.
+ */
+#include "../harness/sweep.h"
+#include "fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static char *dir;
+static struct buf err = BUF_INIT;
+static const struct sweep_options silent;
+
+/* Models a and b with 8 and 4 experts, texts of three lines. */
+static int enter(void **state)
+{
+    (void)state;
+    dir = fixture_dir();
+    struct fixture_model m = fixture_model(FAMILY_OLMOE);
+    char *a = xasprintf("%s/a", dir), *b = xasprintf("%s/b", dir);
+    fixture_model_write(a, &m);
+    fixture_text(a, "tokenizer.json", "{}");
+    m.experts = 4;
+    fixture_model_write(b, &m);
+    fixture_text(b, "tokenizer.json", "{}");
+    fixture_text(dir, "t.jsonl",
+                 "{\"text\": \"one two\"}\n{\"text\": \"three\", \"body\": \"four\"}\n"
+                 "{\"text\": \"five\"}\n");
+    setenv("SEQTOPK_MODELS", dir, 1);
+    setenv("SEQTOPK_DATA", dir, 1);
+    unsetenv("SEQTOPK_EVALS");
+    free(a);
+    free(b);
+    return 0;
+}
+
+static int leave(void **state)
+{
+    (void)state;
+    fixture_remove(dir);
+    buf_release(&err);
+    return 0;
+}
+
+static struct sweep *open_text(const char *text, const struct sweep_options *o)
+{
+    fixture_text(dir, "r.lua", text);
+    char *path = xasprintf("%s/r.lua", dir);
+    struct sweep *s = sweep_open(path, o, &err);
+    free(path);
+    return s;
+}
+
+/* return sweep { ... } with what `changes` says over the defaults. */
+static struct sweep *open_with(const char *changes, const struct sweep_options *o)
+{
+    char *text = xasprintf("local s = { name = 'x', models = 'a', K = 2, routers = topk(),\n"
+                           "tasks = nll { file = 't.jsonl' } }\n"
+                           "for k, v in pairs { %s } do s[k] = v end\nreturn sweep(s)\n",
+                           changes);
+    struct sweep *s = open_text(text, o);
+    free(text);
+    return s;
+}
+
+/* The id of the only cell. */
+static void only_id(const char *changes, const struct sweep_options *o, char id[33])
+{
+    struct sweep *s = open_with(changes, o);
+    if (!s)
+        fail_msg("%s: %s", changes, err.s);
+    assert_int_equal(s->ncells, 1);
+    memcpy(id, s->cells[0].id, 33);
+    sweep_free(s);
+}
+
+static void assert_same_id(const char *changes, const char *others)
+{
+    char a[33], b[33];
+    only_id(changes, &silent, a);
+    only_id(others, &silent, b);
+    assert_int_equal(strlen(a), 32);
+    assert_string_equal(a, b);
+}
+
+static void assert_fails(const char *changes, const struct sweep_options *o, const char *want)
+{
+    struct sweep *s = open_with(changes, o);
+    if (s || !strstr(err.s, want))
+        fail_msg("%s\n  says    %s\n  and not %s", changes, s ? "nothing" : err.s, want);
+}
+
+static void cells_come_in_their_order(void **state)
+{
+    (void)state;
+    struct sweep *s = open_with("models = { 'a', 'b' }, K = { 2, 1 }, seeds = { 5, 6 }, tasks = {\n"
+                                "nll { file = 't.jsonl' }, nll { file = 't.jsonl', limit = 1 } },\n"
+                                "routers = { topk(), seqtopk { min = 0, max = N } }",
+                                &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->ncells, 2 * 2 * 2 * 2 * 2);
+    for (size_t i = 0; i < s->ncells; i++) {
+        const struct cell *c = &s->cells[i];
+        assert_ptr_equal(c->model, &s->models[i / 16]);
+        assert_ptr_equal(c->task, &s->tasks[i / 8 % 2]);
+        assert_int_equal(c->args.K, i / 4 % 2 ? 1 : 2);
+        assert_string_equal(c->router->name, i / 2 % 2 ? "seqtopk" : "topk");
+        assert_int_equal(c->seed, i % 2 ? 6 : 5);
+        assert_int_equal(c->args.N, i / 16 ? 4 : 8);
+        assert_int_equal(c->args.min, i / 2 % 2 ? 0 : c->args.K);
+        assert_int_equal(c->args.max, i / 2 % 2 ? c->args.N : c->args.K);
+        assert_int_equal(c->task->documents, i / 8 % 2 ? 1 : 3);
+        assert_string_equal(c->train, "none");
+    }
+    sweep_free(s);
+}
+
+static void the_same_cell_stands_once(void **state)
+{
+    (void)state;
+    struct sweep *s =
+        open_with("K = { 2, 1, 2 }, seeds = { 0, 0 }, routers = { seqtopk(), topk(),\n"
+                  "seqtopk { mode = 'global', min = 1, max = 2 + K }, topk() }",
+                  &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->ncells, 4);
+    assert_string_equal(s->cells[0].router->name, "seqtopk");
+    assert_string_equal(s->cells[1].router->name, "topk");
+    assert_int_equal(s->cells[1].args.K, 2);
+    assert_int_equal(s->cells[2].args.K, 1);
+    sweep_free(s);
+}
+
+static void an_id_changes_with_all_that_can_change_numbers(void **state)
+{
+    (void)state;
+    static const char *const changes[] = {
+        "",
+        "K = 1",
+        "seeds = 1",
+        "models = 'b'",
+        "dtype = 'bfloat16'",
+        "device = 'cuda'",
+        "routers = seqtopk()",
+        "routers = seqtopk { mode = 'online' }",
+        "routers = seqtopk { min = 0 }",
+        "routers = seqtopk { max = K + 1 }",
+        "routers = seqtopk { segment = 9 }",
+        "routers = batchtopk()",
+        "routers = batchtopk { batch = 2 }",
+        "limit = 2",
+        "tasks = nll { file = 't.jsonl', truncate = true }",
+        "tasks = nll { file = 't.jsonl', field = 'body', limit = 2 }",
+        "tasks = nll { file = 'other.jsonl' }",
+        "tasks = task { 'gsm8k/nll', file = 'g.jsonl' }",
+        "tasks = task { 'two/nll', file = 'g.jsonl' }",
+        "tasks = task { 'two/more', file = 'g.jsonl' }",
+        "tasks = task { 'two/same', file = 'g.jsonl' }",
+    };
+    fixture_text(dir, "t.jsonl",
+                 "{\"text\": \"a b\", \"body\": \"c\"}\n{\"text\": \"a\", "
+                 "\"body\": \"d\"}\n{\"text\": \"a\"}\n");
+    fixture_text(dir, "other.jsonl", "{\"text\": \"a c\"}\n{\"text\": \"a\"}\n{\"text\": \"a\"}\n");
+    fixture_text(dir, "g.jsonl", "{\"question\": \"a\", \"answer\": \"b\"}\n");
+    fixture_text(dir, "two.lua",
+                 "return { name = 'two', about = '-', license = '-', source = '-', file = 'g',\n"
+                 "forms = { nll = { version = 1, prompt = '{question}', target = '{answer}' },\n"
+                 "more = { version = 1, prompt = '{question} ', target = '{answer}' },\n"
+                 "same = { version = 2, prompt = '{question}', target = '{answer}' } } }");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    char id[ARRAY_LEN(changes)][33];
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        only_id(changes[i], &silent, id[i]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(id[i], id[j]) == 0)
+                fail_msg("'%s' and '%s' have the same id", changes[i], changes[j]);
+    }
+}
+
+static void an_id_changes_with_the_model_and_tokenizer_themselves(void **state)
+{
+    (void)state;
+    char before[33], after[33];
+    char *a = xasprintf("%s/a", dir);
+    only_id("", &silent, before);
+    fixture_text(a, "tokenizer.json", "{ }");
+    only_id("", &silent, after);
+    assert_string_not_equal(before, after);
+    struct fixture_model m = fixture_model(FAMILY_OLMOE);
+    m.seed = 2;
+    fixture_model_write(a, &m);
+    only_id("", &silent, before);
+    assert_string_not_equal(before, after);
+    free(a);
+}
+
+static void an_id_does_not_hang_on_how_it_is_said(void **state)
+{
+    (void)state;
+    assert_same_id("", "name = 'y', seeds = { 0 }, train = none(), device = 'cpu', log = { tokens "
+                       "= 'none' }");
+    assert_same_id("routers = seqtopk()",
+                   "routers = seqtopk { mode = 'global', min = 1, max = 4 }");
+    assert_same_id("", "limit = 3");
+    assert_same_id("limit = 2", "tasks = nll { file = 't.jsonl', limit = 2 }");
+    assert_same_id("device = 'cuda:0'", "device = 'cuda:1'");
+    char *other = xasprintf("models = '%s/a'", dir);
+    assert_same_id("", other);
+    free(other);
+}
+
+static void the_command_line_stands_above_the_recipe(void **state)
+{
+    (void)state;
+    struct sweep_options o = { .model = "b", .device = "cuda:1", .dtype = "float16", .limit = 2 };
+    struct sweep *s = open_with("device = 'cpu', dtype = 'bfloat16', limit = 3", &o);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->nmodels, 1);
+    assert_string_equal(s->models[0].name, "b");
+    assert_string_equal(s->device, "cuda:1");
+    assert_int_equal(s->dtype, DTYPE_F16);
+    assert_int_equal(s->tasks[0].limit, 2);
+    sweep_free(s);
+    o = (struct sweep_options){ .limit = 3 };
+    s = open_with("limit = 2", &o); // the smaller limit holds
+    assert_int_equal(s->tasks[0].documents, 2);
+    sweep_free(s);
+    s = open_text("return sweep { name = 'x', K = 2, routers = topk(),\n"
+                  "tasks = nll { file = 't.jsonl' } }",
+                  &(struct sweep_options){ .model = "a" });
+    assert_non_null(s);
+    sweep_free(s);
+}
+
+static void wrong_settings_name_where_they_were_said(void **state)
+{
+    (void)state;
+    assert_fails("device = 'tpu'", &silent,
+                 "r.lua:4: sweep.device: \"tpu\"; allowed is cpu, cuda or cuda:NUMBER");
+    assert_fails("device = 'cuda:'", &silent, "sweep.device");
+    assert_fails("device = 'cuda:1x'", &silent, "sweep.device");
+    assert_fails("dtype = 'int8'", &silent,
+                 "sweep.dtype: \"int8\"; allowed is float32, bfloat16 or float16");
+    assert_fails("", &(struct sweep_options){ .device = "x" },
+                 "--device x: allowed is cpu, cuda or cuda:NUMBER");
+    assert_fails("", &(struct sweep_options){ .dtype = "x" }, "--dtype x: allowed is float32");
+    assert_fails("", &(struct sweep_options){ .model = "c" }, "model 'c' not found");
+    struct sweep *s = open_text("return sweep { name = 'x', K = 2, routers = topk(),\n"
+                                "tasks = nll { file = 't.jsonl' } }",
+                                &silent);
+    assert_null(s);
+    assert_non_null(strstr(err.s, "r.lua:1: sweep: 'models' is missing, and no --model is given"));
+}
+
+static void bounds_are_checked_for_every_model_and_K(void **state)
+{
+    (void)state;
+    assert_fails("models = { 'a', 'b' }, K = { 2, 5 }", &silent,
+                 "sweep.K: K = 5 is above N = 4, the experts of model b");
+    assert_fails("models = { 'a', 'b' }, routers = seqtopk { max = K + 3 }", &silent,
+                 "seqtopk.max: K + 3 is 5 with K = 2 and N = 4 (model b); allowed is K to N, here "
+                 "2 to 4");
+    assert_fails("routers = seqtopk { min = 3 }", &silent,
+                 "seqtopk.min: 3 with K = 2 and N = 8 (model a); allowed is 0 to K, here 0 to 2");
+    assert_fails("routers = batchtopk { batch = 0 }", &silent, "batchtopk.batch: 0 with K = 2");
+    assert_fails("routers = seqtopk { max = N * 99999999 }", &silent,
+                 "seqtopk.max: N * 99999999 is 799999992 with K = 2");
+    assert_fails("routers = seqtopk { max = N * 999999999 }", &silent,
+                 "seqtopk.max: N * 999999999 is too large with N = 8");
+}
+
+static void too_many_cells_are_refused(void **state)
+{
+    (void)state;
+    static const char many[] = "seeds = (function() local t = {} for i = 1, %d do t[i] = i end "
+                               "return t end)(), K = { 1, 2 }";
+    char *some = xasprintf(many, 50000), *more = xasprintf(many, 50001);
+    struct sweep *s = open_with(some, &silent);
+    assert_non_null(s);
+    assert_int_equal(s->ncells, 100000);
+    sweep_free(s);
+    assert_fails(more, &silent, "more than 100000 cells");
+    free(some);
+    free(more);
+}
+
+static void data_is_checked_before_any_weight_is_read(void **state)
+{
+    (void)state;
+    fixture_text(dir, "bad.jsonl", "{\"text\": \"one two\"}\n{\"txt\": \"three\"}\n");
+    char *weights = xasprintf("%s/a/model.safetensors", dir);
+    unlink(weights);
+    assert_fails("tasks = nll { file = 'bad.jsonl' }", &silent, "bad.jsonl:2: text is missing");
+    assert_fails("tasks = nll { file = 'none.jsonl' }", &silent,
+                 "r.lua:3: nll.file: none.jsonl: no such file");
+    assert_fails("tasks = 'gsm8k/nll'", &silent, "gsm8k/test.jsonl is missing");
+    assert_non_null(strstr(err.s, "its folder is what SEQTOPK_DATA says"));
+    assert_fails("routers = seqtopk { max = 99 }", &silent, "seqtopk.max");
+    assert_fails("tasks = nll { file = 'bad.jsonl', limit = 1 }", &silent, "model.safetensors");
+    free(weights);
+}
+
+static void a_file_beside_the_recipe_comes_first(void **state)
+{
+    (void)state;
+    struct sweep *s = open_with("tasks = { nll { file = 't.jsonl' },\n"
+                                "nll { file = 'recipes/texts.jsonl' } }",
+                                &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    char *beside = xasprintf("%s/t.jsonl", dir);
+    assert_string_equal(s->tasks[0].file, beside);
+    assert_string_equal(s->tasks[0].name, "nll:t.jsonl");
+    assert_string_equal(s->tasks[1].file, "recipes/texts.jsonl");
+    assert_string_equal(s->tasks[1].name, "nll:texts.jsonl");
+    free(beside);
+    sweep_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(cells_come_in_their_order, enter, leave),
+        cmocka_unit_test_setup_teardown(the_same_cell_stands_once, enter, leave),
+        cmocka_unit_test_setup_teardown(an_id_changes_with_all_that_can_change_numbers, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(an_id_changes_with_the_model_and_tokenizer_themselves,
+                                        enter, leave),
+        cmocka_unit_test_setup_teardown(an_id_does_not_hang_on_how_it_is_said, enter, leave),
+        cmocka_unit_test_setup_teardown(the_command_line_stands_above_the_recipe, enter, leave),
+        cmocka_unit_test_setup_teardown(wrong_settings_name_where_they_were_said, enter, leave),
+        cmocka_unit_test_setup_teardown(bounds_are_checked_for_every_model_and_K, enter, leave),
+        cmocka_unit_test_setup_teardown(too_many_cells_are_refused, enter, leave),
+        cmocka_unit_test_setup_teardown(data_is_checked_before_any_weight_is_read, enter, leave),
+        cmocka_unit_test_setup_teardown(a_file_beside_the_recipe_comes_first, enter, leave),
+    };
+    return cmocka_run_group_tests_name("sweep", tests, NULL, NULL);
+}
