@@ -104,6 +104,27 @@ static void find_models(const char *dir, const char *prefix, struct strings *out
         closedir(d);
 }
 
+/* The models of the project that the program was built in (it is PROJECT/build/seqtopk). */
+static void find_project_models(struct strings *out)
+{
+    char exe[4096];
+    ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (len <= 0)
+        return;
+    exe[len] = '\0';
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(exe, '/');
+        if (!slash || slash == exe)
+            return;
+        *slash = '\0';
+    }
+    char *models = xasprintf("%s/models", exe), *shipped = xasprintf("%s/results/models", exe);
+    find_models(models, "", out);
+    find_models(shipped, "", out);
+    free(models);
+    free(shipped);
+}
+
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -148,6 +169,7 @@ static struct table *list_models(void)
     }
     find_models("models", "", &names);
     find_models("results/models", "", &names);
+    find_project_models(&names);
     if (names.len)
         qsort(names.v, names.len, sizeof(*names.v), by_text);
     for (size_t i = 0; i < names.len; i++)
@@ -165,7 +187,9 @@ static const struct {
       list_routers },
     { "tasks", "TASKS: in a recipe \"NAME\"; besides them, nll { file = \"texts.jsonl\" }",
       list_tasks },
-    { "models", "MODELS: under SEQTOPK_MODELS, models and results/models; or name a folder",
+    { "models",
+      "MODELS: under SEQTOPK_MODELS, models and results/models, here and in the project; or a "
+      "folder",
       list_models },
 };
 
