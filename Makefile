@@ -18,7 +18,7 @@ SAN ?=
 T ?=
 WARN := -Wall -Wextra -Wpedantic -Wshadow $(if $(DEV),-Werror)
 OPT ?= -O2 -g
-CPPFLAGS += -D_GNU_SOURCE -MMD -MP
+CPPFLAGS += -D_GNU_SOURCE -I. -Iharness -MMD -MP
 CFLAGS += -std=c11 $(OPT) $(WARN) -Wmissing-prototypes -Wstrict-prototypes -fPIC -pthread $(SAN)
 CXXFLAGS += -std=c++17 $(OPT) $(WARN) -fPIC -pthread $(SAN)
 LDFLAGS += -pthread $(SAN)
@@ -27,10 +27,14 @@ LUA_CFLAGS := -isystem /usr/include/lua5.4
 
 # What needs tensors is the engine, a shared object that only some commands open.
 ENGINE_SRC := harness/kernels.c harness/model.c
-SRC := $(filter-out harness/main.c $(ENGINE_SRC),$(wildcard harness/*.c)) $(wildcard routers/*.c)
+SRC := $(filter-out harness/cmd/main.c $(ENGINE_SRC),$(wildcard harness/*.c harness/text/*.c \
+    harness/store/*.c harness/recipe/*.c harness/cmd/*.c routers/*.c))
 OBJ := $(SRC:%.c=$B/%.o)
-ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o $B/harness/models/source.o
-SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/scored.o $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
+ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o \
+    $B/harness/models/source.o
+# What both sides of the engine's border use, each with its own copy.
+SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/scored.o \
+    $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
 TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
 ENGINE := $B/seqtopk-torch.so
 
@@ -65,12 +69,12 @@ $B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
-$B/harness/schema.o: harness/schema.sql
+$B/harness/store/schema.o: harness/store/schema.sql
 
 $B/libseqtopk.a: $(OBJ)
 	@rm -f $@
 	$(call say,AR ,$@)$(AR) rcs $@ $^
-$B/seqtopk: $B/harness/main.o $B/libseqtopk.a
+$B/seqtopk: $B/harness/cmd/main.o $B/libseqtopk.a
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
 	$(call say,LD ,$@)$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm

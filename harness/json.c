@@ -82,12 +82,8 @@ void json_show(const json_t *value, struct buf *out)
         json_decref(start);
     } else {
         char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        if (!text)
-            buf_adds(out, kind_of(value));
-        else if (strlen(text) > (size_t)LONGEST + 2)
-            buf_adds(out, kind_of(value));
-        else
-            buf_adds(out, text);
+        bool shown = text && strlen(text) <= (size_t)LONGEST + 2;
+        buf_adds(out, shown ? text : kind_of(value));
         free(text);
     }
 }

@@ -108,8 +108,8 @@ static void build_experts(struct builder *b, struct module *module, const struct
     int64_t down[3] = { c->experts, c->hidden, c->expert_ffn };
     const struct st_tensor **parts = xcalloc(2 * (size_t)c->experts, sizeof(*parts));
     for (int e = 0; e < c->experts; e++) {
-        parts[2 * e] = w->gate[e];
-        parts[2 * e + 1] = w->up[e];
+        parts[2 * (size_t)e] = w->gate[e];
+        parts[2 * (size_t)e + 1] = w->up[e];
     }
     build_one(b, module, "ffn_norm", w->ffn_norm);
     build_one(b, module, "router", w->router);
@@ -131,8 +131,7 @@ static void build_layers(struct builder *b, const struct weights *w)
     struct model *m = b->m;
     struct tensor *cos_table, *sin_table;
     build_rope(m, &cos_table, &sin_table);
-    const char *family =
-        m->config.family == FAMILY_QWEN2_MOE ? source_qwen2_moe : source_olmoe;
+    const char *family = m->config.family == FAMILY_QWEN2_MOE ? source_qwen2_moe : source_olmoe;
     for (int i = 0; i < m->config.layers; i++) {
         char name[32];
         snprintf(name, sizeof(name), "layer%d", i);
@@ -342,8 +341,8 @@ static int check_batch(const struct model_config *c, const struct batch *b, stru
                         c->context);
         for (int t = 0; t < q->tokens; t++)
             if (q->ids[t] < 0 || q->ids[t] >= c->vocab)
-                return fail(err, "token id %d lies outside the model's vocabulary of %d",
-                            q->ids[t], c->vocab);
+                return fail(err, "token id %d lies outside the model's vocabulary of %d", q->ids[t],
+                            c->vocab);
     }
     return 0;
 }

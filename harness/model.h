@@ -11,7 +11,7 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-#include "../routers/router.h"
+#include "routers/router.h"
 #include "torch.h"
 #include "weights.h"
 

@@ -9,8 +9,8 @@
 
 struct progress {
     bool shown;
-    double from, last;          /* seconds */
-    int64_t done, total;        /* tokens */
+    double from, last;   /* seconds */
+    int64_t done, total; /* tokens */
     int cells, cells_total;
 };
 

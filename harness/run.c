@@ -4,7 +4,7 @@
  */
 #include "run.h"
 
-#include "data.h"
+#include "recipe/data.h"
 #include "engine.h"
 #include "progress.h"
 #include "summary.h"
@@ -104,7 +104,8 @@ static int read_corpora(struct runner *r, struct buf *err)
 
 static const struct corpus *corpus_of(const struct runner *r, const struct cell *c)
 {
-    size_t model = (size_t)(c->model - r->sweep->models), task = (size_t)(c->task - r->sweep->tasks);
+    size_t model = (size_t)(c->model - r->sweep->models),
+           task = (size_t)(c->task - r->sweep->tasks);
     return &r->corpora[model * r->sweep->ntasks + task];
 }
 
@@ -309,7 +310,8 @@ static int store_work(struct runner *r, struct work *w, struct buf *err)
     int64_t tokens = 0;
     if (store_begin(r->store, err))
         return -1;
-    int rc = w->job.rc ? fail_cell(r, w->units[0].run, w->job.err.s, err) : store_samples(r, w, err);
+    int rc =
+        w->job.rc ? fail_cell(r, w->units[0].run, w->job.err.s, err) : store_samples(r, w, err);
     for (size_t i = 0; i < w->nunits; i++)
         tokens += w->units[i].tokens;
     for (size_t i = 0; i < w->nunits && rc == 0; i++) {

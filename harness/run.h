@@ -10,8 +10,8 @@
 #ifndef RUN_H
 #define RUN_H
 
-#include "store.h"
-#include "sweep.h"
+#include "store/store.h"
+#include "recipe/sweep.h"
 
 struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */

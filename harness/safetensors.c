@@ -75,8 +75,7 @@ static int shard_names(json_t *map, const char *index, const char ***names, size
     const char *tensor;
     json_t *value;
     size_t cap = 0, len = 0;
-    json_object_foreach(map, tensor, value)
-    {
+    json_object_foreach (map, tensor, value) {
         if (!st_name_ok(tensor))
             return fail(err, "%s: a tensor's name is empty, too long or has control characters",
                         index);
@@ -106,8 +105,7 @@ static int check_index(const struct safetensors *s, json_t *map, const char *ind
 {
     const char *tensor;
     json_t *value;
-    json_object_foreach(map, tensor, value)
-    {
+    json_object_foreach (map, tensor, value) {
         const struct st_tensor *t = safetensors_find(s, tensor);
         const char *shard = json_string_value(value);
         if (!t)

@@ -189,8 +189,7 @@ int st_file_read(const struct st_file *f, struct st_list *out, struct buf *err)
     const char *name;
     json_t *entry;
     int rc = 0;
-    json_object_foreach(header, name, entry)
-    {
+    json_object_foreach (header, name, entry) {
         if (strcmp(name, "__metadata__") == 0)
             continue;
         if (!st_name_ok(name)) {

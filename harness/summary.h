@@ -29,7 +29,7 @@
 #define SUMMARY_H
 
 #include "stats.h"
-#include "store.h"
+#include "store/store.h"
 
 #define SUMMARY_BINS 20 /* quantile bins of entropy, of each layer and of their mean */
 

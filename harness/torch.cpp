@@ -174,7 +174,8 @@ struct torch_info torch_describe(void)
     info.fast_blas = openblas || at::hasMKL();
     info.blas = openblas ? openblas() : at::hasMKL() ? "MKL" : "reference BLAS";
     info.products = dlsym(RTLD_DEFAULT, "dnnl_sgemm") ? "oneDNN" : "libtorch's own BLAS";
-    info.cuda_devices = at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
+    info.cuda_devices =
+        at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
     return info;
 }
 

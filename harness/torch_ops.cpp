@@ -46,8 +46,7 @@ typedef int dnnl_sgemm_fn(char, char, int64_t, int64_t, int64_t, float, const fl
 void gemm(bool transposed, int64_t M, int64_t n, int64_t k, const float *a, int64_t lda,
           const float *b, int64_t ldb, float *c, int64_t ldc)
 {
-    static const auto sgemm =
-        reinterpret_cast<dnnl_sgemm_fn *>(dlsym(RTLD_DEFAULT, "dnnl_sgemm"));
+    static const auto sgemm = reinterpret_cast<dnnl_sgemm_fn *>(dlsym(RTLD_DEFAULT, "dnnl_sgemm"));
     if (sgemm) {
         int status = sgemm('N', transposed ? 'T' : 'N', M, n, k, 1, a, lda, b, ldb, 0, c, ldc);
         TORCH_CHECK(status == 0, "oneDNN could not multiply ", M, "x", k, " by ", k, "x", n);
@@ -114,8 +113,8 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
 {
     if (fast({ x, weight }) && x.dim() == 2 && x.stride(1) == 1) {
         Tensor out = at::empty(x.sizes(), x.options());
-        kernel_norm(x.data_ptr<float>(), x.size(0), x.size(1), x.stride(0), weight.data_ptr<float>(),
-                    eps, out.data_ptr<float>());
+        kernel_norm(x.data_ptr<float>(), x.size(0), x.size(1), x.stride(0),
+                    weight.data_ptr<float>(), eps, out.data_ptr<float>());
         return out;
     }
     Tensor y = x.to(at::kFloat);

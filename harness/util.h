@@ -36,7 +36,10 @@ struct buf {
 };
 
 extern char buf_empty[];
-#define BUF_INIT { buf_empty, 0, 0 }
+#define BUF_INIT        \
+    {                   \
+        buf_empty, 0, 0 \
+    }
 
 void buf_init(struct buf *b);
 void buf_release(struct buf *b); /* leaves an empty buffer that can be used again */
@@ -68,13 +71,13 @@ char *xstrndup(const char *s, size_t len);
 char *xasprintf(const char *fmt, ...) PRINTF(1, 2);
 
 /* Makes room for `want` elements in the array `p`, whose capacity is in `cap`. */
-#define ARRAY_GROW(p, cap, want)                                                                   \
-    do {                                                                                           \
-        if ((size_t)(want) > (size_t)(cap)) {                                                      \
-            size_t grown_ = (size_t)(cap) * 2 > (size_t)(want) ? (size_t)(cap) * 2 : (size_t)(want); \
-            (p) = xrealloc((p), grown_, sizeof(*(p)));                                             \
-            (cap) = grown_;                                                                        \
-        }                                                                                          \
+#define ARRAY_GROW(p, cap, want)                                                                 \
+    do {                                                                                         \
+        if ((size_t)(want) > (size_t)(cap)) {                                                    \
+            size_t grown_ = (size_t)(cap)*2 > (size_t)(want) ? (size_t)(cap)*2 : (size_t)(want); \
+            (p) = xrealloc((p), grown_, sizeof(*(p)));                                           \
+            (cap) = grown_;                                                                      \
+        }                                                                                        \
     } while (0)
 
 /* A list of token ids. Initialise with zeroes; free `v` when done. */

@@ -2,7 +2,7 @@
  * batchtopk.c: SeqTopK's global selection with the pool made of `batch` sequences in the order of
  * the documents. What a sequence gets hangs on its neighbours, which is what it is here to show.
  */
-#include "select.h"
+#include "routers/select.h"
 
 static enum router_scope batchtopk_scope(const struct router_args *a)
 {

@@ -2,7 +2,7 @@
  * expert_cache.c: see expert_cache.h. One kind of heap serves both, since the smallest of some
  * scores is the largest of the negated ones, and negating a float is exact.
  */
-#include "expert_cache.h"
+#include "routers/expert_cache.h"
 
 static void heap_push(struct heap *h, float x)
 {

@@ -10,7 +10,7 @@
 #ifndef EXPERT_CACHE_H
 #define EXPERT_CACHE_H
 
-#include "../harness/util.h"
+#include "util.h"
 
 struct heap {
     float *v; /* largest on top; `top` holds negated scores */

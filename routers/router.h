@@ -12,7 +12,7 @@
 #ifndef ROUTER_H
 #define ROUTER_H
 
-#include "../harness/util.h"
+#include "util.h"
 
 /* What a router is asked for in one cell. K and N are always set; the rest by its parameters. */
 struct router_args {

@@ -2,7 +2,7 @@
  * routers.c: the table of routers, and what can be said of any router from its own table of
  * parameters: are its arguments allowed, what is it called, what identifies it.
  */
-#include "router.h"
+#include "routers/router.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * that are taken and those that are not is found digit by digit, and each digit leaves only the
  * pairs that share it.
  */
-#include "select.h"
+#include "routers/select.h"
 
 #include <string.h>
 

@@ -7,7 +7,7 @@
 #ifndef SELECT_H
 #define SELECT_H
 
-#include "router.h"
+#include "routers/router.h"
 
 /*
  * The place of a pair in that order as one number, the smaller the better.

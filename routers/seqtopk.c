@@ -8,8 +8,8 @@
  *
  * `segment` (ours) starts the pool of global and the Expert Cache of the others afresh.
  */
-#include "expert_cache.h"
-#include "select.h"
+#include "routers/expert_cache.h"
+#include "routers/select.h"
 
 enum { MODE_GLOBAL, MODE_ONLINE, MODE_STRICT };
 static const char *const modes[] = { "global", "online", "strict", NULL };

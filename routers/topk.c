@@ -2,7 +2,7 @@
  * topk.c: the K best experts of each token. What every mixture of experts does by default, and
  * the baseline of everything here. The smallest router: copy this file to begin a new one.
  */
-#include "select.h"
+#include "routers/select.h"
 
 static enum router_scope topk_scope(const struct router_args *a)
 {

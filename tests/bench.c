@@ -5,8 +5,8 @@
  *   bench score MODEL_DIR SEQUENCES TOKENS REPEATS   tokens/s under TopK, all cores
  *   bench online                                     ns a token of Online SeqTopK, by position
  */
-#include "../harness/engine.h"
-#include "../routers/expert_cache.h"
+#include "engine.h"
+#include "routers/expert_cache.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -45,9 +45,8 @@ static void bench_score(const char *dir, int n, int tokens, int repeats)
 {
     struct buf err = BUF_INIT;
     struct weights *weights = weights_open(dir, &err);
-    struct model *m = weights ? engine->open(weights, (struct device){ DEVICE_CPU, 0 }, DTYPE_F32,
-                                             &err)
-                              : NULL;
+    struct model *m =
+        weights ? engine->open(weights, (struct device){ DEVICE_CPU, 0 }, DTYPE_F32, &err) : NULL;
     if (!m)
         die(1, "%s", err.s);
     int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);

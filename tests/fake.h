@@ -8,8 +8,8 @@
 #ifndef FAKE_H
 #define FAKE_H
 
-#include "../harness/store.h"
-#include "../harness/summary.h"
+#include "store/store.h"
+#include "summary.h"
 
 #include <math.h>
 #include <stdio.h>

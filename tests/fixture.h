@@ -17,7 +17,7 @@
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
-#include "../harness/weights.h"
+#include "weights.h"
 #include "skip.h"
 
 #include <ftw.h>

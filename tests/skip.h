@@ -9,18 +9,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SKIP(...)                                                  \
-    do {                                                           \
-        const char *list_ = getenv("SEQTOPK_SKIPS");               \
-        FILE *to_ = list_ ? fopen(list_, "a") : NULL;              \
+#define SKIP(...)                                                     \
+    do {                                                              \
+        const char *list_ = getenv("SEQTOPK_SKIPS");                  \
+        FILE *to_ = list_ ? fopen(list_, "a") : NULL;                 \
         for (FILE *f_ = stdout; f_; f_ = f_ == stdout ? to_ : NULL) { \
-            fprintf(f_, "# SKIP %s: ", __func__);                  \
-            fprintf(f_, __VA_ARGS__);                              \
-            fputc('\n', f_);                                       \
-        }                                                          \
-        if (to_)                                                   \
-            fclose(to_);                                           \
-        return;                                                    \
+            fprintf(f_, "# SKIP %s: ", __func__);                     \
+            fprintf(f_, __VA_ARGS__);                                 \
+            fputc('\n', f_);                                          \
+        }                                                             \
+        if (to_)                                                      \
+            fclose(to_);                                              \
+        return;                                                       \
     } while (0)
 
 #endif

@@ -10,7 +10,7 @@
 #ifndef SMALL_TOKENIZER_H
 #define SMALL_TOKENIZER_H
 
-#include "../harness/tokenizer.h"
+#include "text/tokenizer.h"
 
 #include <jansson.h>
 #include <setjmp.h>

@@ -2,6 +2,7 @@
 # run, end to end, on the shipped model: what a sweep leaves in the database, resuming, and all that
 # can be wrong with what it is given. TAP on stdout.
 set -u
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 model=$root/results/models/tiny-olmoe
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # status, table and plot, end to end, on a made-up sweep; needs no model. TAP on stdout.
 set -u
+# shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
 maker=$(dirname "$seqtopk")/test_summary
 

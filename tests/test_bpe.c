@@ -3,7 +3,7 @@
  * long pieces, and models that are refused.
  */
 #include "small_tokenizer.h"
-#include "../harness/bpe.h"
+#include "text/bpe.h"
 
 static struct buf err;
 

@@ -2,7 +2,7 @@
  * test_data.c: lines into documents, and every line that is none refused by its number. The
  * tokenizer is tests/data/tokenizer/small.json, in which "hello", " hello" and "ab" are one token.
  */
-#include "../harness/data.h"
+#include "recipe/data.h"
 #include "fixture.h"
 
 #include <setjmp.h>
@@ -158,6 +158,7 @@ static void a_line_that_is_no_document_is_refused_by_number(void **state)
     assert_refused(BEHIND("{\"text\": 7}"), true, ":2: text is 7; a string is allowed");
     assert_refused(BEHIND("{\"text\": null}"), true, ":2: text is null; a string is allowed");
     assert_refused(BEHIND(""), true, ":2: an empty line; each line is a JSON object");
+    assert_refused(BEHIND("\r"), true, ":2: an empty line; each line is a JSON object");
     assert_refused(BEHIND("{\"text\": \"\"}"), true,
                    ":2: 'text' is an empty text; a loss needs at least two tokens");
     assert_refused(BEHIND("{\"text\": \"a\xff\"}"), true, ":2: byte 12 of the line is not UTF-8");

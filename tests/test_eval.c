@@ -1,7 +1,7 @@
 /*
  * test_eval.c: every eval of the project opens, and one that is wrong is refused by file and line.
  */
-#include "../harness/eval.h"
+#include "recipe/eval.h"
 #include "fixture.h"
 
 #include <setjmp.h>

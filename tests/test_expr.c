@@ -1,7 +1,7 @@
 /*
  * test_expr.c: exact values, whole in the end, and text that reads as it was written.
  */
-#include "../harness/expr.h"
+#include "recipe/expr.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

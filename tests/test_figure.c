@@ -2,7 +2,7 @@
  * test_figure.c: which figures are made of a sweep, what is in them, and that no name from outside
  * can break out of a script.
  */
-#include "../harness/figure.h"
+#include "cmd/figure.h"
 #include "fake.h"
 
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 /*
  * test_json.c: every complaint names the place, the key, what was found and what is allowed.
  */
-#include "../harness/json.h"
+#include "json.h"
 
 #include "fixture.h"
 

@@ -1,7 +1,7 @@
 /*
  * test_lua_sandbox.c: what a file cannot do, how it is stopped, and how that is said.
  */
-#include "../harness/lua_sandbox.h"
+#include "recipe/lua_sandbox.h"
 #include "fixture.h"
 
 #include <setjmp.h>

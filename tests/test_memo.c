@@ -1,7 +1,7 @@
 /*
  * test_memo.c: what was put in comes out, also after the table has been emptied.
  */
-#include "../harness/memo.h"
+#include "text/memo.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

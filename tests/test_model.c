@@ -2,8 +2,8 @@
  * test_model.c: the decoder against the reference numbers that come with the real models, and what
  * must hold for any batch: budgets, and that a sequence's numbers do not hang on its neighbours.
  */
-#include "../harness/engine.h"
-#include "../harness/json.h"
+#include "engine.h"
+#include "json.h"
 #include "fixture.h"
 
 #include <math.h>
@@ -112,8 +112,7 @@ static void agrees_with_reference(const char *dir)
     json_t *topk = json_object_get(r.root, "topk"), *want;
     const char *key;
     assert_true(json_object_size(topk) >= 2);
-    json_object_foreach(topk, key, want)
-    {
+    json_object_foreach (topk, key, want) {
         struct sequence sequences[TEXTS];
         struct pool pools[TEXTS];
         for (size_t i = 0; i < r.texts; i++) {

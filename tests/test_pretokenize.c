@@ -2,8 +2,8 @@
  * test_pretokenize.c: where text is cut, by GPT-2's pattern, by a file's own, by several; patterns
  * and steps that are refused.
  */
-#include "../harness/pattern.h"
-#include "../harness/pretokenize.h"
+#include "text/pattern.h"
+#include "text/pretokenize.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

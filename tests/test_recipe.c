@@ -3,7 +3,7 @@
  * Whole recipes are files of tests/data/recipes; each bad_*.lua ends in a line `-- says: ...` with
  * the sentence that refuses it.
  */
-#include "../harness/sweep.h"
+#include "recipe/sweep.h"
 #include "fixture.h"
 
 #include <dirent.h>

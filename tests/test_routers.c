@@ -3,8 +3,8 @@
  * definition against a slow oracle written straight from its words: everything is compared with
  * everything, O(T^2 N^2), nothing is kept from token to token.
  */
-#include "../routers/expert_cache.h"
-#include "../routers/select.h"
+#include "routers/expert_cache.h"
+#include "routers/select.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -172,11 +172,15 @@ static void each_setting(visit f)
     for (const struct router *const *r = routers; *r; r++) {
         for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
             int K = sizes[i][0], N = sizes[i][1];
-            int bounds[][2] = { { 0, N }, { 1, K }, { 1, K + 1 }, { 0, K + 2 }, { K, K }, { K, N } };
+            int bounds[][2] = {
+                { 0, N }, { 1, K }, { 1, K + 1 }, { 0, K + 2 }, { K, K }, { K, N }
+            };
             for (size_t b = 0; b < ARRAY_LEN(bounds); b++) {
                 for (int mode = 0; mode < 3; mode++) {
                     for (int segment = 0; segment <= 5; segment += 5) {
-                        struct router_args a = { K, N, mode, bounds[b][0], bounds[b][1], segment, 1 };
+                        struct router_args a = {
+                            K, N, mode, bounds[b][0], bounds[b][1], segment, 1
+                        };
                         struct buf err = BUF_INIT;
                         bool modes = (*r)->params->name && (*r)->params->choices;
                         if ((modes || (mode == 0 && segment == 0)) && a.max <= N) {
@@ -293,9 +297,9 @@ static void the_worked_example_comes_out(void **state)
         int mode, min, max;
         const char *want;
     } cases[] = {
-        { &router_topk, 0, 0, 0, "02 01 01 " },     { &router_seqtopk, 0, 0, 4, "0 012 01 " },
-        { &router_seqtopk, 0, 1, 2, "02 01 01 " },  { &router_seqtopk, 1, 0, 4, "02 012 01 " },
-        { &router_seqtopk, 2, 0, 4, "02 01 01 " },  { &router_batchtopk, 0, 0, 4, "0 012 01 " },
+        { &router_topk, 0, 0, 0, "02 01 01 " },    { &router_seqtopk, 0, 0, 4, "0 012 01 " },
+        { &router_seqtopk, 0, 1, 2, "02 01 01 " }, { &router_seqtopk, 1, 0, 4, "02 012 01 " },
+        { &router_seqtopk, 2, 0, 4, "02 01 01 " }, { &router_batchtopk, 0, 0, 4, "0 012 01 " },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct router_args a = { 2, 4, cases[i].mode, cases[i].min, cases[i].max, 0, 1 };

@@ -2,7 +2,7 @@
  * test_safetensors.c: whole files open with the right bytes, and a header that lies about anything
  * is refused with a sentence that names the file.
  */
-#include "../harness/safetensors.h"
+#include "safetensors.h"
 
 #include "fixture.h"
 

@@ -2,7 +2,7 @@
  * test_stats.c: against numbers worked out by hand, and against slow versions that do what the
  * header says, word for word, from scratch.
  */
-#include "../harness/stats.h"
+#include "stats.h"
 
 #include <math.h>
 #include <setjmp.h>

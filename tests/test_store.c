@@ -2,7 +2,7 @@
  * test_store.c: what goes in comes out through the public views; whatever is wrong with the file, the
  * disk or another program gives one sentence and leaves nothing half written.
  */
-#include "../harness/store.h"
+#include "store/store.h"
 #include "skip.h"
 
 #include <errno.h>

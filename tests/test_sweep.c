@@ -1,7 +1,7 @@
 /*
  * test_sweep.c: the cells of a recipe, their order and identity, and what is checked before them.
  */
-#include "../harness/sweep.h"
+#include "recipe/sweep.h"
 #include "fixture.h"
 
 #include <setjmp.h>
@@ -198,6 +198,31 @@ static void an_id_changes_with_the_model_and_tokenizer_themselves(void **state)
     free(a);
 }
 
+/* Under the same name, version and number of documents. */
+static void an_id_changes_with_the_data_and_the_templates_themselves(void **state)
+{
+    (void)state;
+    static const char *const forms[] = { "prompt = '{q}', target = '{a}'",
+                                         "prompt = '{q} ', target = '{a}'",
+                                         "prompt = '{q}', target = ' {a}'" };
+    char ids[ARRAY_LEN(forms) + 1][33];
+    fixture_text(dir, "g.jsonl", "{\"q\": \"a\", \"a\": \"b\"}\n");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        char *text = xasprintf("return { name = 'one', about = '-', license = '-', source = '-',\n"
+                               "file = 'g.jsonl', forms = { nll = { version = 1, %s } } }",
+                               forms[i]);
+        fixture_text(dir, "one.lua", text);
+        only_id("tasks = 'one/nll'", &silent, ids[i]);
+        free(text);
+    }
+    fixture_text(dir, "g.jsonl", "{\"q\": \"a\", \"a\": \"c\"}\n");
+    only_id("tasks = 'one/nll'", &silent, ids[ARRAY_LEN(forms)]);
+    assert_string_not_equal(ids[0], ids[1]);
+    assert_string_not_equal(ids[0], ids[2]);
+    assert_string_not_equal(ids[2], ids[3]); // the data, with the last templates
+}
+
 static void an_id_does_not_hang_on_how_it_is_said(void **state)
 {
     (void)state;
@@ -330,6 +355,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_id_changes_with_all_that_can_change_numbers, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_the_model_and_tokenizer_themselves,
+                                        enter, leave),
+        cmocka_unit_test_setup_teardown(an_id_changes_with_the_data_and_the_templates_themselves,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(an_id_does_not_hang_on_how_it_is_said, enter, leave),
         cmocka_unit_test_setup_teardown(the_command_line_stands_above_the_recipe, enter, leave),

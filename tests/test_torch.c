@@ -2,7 +2,7 @@
  * test_torch.c: the C API over libtorch, and each of our operators' fast form against its plain
  * ATen form: a scope without gradients takes the first, one whose inputs want them the second.
  */
-#include "../harness/torch.h"
+#include "torch.h"
 #include "fixture.h"
 
 #include <math.h>
@@ -55,11 +55,12 @@ static void source_is_compiled_and_called(void **state)
     (void)state;
     struct scope *s = scope_new(false);
     struct module *m = module_new(s, "net");
-    module_set_tensor(s, m, "w", tensor_floats(s, (float[]){ 1, 2, 3, 4 }, 2, (int64_t[]){ 2, 2 },
-                                               cpu));
+    module_set_tensor(s, m, "w",
+                      tensor_floats(s, (float[]){ 1, 2, 3, 4 }, 2, (int64_t[]){ 2, 2 }, cpu));
     module_set_int(s, m, "times", 3);
     module_set_float(s, m, "half", 0.5);
-    module_define(s, m, "def f(self, x):\n    return torch.matmul(x, self.w) * self.times, x * self.half\n");
+    module_define(
+        s, m, "def f(self, x):\n    return torch.matmul(x, self.w) * self.times, x * self.half\n");
     struct tensor *x = tensor_floats(s, (float[]){ 1, 10 }, 2, (int64_t[]){ 1, 2 }, cpu), *out[2];
     module_call(s, m, "f", &x, 1, out, 2);
     assert_ok(s);
@@ -132,7 +133,8 @@ static void what_a_module_holds_outlives_the_scope_it_was_made_in(void **state)
     (void)state;
     struct scope *outer = scope_new(false), *inner = scope_new(false);
     struct module *m = module_new(outer, "net");
-    module_set_tensor(inner, m, "w", tensor_floats(inner, (float[]){ 7 }, 1, (int64_t[]){ 1 }, cpu));
+    module_set_tensor(inner, m, "w",
+                      tensor_floats(inner, (float[]){ 7 }, 1, (int64_t[]){ 1 }, cpu));
     struct tensor *shared = tensor_share(outer, module_tensor(inner, m, "w"));
     scope_free(inner);
     assert_true(tensor_values(outer, module_tensor(outer, m, "w"))[0] == 7);
@@ -306,8 +308,8 @@ static struct tensor **experts_inputs(struct scope *s)
     struct tensor **in = xcalloc(6, sizeof(struct tensor *));
     int64_t token[PAIRS], expert[PAIRS];
     for (int i = 0; i < PAIRS; i++) {
-        token[i] = i / 7;                    // tokens 100 and 101 get nothing,
-        expert[i] = (i % 7) * 3 % 11;        // expert 10 neither,
+        token[i] = i / 7;                   // tokens 100 and 101 get nothing,
+        expert[i] = (i % 7) * 3 % 11;       // expert 10 neither,
         expert[i] += i % 7 == 6 && i > 600; // and one a few only
     }
     in[0] = RANDOM(s, 1, 2, 102, 20);
@@ -344,7 +346,8 @@ static struct tensor **score_inputs(struct scope *s)
 static void fast_and_plain_forms_agree(void **state)
 {
     (void)state;
-    twins_agree("def f(self, x, w):\n    return seqtopk.linear(x, w)\n", 2, 1, 1e-5f, linear_inputs);
+    twins_agree("def f(self, x, w):\n    return seqtopk.linear(x, w)\n", 2, 1, 1e-5f,
+                linear_inputs);
     twins_agree("def f(self, x, w):\n    return seqtopk.norm(x[:, 3:40], w, 1e-6)\n", 2, 1, 1e-5f,
                 norm_inputs);
     twins_agree("def f(self, q, k, v, start, cos, sin):\n"
@@ -371,8 +374,9 @@ static double experts_loss(const float *scores, float *grad)
     in[1] = tensor_floats(s, scores, 2, (int64_t[]){ 102, 11 }, cpu);
     if (grad)
         tensor_require_grad(s, in[1]);
-    module_define(s, m, "def f(self, x, s, t, e, gu, d):\n"
-                        "    return torch.sum(seqtopk.experts(x, s, t, e, gu, d, True))\n");
+    module_define(s, m,
+                  "def f(self, x, s, t, e, gu, d):\n"
+                  "    return torch.sum(seqtopk.experts(x, s, t, e, gu, d, True))\n");
     module_call(s, m, "f", in, 6, &loss, 1);
     assert_ok(s);
     double value = (double)tensor_values(s, loss)[0];

@@ -1,7 +1,7 @@
 /*
  * test_unicode.c: normal form C against utf8proc's own, slow with many marks, and spaces and words.
  */
-#include "../harness/unicode.h"
+#include "text/unicode.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,7 @@
  * test_weights.c: model folders of every layout open with each tensor in its place; what a
  * configuration says that the decoder cannot do, and what the files lack, is refused by name.
  */
-#include "../harness/weights.h"
+#include "weights.h"
 
 #include "fixture.h"
 

@@ -1,14 +1,14 @@
 /*
  * source.c: takes the .torchscript files into the program, so that it needs no file to find.
  */
-#include "source.h"
+#include "models/source.h"
 
-#define SOURCE(name)                                                                               \
-    __asm__(".section .rodata\n"                                                                   \
-            ".global source_" #name "\n"                                                           \
-            "source_" #name ":\n"                                                                  \
-            ".incbin \"harness/models/" #name ".torchscript\"\n"                                   \
-            ".byte 0\n"                                                                            \
+#define SOURCE(name)                                             \
+    __asm__(".section .rodata\n"                                 \
+            ".global source_" #name "\n"                         \
+            "source_" #name ":\n"                                \
+            ".incbin \"harness/models/" #name ".torchscript\"\n" \
+            ".byte 0\n"                                          \
             ".previous\n")
 
 SOURCE(decoder);

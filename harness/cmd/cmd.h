@@ -1,0 +1,52 @@
+/*
+ * cmd.h: the commands, one file each (cmd_NAME.c), listed in main.c.
+ *
+ * A command parses its own options with `struct option_spec`, prints results to stdout and
+ * everything else to stderr, and returns its exit code: 0 done, 1 failed, 2 wrong usage.
+ */
+#ifndef CMD_H
+#define CMD_H
+
+#include "util.h"
+
+struct cmd {
+    const char *name;
+    const char *args;                  /* "RECIPE [--db FILE]" */
+    const char *help;                  /* one line */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+};
+
+/* An option of a command: either a flag or one with a value. The table is ended by a NULL name. */
+struct option_spec {
+    const char *name;   /* "--db" */
+    const char **value; /* gets the word behind it; or NULL */
+    bool *flag;         /* set; or NULL */
+    int *number;        /* gets the word behind it as a whole number of at least 1; or NULL */
+};
+
+/*
+ * Takes the options out of argv; what is left, the operands, stands in argv[1..], and their number
+ * is returned. A wrong option, or fewer than `min` or more than `max` operands, ends the program
+ * with one sentence and the command's usage, exit code 2. --help prints it and exits 0.
+ */
+int cmd_options(const struct cmd *c, int argc, char **argv, const struct option_spec *specs,
+                int min, int max);
+
+/* A table on stdout: columns aligned for people, or tab-separated, or a JSON array of objects. */
+enum table_format {
+    TABLE_TEXT,
+    TABLE_TSV,
+    TABLE_JSON,
+};
+struct table;
+/* `columns` ended by NULL. A name that begins with '#' (not shown) is a column of numbers. */
+struct table *table_new(const char *const *columns);
+void table_add(struct table *t, const char *cell); /* the next cell; NULL: nothing known */
+void table_addf(struct table *t, const char *fmt, ...) PRINTF(2, 3);
+void table_print(const struct table *t, enum table_format format);
+void table_free(struct table *t);
+
+extern const struct cmd cmd_run, cmd_plan, cmd_status, cmd_table, cmd_plot, cmd_tokenize, cmd_list,
+    cmd_doctor;
+
+#endif

@@ -1,0 +1,227 @@
+/*
+ * cmd_list.c: what a recipe can name: routers with their parameters, tasks, and models.
+ */
+#include "recipe/cell.h"
+#include "cmd/cmd.h"
+#include "recipe/eval.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void add_param(struct table *t, const struct router *r, const struct router_param *p)
+{
+    struct buf allowed = BUF_INIT, def = BUF_INIT;
+    if (p->choices) {
+        for (size_t i = 0; p->choices[i]; i++)
+            buf_addf(&allowed, "%s%s", i ? " | " : "", p->choices[i]);
+        buf_adds(&def, p->choices[p->def.c]);
+    } else {
+        affine_text(p->lo, &allowed);
+        buf_adds(&allowed, " to ");
+        affine_text(p->hi, &allowed);
+        affine_text(p->def, &def);
+    }
+    table_add(t, r->name);
+    table_add(t, p->name);
+    table_add(t, allowed.s);
+    table_add(t, def.s);
+    table_add(t, p->help);
+    buf_release(&allowed);
+    buf_release(&def);
+}
+
+static struct table *list_routers(void)
+{
+    static const char *const columns[] = {
+        "router", "parameter", "allowed", "default", "what", NULL
+    };
+    struct table *t = table_new(columns);
+    for (const struct router *const *r = routers; *r; r++) {
+        table_add(t, (*r)->name);
+        for (int i = 0; i < 3; i++)
+            table_add(t, NULL);
+        table_add(t, (*r)->help);
+        for (const struct router_param *p = (*r)->params; p->name; p++)
+            add_param(t, *r, p);
+    }
+    return t;
+}
+
+static struct table *list_tasks(void)
+{
+    static const char *const columns[] = { "task",    "#version", "data", "there",
+                                           "license", "what",     NULL };
+    struct table *t = table_new(columns);
+    struct strings names = { 0 };
+    struct buf err = BUF_INIT;
+    eval_list(&names);
+    for (size_t i = 0; i < names.len; i++) {
+        struct eval *e = eval_open(names.v[i], &err);
+        if (!e) {
+            warning("%s", err.s);
+            continue;
+        }
+        char *data = xasprintf("%s/%s", eval_data_dir(), e->file);
+        for (size_t j = 0; j < e->nforms; j++) {
+            table_addf(t, "%s/%s", e->name, e->forms[j].name);
+            table_addf(t, "%d", e->forms[j].version);
+            table_add(t, data);
+            table_add(t, access(data, R_OK) == 0 ? "yes" : "no");
+            table_add(t, e->license);
+            table_add(t, e->about);
+        }
+        free(data);
+        eval_free(e);
+    }
+    buf_release(&err);
+    strings_release(&names);
+    return t;
+}
+
+/* Adds the models in a folder; one level down for names like org/model. */
+static void find_models(const char *dir, const char *prefix, struct strings *out)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        char *path = xasprintf("%s/%s", dir, e->d_name);
+        char *name = xasprintf("%s%s", prefix, e->d_name);
+        char *config = xasprintf("%s/config.json", path);
+        char *deeper = xasprintf("%s/", name);
+        if (access(config, F_OK) == 0)
+            strings_add(out, name);
+        else if (!*prefix)
+            find_models(path, deeper, out);
+        free(path);
+        free(name);
+        free(config);
+        free(deeper);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* The models of the project that the program was built in (it is PROJECT/build/seqtopk). */
+static void find_project_models(struct strings *out)
+{
+    char exe[4096];
+    ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    if (len <= 0)
+        return;
+    exe[len] = '\0';
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(exe, '/');
+        if (!slash || slash == exe)
+            return;
+        *slash = '\0';
+    }
+    char *models = xasprintf("%s/models", exe), *shipped = xasprintf("%s/results/models", exe);
+    find_models(models, "", out);
+    find_models(shipped, "", out);
+    free(models);
+    free(shipped);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void add_model(struct table *t, const char *name)
+{
+    static const char *const families[] = {
+        [FAMILY_OLMOE] = "olmoe", [FAMILY_QWEN2_MOE] = "qwen2_moe"
+    };
+    struct buf dir = BUF_INIT, err = BUF_INIT;
+    struct model_config c = { 0 };
+    if (model_find(name, &dir, &err) == 0 && config_read(dir.s, &c, &err) == 0) {
+        table_add(t, name);
+        table_add(t, families[c.family]);
+        table_addf(t, "%d", c.layers);
+        table_addf(t, "%d", c.experts);
+        table_addf(t, "%d", c.top_k);
+        table_addf(t, "%d", c.context);
+        table_add(t, dir.s);
+    } else {
+        warning("%s", err.s);
+    }
+    config_release(&c);
+    buf_release(&dir);
+    buf_release(&err);
+}
+
+static struct table *list_models(void)
+{
+    static const char *const columns[] = { "model", "family",   "#layers", "#N",
+                                           "#K",    "#context", "folder",  NULL };
+    struct table *t = table_new(columns);
+    struct strings names = { 0 };
+    const char *env = getenv("SEQTOPK_MODELS");
+    while (env && *env) {
+        size_t len = strcspn(env, ":");
+        char *dir = xstrndup(env, len);
+        find_models(dir, "", &names);
+        free(dir);
+        env += len + (env[len] == ':');
+    }
+    find_models("models", "", &names);
+    find_models("results/models", "", &names);
+    find_project_models(&names);
+    if (names.len)
+        qsort(names.v, names.len, sizeof(*names.v), by_text);
+    for (size_t i = 0; i < names.len; i++)
+        if (i == 0 || strcmp(names.v[i], names.v[i - 1]) != 0)
+            add_model(t, names.v[i]);
+    strings_release(&names);
+    return t;
+}
+
+static const struct {
+    const char *name, *about;
+    struct table *(*make)(void);
+} sections[] = {
+    { "routers", "ROUTERS: in a recipe NAME { PARAMETER = VALUE, ... }; K and N may be used",
+      list_routers },
+    { "tasks", "TASKS: in a recipe \"NAME\"; besides them, nll { file = \"texts.jsonl\" }",
+      list_tasks },
+    { "models",
+      "MODELS: under SEQTOPK_MODELS, models and results/models, here and in the project; or a "
+      "folder",
+      list_models },
+};
+
+static int run_list(int argc, char **argv)
+{
+    bool json = false, tsv = false, any = false;
+    const struct option_spec specs[] = {
+        { .name = "--json", .flag = &json },
+        { .name = "--tsv", .flag = &tsv },
+        { .name = NULL },
+    };
+    const char *only = cmd_options(&cmd_list, argc, argv, specs, 0, 1) ? argv[1] : NULL;
+    if (!only && (json || tsv))
+        die(2, "list --json and --tsv take one of: routers, tasks, models");
+    for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
+        if (only && strcmp(only, sections[i].name) != 0)
+            continue;
+        if (!only)
+            printf("%s%s\n", any ? "\n" : "", sections[i].about);
+        any = true;
+        struct table *t = sections[i].make();
+        table_print(t, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
+        table_free(t);
+    }
+    if (!any)
+        die(2, "list knows no '%s'; it knows routers, tasks, models", only);
+    return 0;
+}
+
+const struct cmd cmd_list = {
+    .name = "list",
+    .args = "[routers | tasks | models] [--json | --tsv]",
+    .help = "the routers, tasks and models that a recipe can name",
+    .run = run_list,
+};

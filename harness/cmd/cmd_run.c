@@ -1,0 +1,80 @@
+/*
+ * cmd_run.c: runs a recipe: everything is checked, then every cell that is not in the database yet
+ * is computed. What was interrupted goes on where it stopped.
+ */
+#include "cmd/cmd.h"
+#include "run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Where results go unless --db says so: results/NAME.db. */
+static void default_db(const struct sweep *s, struct buf *path)
+{
+    struct buf err = BUF_INIT;
+    if (make_dirs("results", &err))
+        die(1, "%s", err.s);
+    buf_addf(path, "results/%s.db", s->name);
+    buf_release(&err);
+}
+
+static void report(const struct sweep *s, const struct run_result *r, const char *db)
+{
+    fprintf(stderr, "%s: %d cell%s computed, %d in the database already, %d failed", s->name,
+            r->done, r->done == 1 ? "" : "s", r->there, r->failed);
+    if (r->truncated)
+        fprintf(stderr, "; %d document%s cut to the model's context", r->truncated,
+                r->truncated == 1 ? " was" : "s were");
+    fprintf(stderr, "%s\n", r->interrupted ? "; interrupted, run it again to go on" : "");
+    printf("%s\n", db);
+    if (r->failed == 1)
+        warning("a cell failed: %s", r->first_error);
+    else if (r->failed)
+        warning("%d cells failed; the first: %s", r->failed, r->first_error);
+}
+
+static int run_run(int argc, char **argv)
+{
+    struct sweep_options o = { 0 };
+    const char *db = NULL;
+    int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const struct option_spec specs[] = {
+        { .name = "--db", .value = &db },
+        { .name = "--model", .value = &o.model },
+        { .name = "--device", .value = &o.device },
+        { .name = "--dtype", .value = &o.dtype },
+        { .name = "--limit", .number = &o.limit },
+        { .name = "--threads", .number = &threads },
+        { .name = NULL },
+    };
+    cmd_options(&cmd_run, argc, argv, specs, 1, 1);
+    struct buf err = BUF_INIT, path = BUF_INIT;
+    struct sweep *s = sweep_open(argv[1], &o, &err);
+    if (!s)
+        die(1, "%s", err.s);
+    if (db)
+        buf_adds(&path, db);
+    else
+        default_db(s, &path);
+    struct store *store = store_open(path.s, STORE_WRITE, &err);
+    if (!store)
+        die(1, "%s", err.s);
+    struct run_result result;
+    int rc = sweep_run(s, store, threads, &result, &err);
+    store_close(store);
+    if (rc)
+        die(1, "%s", err.s);
+    report(s, &result, path.s);
+    free(result.first_error);
+    buf_release(&path);
+    sweep_free(s);
+    return result.interrupted ? 130 : result.failed ? 1 : 0;
+}
+
+const struct cmd cmd_run = {
+    .name = "run",
+    .args = "RECIPE [--db FILE] [--model M] [--device D] [--dtype T] [--limit N] [--threads N]",
+    .help = "run a recipe's cells that are not in the database yet",
+    .run = run_run,
+};

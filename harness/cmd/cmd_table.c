@@ -1,0 +1,354 @@
+/*
+ * cmd_table.c: `seqtopk table`: one row a cell, with what it measured.
+ *
+ * For people, columns that say the same in every row (training, seed, status) are left out, and a
+ * value stands with its error; for programs (--tsv, --json) all columns are there, and numbers alone.
+ */
+#include "cmd/cmd.h"
+#include "store/results.h"
+#include "stats.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum format {
+    FORMAT_TEXT,
+    FORMAT_MARKDOWN,
+    FORMAT_TSV,
+    FORMAT_JSON,
+};
+
+/* What a column shows of a cell. */
+enum what {
+    CELL_ID,
+    CELL_MODEL,
+    CELL_TASK,
+    CELL_K,
+    CELL_ROUTER,
+    CELL_MODE,
+    CELL_MIN,
+    CELL_MAX,
+    CELL_TRAIN,
+    CELL_SEED,
+    CELL_DEVICE,
+    CELL_DTYPE,
+    CELL_STATUS,
+    // of a metric, for programs
+    VALUE,
+    STDERR,
+    LOW,
+    HIGH,
+    // of a metric, for people
+    VALUE_3,
+    VALUE_WITH_ERROR,
+    VALUE_WITH_INTERVAL,
+};
+
+struct column {
+    const char *name; /* '#' before it: numbers */
+    enum what what;
+    const char *metric;
+    bool if_varied; /* only where not all rows say the same */
+};
+
+static const struct column for_people[] = {
+    { "model", CELL_MODEL, NULL, false },  { "task", CELL_TASK, NULL, false },
+    { "#K", CELL_K, NULL, false },         { "router", CELL_ROUTER, NULL, false },
+    { "train", CELL_TRAIN, NULL, true },   { "#seed", CELL_SEED, NULL, true },
+    { "device", CELL_DEVICE, NULL, true }, { "dtype", CELL_DTYPE, NULL, true },
+    { "status", CELL_STATUS, NULL, true },
+};
+static const struct column metrics_for_people[] = {
+    { "#nll", VALUE_WITH_ERROR, "nll", false },
+    { "#ppl", VALUE_3, "ppl", false },
+    { "#experts", VALUE_3, "experts", false },
+    { "#spearman [95 %]", VALUE_WITH_INTERVAL, "spearman", false },
+    { "#load entropy", VALUE_3, "load_entropy", false },
+};
+static const struct column for_programs[] = {
+    { "cell_id", CELL_ID, NULL, false },    { "model", CELL_MODEL, NULL, false },
+    { "task", CELL_TASK, NULL, false },     { "#k", CELL_K, NULL, false },
+    { "router", CELL_ROUTER, NULL, false }, { "mode", CELL_MODE, NULL, false },
+    { "#min", CELL_MIN, NULL, false },      { "#max", CELL_MAX, NULL, false },
+    { "train", CELL_TRAIN, NULL, false },   { "#seed", CELL_SEED, NULL, false },
+    { "device", CELL_DEVICE, NULL, false }, { "dtype", CELL_DTYPE, NULL, false },
+    { "status", CELL_STATUS, NULL, false },
+};
+static const struct column metrics_for_programs[] = {
+    { "#nll", VALUE, "nll", false },
+    { "#nll_stderr", STDERR, "nll", false },
+    { "#ppl", VALUE, "ppl", false },
+    { "#experts", VALUE, "experts", false },
+    { "#spearman", VALUE, "spearman", false },
+    { "#spearman_low", LOW, "spearman", false },
+    { "#spearman_high", HIGH, "spearman", false },
+    { "#load_entropy", VALUE, "load_entropy", false },
+};
+
+static void add_number(struct buf *out, const char *before, int places, double v, const char *after)
+{
+    if (!isnan(v))
+        buf_addf(out, "%s%.*f%s", before, places, v, after);
+}
+
+/* Nine digits: as many as a program can want of what was measured in float32. */
+static void add_exact(struct buf *out, double v)
+{
+    if (!isnan(v))
+        buf_addf(out, "%.9g", v);
+}
+
+static void show_metric(const struct column *c, const struct result *r, struct buf *out)
+{
+    const struct result_metric *m = result_metric(r, c->metric);
+    struct estimate e = { .value = m ? m->value : NAN, .stderr_ = m ? m->stderr_ : NAN };
+    double lo, hi;
+    correlation_interval(e, &lo, &hi);
+    if (c->what == VALUE)
+        add_exact(out, e.value);
+    else if (c->what == STDERR)
+        add_exact(out, e.stderr_);
+    else if (c->what == LOW)
+        add_exact(out, lo);
+    else if (c->what == HIGH)
+        add_exact(out, hi);
+    else
+        add_number(out, "", c->what == VALUE_WITH_ERROR ? 4 : 3, e.value, "");
+    if (c->what == VALUE_WITH_ERROR && !isnan(e.value))
+        add_number(out, " ± ", 4, e.stderr_, "");
+    if (c->what == VALUE_WITH_INTERVAL) {
+        add_number(out, " [", 3, lo, ", ");
+        add_number(out, "", 3, hi, "]");
+    }
+}
+
+/* Leaves `out` empty where nothing is known. */
+static void show(const struct column *c, const struct result *r, struct buf *out)
+{
+    const char *const texts[] = {
+        [CELL_ID] = r->id,         [CELL_MODEL] = r->model, [CELL_TASK] = r->task,
+        [CELL_ROUTER] = r->label,  [CELL_MODE] = r->mode,   [CELL_TRAIN] = r->train,
+        [CELL_DEVICE] = r->device, [CELL_DTYPE] = r->dtype, [CELL_STATUS] = r->status,
+    };
+    if (c->metric)
+        show_metric(c, r, out);
+    else if (c->what == CELL_K)
+        buf_addf(out, "%d", r->k);
+    else if (c->what == CELL_SEED)
+        buf_addf(out, "%lld", (long long)r->seed);
+    else if (c->what == CELL_MIN || c->what == CELL_MAX)
+        add_number(out, "", 0, r->min < 0 ? NAN : c->what == CELL_MIN ? r->min : r->max, "");
+    else if (texts[c->what])
+        buf_adds(out, texts[c->what]);
+}
+
+/* Names on the command line, and the columns that are shown. */
+struct view {
+    enum format format;
+    const char **metrics;
+    size_t nmetrics, metrics_cap;
+    struct column *columns;
+    size_t ncolumns, columns_cap;
+    char **owned; /* names that were made for columns */
+    size_t nowned, owned_cap;
+};
+
+static bool varies(const struct results *all, const struct column *c)
+{
+    struct buf first = BUF_INIT, other = BUF_INIT;
+    bool different = false;
+    for (size_t i = 0; i < all->len && !different; i++) {
+        buf_reset(&other);
+        show(c, &all->v[i], i == 0 ? &first : &other);
+        different = i > 0 && strcmp(first.s, other.s) != 0;
+    }
+    // One status for all is only worth no column where it is the good one.
+    if (all->len && c->what == CELL_STATUS && strcmp(all->v[0].status, "done") != 0)
+        different = true;
+    buf_release(&first);
+    buf_release(&other);
+    return different;
+}
+
+static void add_column(struct view *v, struct column c)
+{
+    ARRAY_GROW(v->columns, v->columns_cap, v->ncolumns + 1);
+    v->columns[v->ncolumns++] = c;
+}
+
+static void add_columns(struct view *v, const struct results *all, const struct column *c, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!c[i].if_varied || varies(all, &c[i]))
+            add_column(v, c[i]);
+}
+
+static const char *own(struct view *v, char *name)
+{
+    ARRAY_GROW(v->owned, v->owned_cap, v->nowned + 1);
+    return v->owned[v->nowned++] = name;
+}
+
+static void choose_columns(struct view *v, const struct results *all)
+{
+    bool people = v->format == FORMAT_TEXT || v->format == FORMAT_MARKDOWN;
+    if (people)
+        add_columns(v, all, for_people, ARRAY_LEN(for_people));
+    else
+        add_columns(v, all, for_programs, ARRAY_LEN(for_programs));
+    for (size_t i = 0; i < v->nmetrics; i++) {
+        const char *m = v->metrics[i];
+        enum what what = people ? VALUE_WITH_ERROR : VALUE;
+        add_column(v, (struct column){ own(v, xasprintf("#%s", m)), what, m, false });
+        if (!people)
+            add_column(v, (struct column){ own(v, xasprintf("#%s_stderr", m)), STDERR, m, false });
+    }
+    if (v->nmetrics == 0 && people)
+        add_columns(v, all, metrics_for_people, ARRAY_LEN(metrics_for_people));
+    else if (v->nmetrics == 0)
+        add_columns(v, all, metrics_for_programs, ARRAY_LEN(metrics_for_programs));
+}
+
+/* A metric that no cell has is a slip of the pen: says which there are. */
+static void check_metrics(const struct view *v, const struct results *all, const char *path)
+{
+    for (size_t i = 0; i < v->nmetrics; i++) {
+        bool found = all->len == 0;
+        struct buf known = BUF_INIT;
+        for (size_t c = 0; c < all->len && !found; c++)
+            found = result_metric(&all->v[c], v->metrics[i]) != NULL;
+        for (size_t m = 0; !found && m < all->v[0].nmetrics; m++)
+            buf_addf(&known, "%s%s", m ? ", " : "", all->v[0].metrics[m].name);
+        if (!found)
+            die(1, "%s: none of the cells has a metric '%s'; the first has %s", path, v->metrics[i],
+                known.len ? known.s : "none yet");
+        buf_release(&known);
+    }
+}
+
+static void print_markdown_cell(const char *s)
+{
+    for (; *s; s++) {
+        if (*s == '|' || *s == '\\' || *s == '*' || *s == '_' || *s == '`' || *s == '<')
+            putchar('\\');
+        putchar(*s == '\n' ? ' ' : *s);
+    }
+}
+
+static void print_markdown(const struct view *v, const struct results *all)
+{
+    struct buf text = BUF_INIT;
+    for (size_t c = 0; c < v->ncolumns; c++) {
+        printf("| ");
+        print_markdown_cell(v->columns[c].name + (v->columns[c].name[0] == '#'));
+        printf(" ");
+    }
+    printf("|\n");
+    for (size_t c = 0; c < v->ncolumns; c++)
+        printf(v->columns[c].name[0] == '#' ? "|---:" : "|---");
+    printf("|\n");
+    for (size_t i = 0; i < all->len; i++) {
+        for (size_t c = 0; c < v->ncolumns; c++) {
+            buf_reset(&text);
+            show(&v->columns[c], &all->v[i], &text);
+            printf("| ");
+            print_markdown_cell(text.len ? text.s : "-");
+            printf(" ");
+        }
+        printf("|\n");
+    }
+    buf_release(&text);
+}
+
+static void print_plain(const struct view *v, const struct results *all)
+{
+    const char **names = xcalloc(v->ncolumns + 1, sizeof(*names));
+    struct buf text = BUF_INIT;
+    for (size_t c = 0; c < v->ncolumns; c++)
+        names[c] = v->columns[c].name;
+    struct table *t = table_new(names);
+    for (size_t i = 0; i < all->len; i++)
+        for (size_t c = 0; c < v->ncolumns; c++) {
+            buf_reset(&text);
+            show(&v->columns[c], &all->v[i], &text);
+            table_add(t, text.len ? text.s : NULL);
+        }
+    table_print(t, v->format == FORMAT_TSV    ? TABLE_TSV
+                   : v->format == FORMAT_JSON ? TABLE_JSON
+                                              : TABLE_TEXT);
+    table_free(t);
+    buf_release(&text);
+    free(names);
+}
+
+/* Takes each --metric NAME out of argv, since it may stand several times. Returns what argc is then. */
+static int take_metrics(int argc, char **argv, struct view *v)
+{
+    int kept = 1;
+    for (int i = 1; i < argc; i++) {
+        const char *name = NULL;
+        if (strncmp(argv[i], "--metric=", 9) == 0)
+            name = argv[i] + 9;
+        else if (strcmp(argv[i], "--metric") == 0 && i + 1 < argc)
+            name = argv[++i];
+        else
+            argv[kept++] = argv[i];
+        if (!name)
+            continue;
+        ARRAY_GROW(v->metrics, v->metrics_cap, v->nmetrics + 1);
+        v->metrics[v->nmetrics++] = name;
+    }
+    argv[kept] = NULL;
+    return kept;
+}
+
+static void view_release(struct view *v)
+{
+    for (size_t i = 0; i < v->nowned; i++)
+        free(v->owned[i]);
+    free(v->owned);
+    free(v->columns);
+    free(v->metrics);
+}
+
+static int table_run(int argc, char **argv)
+{
+    struct view v = { 0 };
+    bool json = false, tsv = false, markdown = false;
+    const char *where = NULL, *unused = NULL;
+    const struct option_spec specs[] = {
+        { .name = "--where", .value = &where },   { .name = "--json", .flag = &json },
+        { .name = "--tsv", .flag = &tsv },        { .name = "--markdown", .flag = &markdown },
+        { .name = "--metric", .value = &unused }, { .name = NULL },
+    };
+    argc = take_metrics(argc, argv, &v);
+    cmd_options(&cmd_table, argc, argv, specs, 1, 1);
+    if (json + tsv + markdown > 1)
+        die(2, "table: only one of --json, --tsv and --markdown is allowed");
+    v.format = json ? FORMAT_JSON : tsv ? FORMAT_TSV : markdown ? FORMAT_MARKDOWN : FORMAT_TEXT;
+
+    struct buf err = BUF_INIT;
+    struct results all = { 0 };
+    struct store *s = store_open(argv[1], STORE_READ, &err);
+    if (!s || results_read(s, where, &all, &err))
+        die(1, "%s", err.s);
+    check_metrics(&v, &all, argv[1]);
+    choose_columns(&v, &all);
+    if (v.format == FORMAT_MARKDOWN)
+        print_markdown(&v, &all);
+    else
+        print_plain(&v, &all);
+    store_close(s);
+    results_release(&all);
+    view_release(&v);
+    buf_release(&err);
+    return 0;
+}
+
+const struct cmd cmd_table = {
+    .name = "table",
+    .args = "DB [--where SQL] [--metric NAME]... [--json | --tsv | --markdown]",
+    .help = "what each cell measured: loss, experts used, correlation with entropy, load",
+    .run = table_run,
+};

@@ -1,0 +1,57 @@
+/*
+ * recipe.h: a Lua recipe, read into plain data.
+ *
+ * Words of a recipe: sweep{...}, a constructor for each router of routers.c (its fields from the
+ * router's own table), none(), nll{...}, task{...}, and the symbols K and N with + - * / // and
+ * unary minus. The recipe ends in `return sweep { ... }`.
+ *
+ * Invariant: in a `struct recipe` every key is known, every value has its type, and the lists are
+ * not empty. Leaves out: whether models and files exist and what the numbers come to (sweep.h).
+ */
+#ifndef RECIPE_H
+#define RECIPE_H
+
+#include "routers/router.h"
+#include "recipe/expr.h"
+#include "recipe/lua_fields.h"
+
+struct recipe_router {
+    const struct router *router;
+    struct lua_place at;
+    struct expr *value; /* one for each parameter of the router's table; n = 0: the default */
+};
+
+struct recipe_task {
+    char *name; /* "gsm8k/nll"; NULL for nll{...} */
+    char *file; /* NULL: the task's own */
+    char *text; /* nll: the field with the text */
+    int limit;  /* 0: none */
+    bool truncate;
+    struct lua_place at;
+};
+
+enum log_tokens {
+    LOG_ALL,
+    LOG_NONE,
+};
+
+struct recipe {
+    char *path;
+    struct buf text;
+    struct lua_place at; /* of sweep{...} */
+    char *name;
+    struct strings models;
+    struct wholes K, seeds;
+    struct recipe_router *routers;
+    size_t nrouters, routers_cap;
+    struct recipe_task *tasks;
+    size_t ntasks, tasks_cap;
+    int log_tokens;
+    char *device, *dtype; /* NULL: not said */
+    int limit;            /* 0: none */
+};
+
+struct recipe *recipe_open(const char *path, struct buf *err) MUST_USE;
+void recipe_free(struct recipe *r);
+
+#endif

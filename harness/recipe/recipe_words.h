@@ -1,0 +1,40 @@
+/*
+ * recipe_words.h: the words of a recipe, put into a sandbox: K, N and the constructors.
+ *
+ * A constructor copies its table and remembers the line of its call; nothing is checked until the
+ * recipe has ended, so that everything wrong is said in one way.
+ * Leaves out: which fields a constructor takes (recipe.c).
+ */
+#ifndef RECIPE_WORDS_H
+#define RECIPE_WORDS_H
+
+#include "routers/router.h"
+#include "recipe/expr.h"
+#include "recipe/lua_sandbox.h"
+
+enum made_kind {
+    MADE_SWEEP,
+    MADE_ROUTER,
+    MADE_NONE,
+    MADE_NLL,
+    MADE_TASK,
+};
+
+/* What a constructor returns. Its table is the value's user value. */
+struct made {
+    enum made_kind kind;
+    int line;
+    const struct router *router; /* of MADE_ROUTER */
+    const char *word;            /* the constructor's name; lives as long as the program */
+};
+
+void recipe_words_add(struct lua_sandbox *s);
+
+/* The value on top of the stack as what a constructor made, or as an expression; else NULL. */
+const struct made *made_top(lua_State *L);
+const struct expr *expr_top(lua_State *L);
+
+/* Pushes the table that the constructor of the value on top was called with. */
+void made_push_table(lua_State *L);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * store_impl.h: what the files of the store share, and nobody else includes.
+ *
+ * Invariant: every statement in `stmts` is reset when no call is running.
+ */
+#ifndef STORE_IMPL_H
+#define STORE_IMPL_H
+
+#include "store/store.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+#define STORE_APPLICATION_ID 0x7371746b /* "sqtk" */
+#define STORE_VERSION 1                 /* raised with every change of schema.sql */
+
+extern const char schema_sql[];
+
+/* Statements that are prepared once; their SQL is in store_write.c. */
+enum stmt_id {
+    ST_CELL_FIND,
+    ST_CELL_ADD,
+    ST_CELL_RUN,
+    ST_CELL_FINISH,
+    ST_CELL_COUNT,
+    ST_TOKENIZER_ADD,
+    ST_SAMPLE_DOCS,
+    ST_SAMPLE_ADD,
+    ST_TOKEN_ADD,
+    ST_LOAD_ADD,
+    ST_METRIC_SET,
+    ST_BIN_SET,
+    ST_HISTOGRAM_SET,
+    ST_BIN_CLEAR,
+    ST_HISTOGRAM_CLEAR,
+    ST_TEXT_ADD,
+    ST_COUNT
+};
+extern const char *const stmt_sql[ST_COUNT];
+
+struct store {
+    struct sqlite3 *db;
+    char *path;
+    enum store_mode mode;
+    bool in_transaction; /* between store_begin and store_commit */
+    struct sqlite3_stmt *stmts[ST_COUNT];
+    // The cell that was used last: nearly every call is for the same one as the call before.
+    char *cell_id;
+    int64_t cell_n;
+    int cell_layers, cell_experts;
+    enum cell_status cell_status;
+};
+
+/* Puts what SQLite complains about, `rc`, into one sentence; returns -1. */
+int store_fail(struct store *s, struct buf *err, int rc);
+
+/* The prepared statement, reset and with nothing bound; NULL on failure. */
+struct sqlite3_stmt *store_stmt(struct store *s, enum stmt_id id, struct buf *err) MUST_USE;
+
+/* Runs a statement that gives no rows. */
+int store_step(struct store *s, struct sqlite3_stmt *st, struct buf *err) MUST_USE;
+
+/* Runs SQL text without arguments or rows. */
+int store_exec(struct store *s, const char *sql, struct buf *err) MUST_USE;
+
+/* NaN and NULL become null. */
+void store_bind_double(struct sqlite3_stmt *st, int i, double v);
+void store_bind_text(struct sqlite3_stmt *st, int i, const char *s);
+
+/*
+ * A write of several statements is a transaction of its own, or a part of the one that is open: begin,
+ * and in any case end, with what came of it. A write of one statement only checks that an open
+ * transaction is still there.
+ */
+int store_write_begin(struct store *s, struct buf *err) MUST_USE;
+int store_write_end(struct store *s, int rc, struct buf *err) MUST_USE;
+int store_write_check(struct store *s, struct buf *err) MUST_USE;
+
+/* Looks a cell up and remembers it; store_cell_use() fails where it is not there. */
+int store_cell_look(struct store *s, const char *cell_id, bool *found, struct buf *err) MUST_USE;
+int store_cell_use(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
+
+#endif
