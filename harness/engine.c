@@ -4,19 +4,6 @@
 #include "engine.h"
 
 #include <dlfcn.h>
-#include <unistd.h>
-
-void program_dir(struct buf *out)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
-    while (n > 0 && path[n - 1] != '/')
-        n--;
-    if (n > 1)
-        buf_add(out, path, (size_t)n - 1);
-    else
-        buf_adds(out, ".");
-}
 
 const struct engine *engine_open(struct buf *err)
 {

@@ -10,7 +10,4 @@
 /* The engine beside the program; once open it stays so. NULL: `err` says what is missing. */
 const struct engine *engine_open(struct buf *err) MUST_USE;
 
-/* The folder of the running program, without a slash at its end. */
-void program_dir(struct buf *out);
-
 #endif

@@ -9,37 +9,12 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
     MAX_FILE = 100 * 1000 * 1000,
     MAX_LISTED = 20, // models in an error message
 };
-
-struct names {
-    char **v;
-    size_t len, cap;
-};
-
-static void names_add(struct names *n, char *owned)
-{
-    ARRAY_GROW(n->v, n->cap, n->len + 1);
-    n->v[n->len++] = owned;
-}
-
-static void names_release(struct names *n)
-{
-    for (size_t i = 0; i < n->len; i++)
-        free(n->v[i]);
-    free(n->v);
-    memset(n, 0, sizeof(*n));
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
 
 static bool is_model(const char *dir)
 {
@@ -49,49 +24,28 @@ static bool is_model(const char *dir)
     return yes;
 }
 
-/* The project's root where the program is build/seqtopk, or NULL: that is where we are anyway. */
-static char *program_root(void)
-{
-    char path[4096];
-    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    if (len <= 0)
-        return NULL;
-    path[len] = '\0';
-    for (int i = 0; i < 2; i++) {
-        char *slash = strrchr(path, '/');
-        if (!slash || slash == path)
-            return NULL;
-        *slash = '\0';
-    }
-    struct stat root, here;
-    if (stat(path, &root) != 0 ||
-        (stat(".", &here) == 0 && root.st_dev == here.st_dev && root.st_ino == here.st_ino))
-        return NULL;
-    return xstrdup(path);
-}
-
 /* The folders that hold models, in the order in which they are tried. */
-static void find_places(struct names *out)
+static void find_places(struct strings *out)
 {
     const char *env = getenv("SEQTOPK_MODELS");
+    struct buf project = BUF_INIT;
     while (env && *env) {
         size_t len = strcspn(env, ":");
         if (len)
-            names_add(out, xstrndup(env, len));
+            strings_addf(out, "%.*s", (int)len, env);
         env += len + (env[len] == ':');
     }
-    names_add(out, xstrdup("models"));
-    names_add(out, xstrdup("results/models"));
-    char *root = program_root();
-    if (root) {
-        names_add(out, xasprintf("%s/models", root));
-        names_add(out, xasprintf("%s/results/models", root));
+    strings_add(out, "models");
+    strings_add(out, "results/models");
+    if (project_dir(&project)) {
+        strings_addf(out, "%s/models", project.s);
+        strings_addf(out, "%s/results/models", project.s);
     }
-    free(root);
+    buf_release(&project);
 }
 
 /* Adds the models of a folder as PREFIX/NAME; one level down for names like org/model. */
-static void list_models(const char *dir, const char *prefix, struct names *out)
+static void list_models(const char *dir, const char *prefix, struct strings *out)
 {
     DIR *d = opendir(dir);
     struct dirent *e;
@@ -101,7 +55,7 @@ static void list_models(const char *dir, const char *prefix, struct names *out)
         char *path = xasprintf("%s/%s", dir, e->d_name);
         char *name = xasprintf("%s%s", prefix, e->d_name);
         if (is_model(path)) {
-            names_add(out, xstrdup(name));
+            strings_add(out, name);
         } else if (!*prefix) {
             char *deeper = xasprintf("%s/", name);
             list_models(path, deeper, out);
@@ -114,30 +68,31 @@ static void list_models(const char *dir, const char *prefix, struct names *out)
         closedir(d);
 }
 
+void model_list(struct strings *names)
+{
+    struct strings places = { 0 };
+    find_places(&places);
+    for (size_t i = 0; i < places.len; i++)
+        list_models(places.v[i], "", names);
+    strings_sort(names);
+    strings_release(&places);
+}
+
 /* The sentence for a name that leads nowhere. */
-static int not_found(const char *name, const struct names *places, struct buf *err)
+static int not_found(const char *name, const struct strings *places, struct buf *err)
 {
     struct buf looked = BUF_INIT, there = BUF_INIT;
-    struct names models = { 0 };
-    for (size_t i = 0; i < places->len; i++) {
+    struct strings models = { 0 };
+    for (size_t i = 0; i < places->len; i++)
         buf_addf(&looked, "%s%s", i ? ", " : "", places->v[i]);
-        list_models(places->v[i], "", &models);
-    }
-    if (models.len)
-        qsort(models.v, models.len, sizeof(*models.v), by_name);
-    size_t listed = 0;
-    for (size_t i = 0; i < models.len && listed <= MAX_LISTED; i++) {
-        if (i > 0 && strcmp(models.v[i], models.v[i - 1]) == 0)
-            continue;
-        const char *shown = listed < MAX_LISTED ? models.v[i] : "...";
-        buf_addf(&there, "%s%s", listed ? ", " : "", shown);
-        listed++;
-    }
+    model_list(&models);
+    for (size_t i = 0; i < models.len && i <= MAX_LISTED; i++)
+        buf_addf(&there, "%s%s", i ? ", " : "", i < MAX_LISTED ? models.v[i] : "...");
     fail(err,
          "model '%s' not found: no folder of that name with a config.json here or in %s "
          "(models there: %s)",
          name, looked.s, models.len ? there.s : "none");
-    names_release(&models);
+    strings_release(&models);
     buf_release(&looked);
     buf_release(&there);
     return -1;
@@ -151,7 +106,7 @@ int model_find(const char *name, struct buf *dir, struct buf *err)
         buf_adds(dir, name);
         return 0;
     }
-    struct names places = { 0 };
+    struct strings places = { 0 };
     find_places(&places);
     int rc = 1;
     for (size_t i = 0; rc == 1 && name[0] != '/' && i < places.len; i++) {
@@ -164,7 +119,7 @@ int model_find(const char *name, struct buf *dir, struct buf *err)
     }
     if (rc == 1)
         rc = not_found(name, &places, err);
-    names_release(&places);
+    strings_release(&places);
     return rc;
 }
 

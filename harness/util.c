@@ -201,6 +201,49 @@ void ids_push(struct ids *ids, int32_t id)
     ids->v[ids->len++] = id;
 }
 
+void strings_add(struct strings *s, const char *text)
+{
+    strings_addf(s, "%s", text);
+}
+
+void strings_addf(struct strings *s, const char *fmt, ...)
+{
+    struct buf b = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vaddf(&b, fmt, ap);
+    va_end(ap);
+    ARRAY_GROW(s->v, s->cap, s->len + 1);
+    s->v[s->len++] = buf_detach(&b);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void strings_sort(struct strings *s)
+{
+    size_t kept = 0;
+    if (s->len)
+        qsort(s->v, s->len, sizeof(char *), by_text);
+    for (size_t i = 0; i < s->len; i++) {
+        if (kept && strcmp(s->v[i], s->v[kept - 1]) == 0)
+            free(s->v[i]);
+        else
+            s->v[kept++] = s->v[i];
+    }
+    s->len = kept;
+}
+
+void strings_release(struct strings *s)
+{
+    for (size_t i = 0; i < s->len; i++)
+        free(s->v[i]);
+    free(s->v);
+    *s = (struct strings){ 0 };
+}
+
 int read_file(const char *path, size_t max, struct buf *out, struct buf *err)
 {
     FILE *f = fopen(path, "rb");
@@ -280,6 +323,45 @@ size_t utf8_valid(const char *s, size_t len)
         i += more + 1;
     }
     return len;
+}
+
+/* Takes the last part of a path away; false where nothing would be left. */
+static bool parent(struct buf *path)
+{
+    char *slash = strrchr(path->s, '/');
+    if (!slash || slash == path->s)
+        return false;
+    *slash = '\0';
+    path->len = (size_t)(slash - path->s);
+    return true;
+}
+
+void program_dir(struct buf *out)
+{
+    char path[4096];
+    struct buf dir = BUF_INIT;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path));
+    if (n > 0)
+        buf_add(&dir, path, (size_t)n);
+    buf_adds(out, n > 0 && parent(&dir) ? dir.s : ".");
+    buf_release(&dir);
+}
+
+bool project_dir(struct buf *out)
+{
+    struct buf dir = BUF_INIT;
+    bool found = false;
+    program_dir(&dir);
+    while (!found && parent(&dir)) {
+        char *evals = xasprintf("%s/evals", dir.s), *routers = xasprintf("%s/routers", dir.s);
+        found = access(evals, X_OK) == 0 && access(routers, X_OK) == 0;
+        free(evals);
+        free(routers);
+    }
+    if (found)
+        buf_adds(out, dir.s);
+    buf_release(&dir);
+    return found;
 }
 
 double now_seconds(void)

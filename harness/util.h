@@ -88,6 +88,16 @@ struct ids {
 };
 void ids_push(struct ids *ids, int32_t id);
 
+/* A list of strings, which it owns. Zeroes to begin with. */
+struct strings {
+    char **v;
+    size_t len, cap;
+};
+void strings_add(struct strings *s, const char *text); /* a copy */
+void strings_addf(struct strings *s, const char *fmt, ...) PRINTF(2, 3);
+void strings_sort(struct strings *s); /* and each one only once */
+void strings_release(struct strings *s);
+
 /* Appends the whole of a file; at most `max` bytes are accepted. The error names the file. */
 int read_file(const char *path, size_t max, struct buf *out, struct buf *err) MUST_USE;
 
@@ -99,6 +109,12 @@ int make_dirs(const char *path, struct buf *err) MUST_USE;
 
 /* Length of the valid UTF-8 prefix of `s`: equal to `len` where all of it is valid. */
 size_t utf8_valid(const char *s, size_t len);
+
+/* The folder of the running program, without a slash at its end. */
+void program_dir(struct buf *out);
+/* The project that the program was built in: the nearest folder above it that has `evals` and
+ * `routers`. false: there is none. */
+bool project_dir(struct buf *out);
 
 double now_seconds(void); /* of a clock that never jumps */
 

@@ -75,6 +75,8 @@ void weights_close(struct weights *w);
  * that has a config.json. On failure `err` lists where was looked, and which models are there.
  */
 int model_find(const char *name, struct buf *dir, struct buf *err) MUST_USE;
+/* Adds the names of all models in those folders, sorted. */
+void model_list(struct strings *names);
 
 /* 32 hex digits of all that the weights are: config.json and every tensor, checked as by weights_open(). */
 int weights_hash(const char *dir, char hex[33], struct buf *err) MUST_USE;

@@ -629,11 +629,15 @@ static void models_beside_the_program_are_found(void **state)
     (void)state;
     struct fixture_model m = fixture_model(FAMILY_OLMOE);
     char *shipped = xasprintf("%s/results/models/shipped", dir);
-    char *build = xasprintf("%s/build", dir), *copy = xasprintf("%s/find", build);
+    // A project is known by these two folders; the program may lie deeper than build/.
+    char *evals = xasprintf("%s/evals", dir), *routers = xasprintf("%s/routers", dir);
+    char *build = xasprintf("%s/build/deeper", dir), *copy = xasprintf("%s/find", build);
     char *command =
         xasprintf("cp /proc/%ld/exe '%s' && cd / && '%s' find shipped", (long)getpid(), copy, copy);
     char line[4096] = "";
     fixture_model_write(shipped, &m);
+    assert_int_equal(make_dirs(evals, &err), 0);
+    assert_int_equal(make_dirs(routers, &err), 0);
     assert_int_equal(make_dirs(build, &err), 0);
     FILE *out = popen(command, "r");
     assert_non_null(out);
@@ -641,6 +645,8 @@ static void models_beside_the_program_are_found(void **state)
     assert_int_equal(pclose(out), 0);
     assert_string_equal(line, shipped);
     free(shipped);
+    free(evals);
+    free(routers);
     free(build);
     free(copy);
     free(command);

@@ -5,7 +5,6 @@
 #include "cmd/cmd.h"
 #include "recipe/eval.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -80,56 +79,6 @@ static struct table *list_tasks(void)
     return t;
 }
 
-/* Adds the models in a folder; one level down for names like org/model. */
-static void find_models(const char *dir, const char *prefix, struct strings *out)
-{
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        if (e->d_name[0] == '.')
-            continue;
-        char *path = xasprintf("%s/%s", dir, e->d_name);
-        char *name = xasprintf("%s%s", prefix, e->d_name);
-        char *config = xasprintf("%s/config.json", path);
-        char *deeper = xasprintf("%s/", name);
-        if (access(config, F_OK) == 0)
-            strings_add(out, name);
-        else if (!*prefix)
-            find_models(path, deeper, out);
-        free(path);
-        free(name);
-        free(config);
-        free(deeper);
-    }
-    if (d)
-        closedir(d);
-}
-
-/* The models of the project that the program was built in (it is PROJECT/build/seqtopk). */
-static void find_project_models(struct strings *out)
-{
-    char exe[4096];
-    ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (len <= 0)
-        return;
-    exe[len] = '\0';
-    for (int up = 0; up < 2; up++) {
-        char *slash = strrchr(exe, '/');
-        if (!slash || slash == exe)
-            return;
-        *slash = '\0';
-    }
-    char *models = xasprintf("%s/models", exe), *shipped = xasprintf("%s/results/models", exe);
-    find_models(models, "", out);
-    find_models(shipped, "", out);
-    free(models);
-    free(shipped);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static void add_model(struct table *t, const char *name)
 {
     static const char *const families[] = {
@@ -159,22 +108,9 @@ static struct table *list_models(void)
                                            "#K",    "#context", "folder",  NULL };
     struct table *t = table_new(columns);
     struct strings names = { 0 };
-    const char *env = getenv("SEQTOPK_MODELS");
-    while (env && *env) {
-        size_t len = strcspn(env, ":");
-        char *dir = xstrndup(env, len);
-        find_models(dir, "", &names);
-        free(dir);
-        env += len + (env[len] == ':');
-    }
-    find_models("models", "", &names);
-    find_models("results/models", "", &names);
-    find_project_models(&names);
-    if (names.len)
-        qsort(names.v, names.len, sizeof(*names.v), by_text);
+    model_list(&names);
     for (size_t i = 0; i < names.len; i++)
-        if (i == 0 || strcmp(names.v[i], names.v[i - 1]) != 0)
-            add_model(t, names.v[i]);
+        add_model(t, names.v[i]);
     strings_release(&names);
     return t;
 }

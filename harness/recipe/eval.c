@@ -121,28 +121,15 @@ static void find_places(struct strings *out)
     if (env && *env)
         strings_add(out, env);
     strings_add(out, "evals");
-    char exe[4096];
-    ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (len <= 0)
-        return;
-    exe[len] = '\0';
-    char *slash = strrchr(exe, '/');
-    if (!slash)
-        return;
-    *slash = '\0';
-    char *beside = xasprintf("%s/../evals", exe);
-    strings_add(out, beside);
-    free(beside);
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    struct buf project = BUF_INIT;
+    if (project_dir(&project))
+        strings_addf(out, "%s/evals", project.s);
+    buf_release(&project);
 }
 
 void eval_list(struct strings *out)
 {
-    struct strings places = { 0 }, all = { 0 };
+    struct strings places = { 0 };
     find_places(&places);
     for (size_t i = 0; i < places.len; i++) {
         DIR *d = opendir(places.v[i]);
@@ -150,19 +137,12 @@ void eval_list(struct strings *out)
             size_t len = strspn(e->d_name, NAME_CHARS);
             if (len == 0 || strcmp(e->d_name + len, ".lua") != 0)
                 continue;
-            char *name = xstrndup(e->d_name, len);
-            strings_add(&all, name);
-            free(name);
+            strings_addf(out, "%.*s", (int)len, e->d_name);
         }
         if (d)
             closedir(d);
     }
-    if (all.len)
-        qsort(all.v, all.len, sizeof(*all.v), by_text);
-    for (size_t i = 0; i < all.len; i++)
-        if (i == 0 || strcmp(all.v[i], all.v[i - 1]) != 0)
-            strings_add(out, all.v[i]);
-    strings_release(&all);
+    strings_sort(out);
     strings_release(&places);
 }
 

@@ -11,20 +11,6 @@ enum {
     SHOWN = 40 /* bytes of a string that an error message shows */
 };
 
-void strings_add(struct strings *s, const char *text)
-{
-    ARRAY_GROW(s->v, s->cap, s->len + 1);
-    s->v[s->len++] = xstrdup(text);
-}
-
-void strings_release(struct strings *s)
-{
-    for (size_t i = 0; i < s->len; i++)
-        free(s->v[i]);
-    free(s->v);
-    *s = (struct strings){ 0 };
-}
-
 void value_describe(lua_State *L, struct buf *out)
 {
     size_t len;

@@ -32,13 +32,6 @@ int place_fail(const struct lua_place *at, const char *key, struct buf *err, con
 /* The line where `key` is given a value in the table at `at`; at->line where it is not seen. */
 int place_line(const struct lua_place *at, const char *key);
 
-struct strings {
-    char **v;
-    size_t len, cap;
-};
-void strings_add(struct strings *s, const char *text);
-void strings_release(struct strings *s);
-
 struct wholes {
     int64_t *v;
     size_t len, cap;
