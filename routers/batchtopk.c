@@ -26,21 +26,7 @@ static const struct router_param batchtopk_params[] = {
         .hi = { .c = 4096 },
         .def = { .c = 8 },
     },
-    {
-        .name = "min",
-        .help = "experts per token and layer, at least",
-        .offset = offsetof(struct router_args, min),
-        .hi = { .k = 1 },
-        .def = { .c = 1 },
-    },
-    {
-        .name = "max",
-        .help = "experts per token and layer, at most",
-        .offset = offsetof(struct router_args, max),
-        .lo = { .k = 1 },
-        .hi = { .n = 1 },
-        .def = { .k = 1, .c = 2 },
-    },
+    ROUTER_BOUNDS,
     { .name = NULL },
 };
 

@@ -23,6 +23,21 @@ static inline uint64_t pair_key(float score, uint32_t index)
     return (uint64_t)~rising << 32 | index;
 }
 
+/* The bounds that most routers have: two lines of a table of parameters. */
+#define ROUTER_BOUNDS                                                                    \
+    {                                                                                    \
+        .name = "min",                                                                   \
+        .help = "experts per token and layer, at least",                                 \
+        .offset = offsetof(struct router_args, min),                                     \
+        .hi = { .k = 1 },                                                                \
+        .def = { .c = 1 },                                                               \
+    },                                                                                   \
+    {                                                                                    \
+        .name = "max", .help = "experts per token and layer, at most",                   \
+        .offset = offsetof(struct router_args, max), .lo = { .k = 1 }, .hi = { .n = 1 }, \
+        .def = { .k = 1, .c = 2 },                                                       \
+    }
+
 /* The m best experts of a row, best first. row: [N]; out: [m], m <= N */
 void row_best(const float *row, int N, int m, int32_t *out);
 

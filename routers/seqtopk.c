@@ -91,21 +91,7 @@ static const struct router_param seqtopk_params[] = {
         .offset = offsetof(struct router_args, mode),
         .choices = modes,
     },
-    {
-        .name = "min",
-        .help = "experts per token and layer, at least",
-        .offset = offsetof(struct router_args, min),
-        .hi = { .k = 1 },
-        .def = { .c = 1 },
-    },
-    {
-        .name = "max",
-        .help = "experts per token and layer, at most",
-        .offset = offsetof(struct router_args, max),
-        .lo = { .k = 1 },
-        .hi = { .n = 1 },
-        .def = { .k = 1, .c = 2 },
-    },
+    ROUTER_BOUNDS,
     {
         .name = "segment",
         .help = "tokens after which the pool starts afresh; 0: the whole sequence",
