@@ -60,7 +60,7 @@ static const struct column for_people[] = {
     { "status", CELL_STATUS, NULL, true },
 };
 static const struct column metrics_for_people[] = {
-    { "#nll", VALUE_WITH_ERROR, "nll", false },
+    { "#nll \xc2\xb1 se", VALUE_WITH_ERROR, "nll", false },
     { "#ppl", VALUE_3, "ppl", false },
     { "#experts", VALUE_3, "experts", false },
     { "#spearman [95 %]", VALUE_WITH_INTERVAL, "spearman", false },

@@ -172,16 +172,18 @@ static void entropy_axis(const struct range *r, bool narrow, struct buf *out)
 static void panel_axes(const struct figure *f, const struct layout *y, const struct panel *p,
                        const struct range *r, int left, int top, bool last, struct buf *out)
 {
-    bool histogram = f->kind == FIGURE_HISTOGRAM;
+    bool histogram = f->kind == FIGURE_HISTOGRAM, layers = f->kind == FIGURE_LAYERS;
+    const char *name = histogram ? "experts per token and layer"
+                       : layers  ? "entropy (nats, root scale)"
+                                 : "predictive entropy (nats, root scale)";
     buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r->x_lo, r->x_hi, r->y_lo,
              r->y_hi);
-    add_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29,
-             histogram ? "experts per token and layer" : "predictive entropy (nats, root scale)",
-             NORMAL, "center", "#000000");
+    add_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29, name, NORMAL, "center",
+             "#000000");
     if (histogram) // whole numbers only
         buf_addf(out, "set xtics %d\n", 1 + (int)(r->x_hi - r->x_lo) / 10);
     else
-        entropy_axis(r, f->kind == FIGURE_LAYERS, out);
+        entropy_axis(r, layers, out);
     if (left == LEFT)
         add_text(out, y, 9, top + y->panel_h / 2.0,
                  histogram ? "share of tokens (%)" : "experts per token", NORMAL,
@@ -195,7 +197,7 @@ static void panel_axes(const struct figure *f, const struct layout *y, const str
     if (histogram)
         buf_addf(out, "set label 'K = %d' at first %d, graph 1.06 center font ',%g'\n", k, k,
                  SMALL);
-    else if (last || f->kind != FIGURE_LAYERS)
+    else if (last || !layers)
         buf_addf(out, "set label 'K = %d' at graph 1.02, first %d left font ',%g'\n", k, k, SMALL);
 }
 
