@@ -1,0 +1,75 @@
+/*
+ * work.c: see work.h.
+ */
+#include "work.h"
+
+void units_add(struct units *units, struct cell_run *run, const bool *present)
+{
+    const struct documents *d = &run->corpus->documents;
+    const struct router_args *a = &run->cell->args;
+    bool pooled = run->cell->router->scope(a) == SCOPE_BATCH;
+    int total = (int)d->len;
+    for (int doc = 0, docs; doc < total; doc += docs) {
+        docs = !pooled ? 1 : a->batch < total - doc ? a->batch : total - doc;
+        if (present[doc])
+            continue;
+        struct unit u = { run, doc, docs, 0 };
+        for (int i = doc; i < doc + docs; i++)
+            u.tokens += (int64_t)d->v[i].ids.len;
+        ARRAY_GROW(units->v, units->cap, units->len + 1);
+        units->v[units->len++] = u;
+        run->units_left++;
+    }
+}
+
+/* Lays the batch's sequences and pools out. */
+static void fill_batch(struct work *w, int sequences)
+{
+    struct batch *b = &w->job.batch;
+    w->sequences = xcalloc((size_t)sequences, sizeof(*w->sequences));
+    w->pools = xcalloc(w->nunits, sizeof(*w->pools));
+    *b = (struct batch){ w->sequences, 0, w->pools, (int)w->nunits };
+    for (size_t i = 0; i < w->nunits; i++) {
+        const struct unit *u = &w->units[i];
+        w->pools[i] = (struct pool){ u->run->cell->router, u->run->cell->args, u->docs };
+        for (int d = u->doc; d < u->doc + u->docs; d++) {
+            const struct ids *ids = &u->run->corpus->documents.v[d].ids;
+            w->sequences[b->nsequences++] = (struct sequence){ ids->v, (int)ids->len };
+        }
+    }
+}
+
+struct work *work_new(const struct unit *units, size_t *at, size_t end)
+{
+    struct work *w = xcalloc(1, sizeof(*w));
+    size_t cap = 0;
+    int sequences = 0;
+    buf_init(&w->job.err);
+    for (; *at < end; ++*at) {
+        const struct unit *u = &units[*at];
+        if (u->run->error)
+            continue;
+        if (w->nunits && w->tokens + u->tokens > BATCH_TOKENS)
+            break;
+        ARRAY_GROW(w->units, cap, w->nunits + 1);
+        w->units[w->nunits++] = *u;
+        w->tokens += u->tokens;
+        sequences += u->docs;
+    }
+    if (!w->nunits) {
+        work_free(w);
+        return NULL;
+    }
+    fill_batch(w, sequences);
+    return w;
+}
+
+void work_free(struct work *w)
+{
+    scored_release(&w->job.scored);
+    buf_release(&w->job.err);
+    free(w->units);
+    free(w->sequences);
+    free(w->pools);
+    free(w);
+}

@@ -1,0 +1,57 @@
+/*
+ * work.h: the work of cells, cut into units and packed into batches for the workers.
+ *
+ * Invariant: a unit is one pool of one cell, the documents that route together, so it is computed
+ * and stored whole or not at all. A batch may hold units of several cells.
+ */
+#ifndef WORK_H
+#define WORK_H
+
+#include "corpus.h"
+#include "workers.h"
+
+/* A cell that is to be computed. */
+struct cell_run {
+    const struct cell *cell;
+    const struct corpus *corpus;
+    size_t units_left;
+    double seconds;
+    char *error; /* NULL: all is well */
+};
+
+/* Documents doc .. doc + docs - 1 of a cell. */
+struct unit {
+    struct cell_run *run;
+    int doc, docs;
+    int64_t tokens;
+};
+
+struct units {
+    struct unit *v;
+    size_t len, cap;
+};
+
+/* Adds the units of a cell whose documents are not there yet. present: [documents] */
+void units_add(struct units *units, struct cell_run *run, const bool *present);
+
+/* A batch under way, and the units that it is made of. */
+struct work {
+    struct job job; /* first: the workers hand back this */
+    struct unit *units;
+    size_t nunits;
+    int64_t tokens;
+    struct sequence *sequences;
+    struct pool *pools;
+};
+
+/*
+ * A batch of about BATCH_TOKENS of the units from `*at` to `end` whose cells have not failed; moves
+ * `*at` on. All must be of one model. NULL: there is none left.
+ */
+struct work *work_new(const struct unit *units, size_t *at, size_t end);
+void work_free(struct work *w);
+
+/* Tokens in a batch: enough rows for each expert, and little memory. */
+enum { BATCH_TOKENS = 1024 };
+
+#endif
