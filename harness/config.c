@@ -55,7 +55,7 @@ static int read_sizes(const struct json_in *in, struct model_config *c)
     if (json_need_int(in, "num_hidden_layers", 1, MAX_LAYERS, &c->layers) ||
         json_need_int(in, "hidden_size", 1, MAX_WIDTH, &c->hidden) ||
         json_need_int(in, "vocab_size", 1, MAX_LENGTH, &c->vocab) ||
-        json_need_int(in, "max_position_embeddings", 1, MAX_LENGTH, &c->context) ||
+        json_need_int(in, "max_position_embeddings", 2, MAX_LENGTH, &c->context) ||
         json_need_int(in, "num_experts", 1, MAX_EXPERTS, &c->experts) ||
         json_need_int(in, "num_experts_per_tok", 1, c->experts, &c->top_k))
         return -1;

@@ -56,7 +56,9 @@ void progress_line(const struct progress *p, double seconds, int width, struct b
             buf_addc(out, i < full ? '=' : i == full ? '>' : ' ');
         buf_addc(out, ']');
     }
-    buf_adds(out, tail.s);
+    // A line that wraps could not be drawn over again.
+    int room = width - (int)out->len - 1;
+    buf_addf(out, "%.*s", room > 0 ? room : 0, tail.s);
     buf_release(&tail);
 }
 

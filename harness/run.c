@@ -158,6 +158,19 @@ static int fail_cell(struct runner *r, struct cell_run *run, const char *why, st
     return store_cell_finish(r->store, run->cell->id, CELL_FAILED, why, run->seconds, err);
 }
 
+/* With the cell's and the document's name, which the model does not know. */
+static int fail_unit(struct runner *r, const struct unit *u, const char *why, struct buf *err)
+{
+    const struct cell *c = u->run->cell;
+    struct buf text = BUF_INIT;
+    buf_addf(&text, "%s, ", c->model->name);
+    router_label(c->router, &c->args, &text);
+    buf_addf(&text, ", K = %d, %s, document %d: %s", c->args.K, c->task->name, u->doc, why);
+    int rc = fail_cell(r, u->run, text.s, err);
+    buf_release(&text);
+    return rc;
+}
+
 /*
  * The samples of a batch and the cells that they complete, in one transaction. A batch that failed
  * and has several units is put back in pieces by the caller, so here it is one unit's cell that
@@ -167,8 +180,7 @@ static int store_work(struct runner *r, struct work *w, struct buf *err)
 {
     if (store_begin(r->store, err))
         return -1;
-    int rc =
-        w->job.rc ? fail_cell(r, w->units[0].run, w->job.err.s, err) : store_samples(r, w, err);
+    int rc = w->job.rc ? fail_unit(r, &w->units[0], w->job.err.s, err) : store_samples(r, w, err);
     for (size_t i = 0; i < w->nunits && rc == 0; i++) {
         struct cell_run *run = w->units[i].run;
         run->seconds += w->job.seconds * (double)w->units[i].tokens / (double)w->tokens;
@@ -278,7 +290,7 @@ static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
     r->engine->close(model);
     for (size_t i = 0; i < n && interrupted && rc == 0; i++)
         if (cells[i].units_left && !cells[i].error)
-            rc = store_cell_finish(r->store, cells[i].cell->id, CELL_RUNNING, NULL,
+            rc = store_cell_finish(r->store, cells[i].cell->id, CELL_UNFINISHED, NULL,
                                    cells[i].seconds, err);
     return rc;
 }

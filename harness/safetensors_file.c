@@ -22,7 +22,7 @@ enum {
 
 int st_file_open(const char *path, struct st_file *f, struct buf *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe is not waited for
     if (fd < 0)
         return fail(err, "%s: %s", path, strerror(errno));
     struct stat st;

@@ -111,9 +111,15 @@ static void say(const char *kind, const char *fmt, va_list ap)
     struct buf line = BUF_INIT;
     buf_addf(&line, "seqtopk: %s", kind);
     buf_vaddf(&line, fmt, ap);
-    buf_addc(&line, '\n');
     fflush(stdout);
-    fputs(line.s, stderr);
+    // What came out of a file may not move the cursor or change colours.
+    for (const char *p = line.s; *p; p++) {
+        if ((unsigned char)*p < ' ' || *p == 127)
+            fprintf(stderr, "\\x%02x", (unsigned char)*p);
+        else
+            fputc(*p, stderr);
+    }
+    fputc('\n', stderr);
     buf_release(&line);
 }
 
@@ -246,6 +252,13 @@ void strings_release(struct strings *s)
 
 int read_file(const char *path, size_t max, struct buf *out, struct buf *err)
 {
+    // Asked before it is opened: opening a pipe waits for who writes to it.
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return fail(err, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return fail(err, "%s: %s, not a regular file", path,
+                    S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
     FILE *f = fopen(path, "rb");
     if (!f)
         return fail(err, "%s: %s", path, strerror(errno));
@@ -287,6 +300,8 @@ int write_file(const char *path, const char *data, size_t len, struct buf *err)
 
 int make_dirs(const char *path, struct buf *err)
 {
+    if (!*path)
+        return fail(err, "a folder's name is empty");
     char *copy = xstrdup(path);
     int rc = 0;
     for (char *p = copy + 1; rc == 0; p++) {

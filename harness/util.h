@@ -98,7 +98,7 @@ void strings_addf(struct strings *s, const char *fmt, ...) PRINTF(2, 3);
 void strings_sort(struct strings *s); /* and each one only once */
 void strings_release(struct strings *s);
 
-/* Appends the whole of a file; at most `max` bytes are accepted. The error names the file. */
+/* Appends the whole of a regular file; at most `max` bytes are accepted. The error names the file. */
 int read_file(const char *path, size_t max, struct buf *out, struct buf *err) MUST_USE;
 
 /* Writes through a temporary file and rename(), so that a reader sees the old or the new whole. */

@@ -75,7 +75,7 @@ one_thread() {
 resumes() {
     cp a.db c.db && sql c.db "DELETE FROM token WHERE doc >= 2; DELETE FROM sample WHERE doc >= 2;
         DELETE FROM metric; DELETE FROM entropy_bin; DELETE FROM histogram; DELETE FROM expert_load;
-        UPDATE cell SET status = 'running', samples = 2;" &&
+        UPDATE cell SET status = 'unfinished', samples = 2;" &&
         gives 0 "$seqtopk" run all.lua --db c.db && grep -q '12 cells computed' err &&
         sql a.db 'SELECT cell_id, doc, pos, nll, experts_by_layer FROM v_tokens ORDER BY 1, 2, 3' >a.txt &&
         sql c.db 'SELECT cell_id, doc, pos, nll, experts_by_layer FROM v_tokens ORDER BY 1, 2, 3' >c.txt && cmp a.txt c.txt
@@ -93,7 +93,7 @@ interrupted() {
     kill -INT $pid
     wait $pid
     [ $? -eq 130 ] && grep -q 'interrupted, run it again' err && [ "$(sql i.db 'PRAGMA integrity_check')" = ok ] &&
-        [ "$(sql i.db "SELECT count(*) FROM v_cells WHERE status = 'running'")" -gt 0 ] &&
+        [ "$(sql i.db "SELECT count(*) FROM v_cells WHERE status = 'unfinished'")" -gt 0 ] &&
         gives 0 "$seqtopk" run many.lua --db i.db &&
         [ "$(sql i.db "SELECT count(*) || min(status) FROM v_cells")" = 18done ] &&
         [ "$(sql i.db "SELECT count(*) FROM v_samples")" = 3600 ]
@@ -191,7 +191,7 @@ nan_weights() {
     printf '\377\177' | dd of=m/model-00002-of-00002.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null
     gives 1 "$seqtopk" run bad.lua --db x.db && grep -q '1 failed' err &&
         sql x.db 'SELECT status, error FROM v_cells' | grep -q 'failed|m/model-00002.*tensor .* NaN' &&
-        grep -q '^seqtopk: warning: a cell failed: m/model-00002.*NaN or infinite' err
+        grep -q '^seqtopk: 1 of 1 cells failed; the first: m/model-00002.*NaN or infinite' err
 }
 check "NaN weights fail the cell with file and tensor" nan_weights
 
@@ -219,6 +219,55 @@ if mkdir -p probe && mount -t tmpfs -o size=16k tmpfs probe 2>/dev/null; then
 else
     skip "a full disk is named, and the database stays sound" "no right to mount a small disk here"
 fi
+removed() {
+    "$seqtopk" run many.lua --db r.db >out 2>err &
+    pid=$!
+    i=0
+    until [ "$(sqlite3 r.db 'SELECT count(*) > 5 FROM v_samples' 2>/dev/null)" = 1 ]; do
+        i=$((i + 1))
+        [ $i -lt 300 ] && sleep 0.05 || return 1
+    done
+    rm -f r.db r.db-wal r.db-shm
+    wait $pid
+    [ $? -eq 1 ] && grep -q 'r.db: was removed or replaced' err && [ ! -s out ]
+}
+check "a database that is removed under a run is noticed" removed
+second_run() {
+    "$seqtopk" run many.lua --db s.db >first.out 2>first.err &
+    pid=$!
+    i=0
+    until [ "$(sqlite3 s.db 'SELECT count(*) > 5 FROM v_samples' 2>/dev/null)" = 1 ]; do
+        i=$((i + 1))
+        [ $i -lt 300 ] && sleep 0.05 || return 1
+    done
+    fails 1 's.db: another run is at work on it' "$seqtopk" run many.lua --db s.db
+    ok=$?
+    kill -INT $pid
+    wait $pid
+    return $ok
+}
+check "a second run on one database is refused at once" second_run
+partial_figures() {
+    gives 0 "$seqtopk" plot i.db --out f1 --where "k = 2" && [ ! -s err ] &&
+        sql i.db "UPDATE cell SET status = 'unfinished' WHERE k = 2 AND router = 'topk'" &&
+        gives 0 "$seqtopk" plot i.db --out f2 --where "k = 2" && grep -q '1 of 6 cells are not done' err
+}
+if command -v gnuplot >/dev/null; then
+    check "figures of an unfinished sweep say so" partial_figures
+else
+    skip "figures of an unfinished sweep say so" "no gnuplot"
+fi
+beside() {
+    mkdir -p deep/here && cp -r "$model" deep/here/net && cp texts.jsonl deep/here/ &&
+        recipe "'net'" 2 'topk()' "$text" >deep/here/r.lua && gives 0 "$seqtopk" run deep/here/r.lua --db deep.db
+}
+check "a model beside its recipe is found" beside
+mkfifo pipe
+check "a pipe is not waited for" fails 1 "pipe: a device or a pipe" timeout 5 "$seqtopk" run pipe
+check "too many threads are refused before anything is made" \
+    fails 2 "at most 1024" "$seqtopk" run one.lua --db never.db --threads 5000
+check "no GPU, no database" fails 1 "cuda:99" "$seqtopk" run one.lua --db never.db --device cuda:99
+check "nothing was made" test ! -e never.db
 check "an unknown device is refused" fails 1 "device" "$seqtopk" run one.lua --db x.db --device tpu
 check "an unknown option is refused with the usage" fails 2 "--frobnicate" "$seqtopk" run one.lua --frobnicate
 check "a recipe that is not there is named" fails 1 "nonesuch.lua" "$seqtopk" run nonesuch.lua

@@ -100,5 +100,7 @@ check "a database that is not there is named" fails 1 "no.db: No such file" "$se
 check "another file is named" fails 1 "one.py: is not a seqtopk database" "$seqtopk" status one.py
 check "nothing to draw is said" \
     fails 1 "has no cell for which the condition holds" "$seqtopk" plot a.db --where "k = 99"
+check "a name that looks like an option is refused" fails 2 "may not begin" "$seqtopk" plot a.db --name -x
+check "an empty folder's name is refused" fails 2 "a folder's name" "$seqtopk" plot a.db --out ""
 check "a name with a slash is refused" fails 2 "--name" "$seqtopk" plot a.db --name a/b
 plan

@@ -200,7 +200,7 @@ static void a_cell_comes_out_as_it_went_in(void **state)
 {
     (void)state;
     struct store *s = filled(in_folder("a.db"), 1);
-    must(store_cell_finish(s, "c1", CELL_RUNNING, NULL, 1.25, &err));
+    must(store_cell_finish(s, "c1", CELL_UNFINISHED, NULL, 1.25, &err));
     must(store_cell_finish(s, "c1", CELL_DONE, NULL, 2, &err));
     assert_string_equal(
         answer(s, "SELECT cell_id, sweep, model, router, mode, k, min, max, params, train, task,"
@@ -361,7 +361,7 @@ static void a_cell_is_taken_up_where_it_was_left(void **state)
     store_close(s);
     s = opened(in_folder("a.db"), STORE_WRITE);
     must(store_cell_begin(s, &a_cell, &was, &err));
-    assert_int_equal(was, CELL_RUNNING);
+    assert_int_equal(was, CELL_UNFINISHED);
     must(store_cell_samples(s, "c1", present, 4, &err));
     assert_true(!present[0] && present[1] && !present[2] && !present[3]);
     store_close(s);
@@ -376,7 +376,7 @@ static void a_failed_cell_keeps_its_sentence_until_it_begins_again(void **state)
     assert_string_equal(answer(s, "SELECT status, error FROM v_cells"), "failed|no memory\n");
     must(store_cell_begin(s, &a_cell, &was, &err));
     assert_int_equal(was, CELL_FAILED);
-    assert_string_equal(answer(s, "SELECT status, error FROM v_cells"), "running|~\n");
+    assert_string_equal(answer(s, "SELECT status, error FROM v_cells"), "unfinished|~\n");
     store_close(s);
 }
 

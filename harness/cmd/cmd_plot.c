@@ -158,6 +158,15 @@ static int make_figure(struct figure *f, const char *dir, struct buf *err)
     return rc;
 }
 
+static void warn_of_unfinished(const struct results *all)
+{
+    size_t left_out = 0;
+    for (size_t i = 0; i < all->len; i++)
+        left_out += strcmp(all->v[i].status, "done") != 0;
+    if (left_out)
+        warning("%zu of %zu cells are not done and are left out", left_out, all->len);
+}
+
 static int plot_run(int argc, char **argv)
 {
     const char *dir = ".", *where = NULL, *name = "";
@@ -174,11 +183,16 @@ static int plot_run(int argc, char **argv)
     for (const char *p = name; *p; p++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *p))
             die(2, "plot: --name %s: only letters, digits, and . _ - are allowed", name);
+    if (*name == '-' || *name == '.')
+        die(2, "plot: --name %s: it may not begin with - or .", name);
+    if (!*dir)
+        die(2, "plot: --out: a folder's name is needed");
     struct store *s = store_open(argv[1], STORE_READ, &err);
     if (!s || results_read(s, where, &all, &err))
         die(1, "%s", err.s);
     if (all.len == 0)
         die(1, "%s: has no cell%s", argv[1], where ? " for which the condition holds" : "");
+    warn_of_unfinished(&all);
     if (figures_build(s, &all, name, &figures, &err) || make_dirs(dir, &err))
         die(1, "%s", err.s);
     for (size_t i = 0; i < figures.len; i++)

@@ -3,7 +3,10 @@
  * is computed. What was interrupted goes on where it stopped.
  */
 #include "cmd/cmd.h"
+#include "engine.h"
 #include "run.h"
+
+enum { MAX_THREADS = 1024 };
 
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +22,18 @@ static void default_db(const struct sweep *s, struct buf *path)
     buf_release(&err);
 }
 
+/* Before the database is made. There is always a CPU, and asking for it costs nothing. */
+static void check_device(const struct sweep *s)
+{
+    struct buf err = BUF_INIT;
+    struct device device;
+    if (strcmp(s->device, "cpu") == 0)
+        return;
+    const struct engine *engine = engine_open(&err);
+    if (!engine || engine->device_parse(s->device, &device, &err))
+        die(1, "%s", err.s);
+}
+
 static void report(const struct sweep *s, const struct run_result *r, const char *db)
 {
     fprintf(stderr, "%s: %d cell%s computed, %d in the database already, %d failed", s->name,
@@ -28,10 +43,8 @@ static void report(const struct sweep *s, const struct run_result *r, const char
                 r->truncated == 1 ? " was" : "s were");
     fprintf(stderr, "%s\n", r->interrupted ? "; interrupted, run it again to go on" : "");
     printf("%s\n", db);
-    if (r->failed == 1)
-        warning("a cell failed: %s", r->first_error);
-    else if (r->failed)
-        warning("%d cells failed; the first: %s", r->failed, r->first_error);
+    if (r->failed)
+        die(1, "%d of %zu cells failed; the first: %s", r->failed, s->ncells, r->first_error);
 }
 
 static int run_run(int argc, char **argv)
@@ -49,6 +62,8 @@ static int run_run(int argc, char **argv)
         { .name = NULL },
     };
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
+    if (threads > MAX_THREADS)
+        die(2, "run: --threads %d: at most %d are allowed", threads, MAX_THREADS);
     struct buf err = BUF_INIT, path = BUF_INIT;
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)
@@ -57,8 +72,9 @@ static int run_run(int argc, char **argv)
         buf_adds(&path, db);
     else
         default_db(s, &path);
+    check_device(s);
     struct store *store = store_open(path.s, STORE_WRITE, &err);
-    if (!store)
+    if (!store || store_lock(store, &err))
         die(1, "%s", err.s);
     struct run_result result;
     int rc = sweep_run(s, store, threads, &result, &err);
@@ -69,7 +85,7 @@ static int run_run(int argc, char **argv)
     free(result.first_error);
     buf_release(&path);
     sweep_free(s);
-    return result.interrupted ? 130 : result.failed ? 1 : 0;
+    return result.interrupted ? 130 : 0;
 }
 
 const struct cmd cmd_run = {

@@ -54,18 +54,28 @@ static bool among(const char *const *names, const char *name)
     return false;
 }
 
+enum { PRINT_MAX = 65536 };
+
+/* For looking at a value while a recipe is written: not for pouring out text without end. */
 static int print_to_stderr(lua_State *L)
 {
     int n = lua_gettop(L);
+    lua_Integer printed = lua_tointeger(L, lua_upvalueindex(1));
     for (int i = 1; i <= n; i++) {
         size_t len;
         const char *text = luaL_tolstring(L, i, &len);
         if (i > 1)
             fputc('\t', stderr);
-        fwrite(text, 1, len, stderr);
+        printed += (lua_Integer)len;
+        if (printed > PRINT_MAX)
+            return luaL_error(L, "it prints more than the %d bytes that a file may", PRINT_MAX);
+        for (size_t c = 0; c < len; c++)
+            fputc((unsigned char)text[c] < ' ' || text[c] == 127 ? '?' : text[c], stderr);
         lua_pop(L, 1);
     }
     fputc('\n', stderr);
+    lua_pushinteger(L, printed + 1);
+    lua_replace(L, lua_upvalueindex(1));
     return 0;
 }
 
@@ -156,6 +166,23 @@ static int set_word(lua_State *L)
     return 0;
 }
 
+/*
+ * table.sort compares in Lua, where the limits look on: inside C it could compare long strings for
+ * minutes without an instruction being counted. The table of words is at index 1.
+ */
+static void wrap_sort(lua_State *L)
+{
+    static const char wrapped[] = "local sort = ... return function(list, less)"
+                                  " return sort(list, less or function(a, b) return a < b end) end";
+    lua_getfield(L, 1, "table");
+    if (luaL_loadbufferx(L, wrapped, sizeof(wrapped) - 1, "=sort", "t") != LUA_OK)
+        BUG("sort: %s", lua_tostring(L, -1));
+    lua_getfield(L, -2, "sort");
+    lua_call(L, 1, 1);
+    lua_setfield(L, -2, "sort");
+    lua_pop(L, 1);
+}
+
 /* The globals: an empty table, behind which the words stand. Those stay in the registry. */
 void lua_library_open(lua_State *L)
 {
@@ -165,8 +192,10 @@ void lua_library_open(lua_State *L)
             lua_setfield(L, 1, libraries[i].library);
         // The base library is the table of globals itself, at index 1; it becomes the words.
     }
-    lua_pushcfunction(L, print_to_stderr);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, print_to_stderr, 1);
     lua_setfield(L, 1, "print");
+    wrap_sort(L);
     lua_pushvalue(L, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, "words");
     lua_newtable(L); // globals

@@ -164,9 +164,12 @@ int lua_sandbox_run(struct lua_sandbox *s, struct buf *err)
     lua_sethook(L, look_at_limits, LUA_MASKCOUNT, HOOK_STEP);
     int status = luaL_loadbufferx(L, s->text.s, s->text.len, chunk_name, "t");
     if (status == LUA_OK)
-        status = lua_pcall(L, 0, 1, 0);
+        status = lua_pcall(L, 0, LUA_MULTRET, 0);
     lua_sethook(L, NULL, 0, 0);
     s->limited = false;
+    if (status == LUA_OK && lua_gettop(L) > 1)
+        return fail(err, "%s: it returns %d values; one is allowed", s->path, lua_gettop(L));
+    lua_settop(L, 1);
     if (status == LUA_OK)
         return 0;
     explain(s, status, err);

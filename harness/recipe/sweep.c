@@ -6,15 +6,27 @@
 #include "recipe/data.h"
 
 #include <string.h>
+#include <unistd.h>
 
 enum { CELLS_MAX = 100000 };
 
-/* Name, folder and configuration of one model. */
-static int open_model(struct sweep_model *m, const char *name, struct buf *err)
+/*
+ * Name, folder and configuration of one model. Like data, a folder that the recipe names is looked
+ * for beside the recipe first.
+ */
+static int open_model(struct sweep_model *m, const char *recipe, const char *name, struct buf *err)
 {
-    struct buf dir = BUF_INIT;
+    struct buf dir = BUF_INIT, beside = BUF_INIT;
+    const char *slash = recipe ? strrchr(recipe, '/') : NULL;
     m->name = xstrdup(name);
-    int rc = model_find(name, &dir, err);
+    if (slash && name[0] != '/')
+        buf_addf(&beside, "%.*s/%s/config.json", (int)(slash - recipe), recipe, name);
+    int rc = 0;
+    if (beside.len && access(beside.s, F_OK) == 0)
+        buf_addf(&dir, "%.*s/%s", (int)(slash - recipe), recipe, name);
+    else
+        rc = model_find(name, &dir, err);
+    buf_release(&beside);
     m->dir = buf_detach(&dir);
     if (rc == 0)
         rc = config_read(m->dir, &m->config, err);
@@ -42,7 +54,8 @@ static int open_models(struct sweep *s, const struct recipe *r, const struct swe
     s->models = xcalloc(n, sizeof(*s->models));
     for (size_t i = 0; i < n; i++) {
         s->nmodels = i + 1;
-        if (open_model(&s->models[i], o->model ? o->model : r->models.v[i], err) == 0)
+        const char *name = o->model ? o->model : r->models.v[i];
+        if (open_model(&s->models[i], o->model ? NULL : r->path, name, err) == 0)
             continue;
         return o->model ? -1 : place_fail(&r->at, "models", err, "%s", err->s);
     }

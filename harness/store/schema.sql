@@ -28,7 +28,7 @@ CREATE TABLE cell (
     layers    INTEGER NOT NULL,
     experts   INTEGER NOT NULL,
     tokenizer INTEGER NOT NULL REFERENCES tokenizer,
-    status    TEXT NOT NULL CHECK (status IN ('running', 'done', 'failed')),
+    status    TEXT NOT NULL CHECK (status IN ('unfinished', 'done', 'failed')),
     error     TEXT,
     started   INTEGER NOT NULL,            -- seconds since 1970, UTC
     seconds   REAL NOT NULL DEFAULT 0,

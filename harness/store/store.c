@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,6 +262,12 @@ struct store *store_open(const char *path, enum store_mode mode, struct buf *err
     struct store *s = xcalloc(1, sizeof(*s));
     s->path = xstrdup(path);
     s->mode = mode;
+    s->lock = -1;
+    struct stat st;
+    if (stat(path, &st) == 0) {
+        s->device = st.st_dev;
+        s->inode = st.st_ino;
+    }
     if (mode == STORE_WRITE ? open_to_write(s, &id, err) : open_to_read(s, &id, err)) {
         store_close(s);
         return NULL;
@@ -276,6 +283,9 @@ void store_close(struct store *s)
         sqlite3_finalize(s->stmts[i]);
     if (s->db && sqlite3_close(s->db) == SQLITE_BUSY)
         BUG("%s: closed while its rows are being read", s->path);
+    // Not before SQLite is done: closing a file lets go of all locks that the program has on it.
+    if (s->lock >= 0)
+        close(s->lock);
     free(s->cell_id);
     free(s->path);
     free(s);
@@ -284,6 +294,27 @@ void store_close(struct store *s)
 const char *store_path(const struct store *s)
 {
     return s->path;
+}
+
+int store_lock(struct store *s, struct buf *err)
+{
+    // flock() and not SQLite's own locks: those are held for a transaction, this for a run.
+    s->lock = open(s->path, O_RDONLY | O_CLOEXEC);
+    if (s->lock < 0)
+        return fail(err, "%s: %s", s->path, strerror(errno));
+    if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    return errno == EWOULDBLOCK ? fail(err, "%s: another run is at work on it", s->path)
+                                : fail(err, "%s: cannot be locked: %s", s->path, strerror(errno));
+}
+
+/* Is the file still the one that was opened? */
+static int check_place(const struct store *s, struct buf *err)
+{
+    struct stat st;
+    if (stat(s->path, &st) == 0 && st.st_dev == s->device && st.st_ino == s->inode)
+        return 0;
+    return fail(err, "%s: was removed or replaced while it was being written", s->path);
 }
 
 int store_begin(struct store *s, struct buf *err)
@@ -303,7 +334,8 @@ int store_commit(struct store *s, struct buf *err)
     // After a full disk SQLite has rolled back by itself.
     int rc = sqlite3_get_autocommit(s->db)
                  ? fail(err, "%s: was taken back to where it was after an earlier failure", s->path)
-                 : store_exec(s, "COMMIT", err);
+             : check_place(s, err) ? -1
+                                   : store_exec(s, "COMMIT", err);
     if (rc)
         store_rollback(s);
     s->in_transaction = false;

@@ -33,6 +33,9 @@ struct store *store_open(const char *path, enum store_mode mode, struct buf *err
 void store_close(struct store *s); /* rolls back what was not committed */
 const char *store_path(const struct store *s);
 
+/* Says at once that another run is at work on the database, instead of meeting it half-way. */
+int store_lock(struct store *s, struct buf *err) MUST_USE;
+
 /* One cell, as v_cells shows it; strings are borrowed. */
 struct store_cell {
     const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
@@ -45,13 +48,13 @@ struct store_cell {
 
 enum cell_status {
     CELL_NEW, /* not in the database */
-    CELL_RUNNING,
+    CELL_UNFINISHED,
     CELL_DONE,
     CELL_FAILED,
 };
 
 /*
- * Puts the cell in (or finds it) as `running`; `was` gets what it was before. A cell that is done
+ * Puts the cell in (or finds it) as `unfinished`; `was` gets what it was before. A cell that is done
  * stays so, untouched; one that failed loses its error and goes on with the samples that it has.
  */
 int store_cell_begin(struct store *s, const struct store_cell *c, enum cell_status *was,
@@ -63,7 +66,7 @@ int store_cell_samples(struct store *s, const char *cell_id, bool *present, size
                        struct buf *err) MUST_USE;
 /*
  * `error` is NULL unless status is CELL_FAILED; `seconds` is added to what was measured before.
- * CELL_RUNNING: only adds the seconds, for a run that was interrupted.
+ * CELL_UNFINISHED: only adds the seconds, for a run that was interrupted.
  */
 int store_cell_finish(struct store *s, const char *cell_id, enum cell_status status,
                       const char *error, double seconds, struct buf *err) MUST_USE;
@@ -88,7 +91,8 @@ struct store_sample {
 
 /*
  * Between begin and commit all writes are one transaction: all or nothing. Outside of one, each
- * call is its own. It holds the lock against other writers, so do the slow work before it.
+ * call is its own. It holds the lock against other writers, so do the slow work before it. A commit
+ * fails where the file was removed or replaced meanwhile: what went there would be lost.
  */
 int store_begin(struct store *s, struct buf *err) MUST_USE;
 int store_commit(struct store *s, struct buf *err) MUST_USE; /* failed: rolled back */

@@ -11,7 +11,7 @@ static enum cell_status status_of(const char *word)
 {
     return strcmp(word, "done") == 0     ? CELL_DONE
            : strcmp(word, "failed") == 0 ? CELL_FAILED
-                                         : CELL_RUNNING;
+                                         : CELL_UNFINISHED;
 }
 
 int store_cell_look(struct store *s, const char *cell_id, bool *found, struct buf *err)
@@ -151,7 +151,7 @@ int store_cell_finish(struct store *s, const char *cell_id, enum cell_status sta
                       const char *error, double seconds, struct buf *err)
 {
     static const char *const words[] = {
-        [CELL_RUNNING] = "running", [CELL_DONE] = "done", [CELL_FAILED] = "failed"
+        [CELL_UNFINISHED] = "unfinished", [CELL_DONE] = "done", [CELL_FAILED] = "failed"
     };
     if (status == CELL_NEW || (status == CELL_FAILED) != (error != NULL))
         BUG("cell %s cannot finish like this", cell_id);

@@ -8,6 +8,8 @@
 
 #include "store/store.h"
 
+#include <sys/types.h>
+
 struct sqlite3;
 struct sqlite3_stmt;
 
@@ -42,6 +44,9 @@ struct store {
     struct sqlite3 *db;
     char *path;
     enum store_mode mode;
+    int lock;     /* file descriptor of store_lock(); -1: not taken */
+    dev_t device; /* which file it is, so that one put in its place is noticed */
+    ino_t inode;
     bool in_transaction; /* between store_begin and store_commit */
     struct sqlite3_stmt *stmts[ST_COUNT];
     // The cell that was used last: nearly every call is for the same one as the call before.

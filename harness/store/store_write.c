@@ -10,11 +10,12 @@
 
 const char *const stmt_sql[ST_COUNT] = {
     [ST_CELL_FIND] = "SELECT n, layers, experts, status FROM cell WHERE id = ?1",
-    [ST_CELL_ADD] = "INSERT INTO cell (id, sweep, model, router, mode, k, min, max, params, train,"
-                    " task, seed, device, dtype, layers, experts, tokenizer, status, started)"
-                    " VALUES (?1, ?2, ?3, ?4, nullif(?5, ''), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
-                    " ?14, ?15, ?16, (SELECT n FROM tokenizer WHERE hash = ?17), 'running', ?18)",
-    [ST_CELL_RUN] = "UPDATE cell SET status = 'running', error = NULL WHERE n = ?1",
+    [ST_CELL_ADD] =
+        "INSERT INTO cell (id, sweep, model, router, mode, k, min, max, params, train,"
+        " task, seed, device, dtype, layers, experts, tokenizer, status, started)"
+        " VALUES (?1, ?2, ?3, ?4, nullif(?5, ''), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+        " ?14, ?15, ?16, (SELECT n FROM tokenizer WHERE hash = ?17), 'unfinished', ?18)",
+    [ST_CELL_RUN] = "UPDATE cell SET status = 'unfinished', error = NULL WHERE n = ?1",
     [ST_CELL_FINISH] = "UPDATE cell SET status = ?2, error = ?3, seconds = seconds + ?4"
                        " WHERE n = ?1",
     [ST_CELL_COUNT] = "UPDATE cell SET samples = samples + 1, tokens = tokens + ?2 WHERE n = ?1",
