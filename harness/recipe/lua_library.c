@@ -172,8 +172,10 @@ static int set_word(lua_State *L)
  */
 static void wrap_sort(lua_State *L)
 {
-    static const char wrapped[] = "local sort = ... return function(list, less)"
-                                  " return sort(list, less or function(a, b) return a < b end) end";
+    static const char wrapped[] =
+        "local sort = ... return function(list, less)"
+        " if less then return sort(list, function(a, b) return less(a, b) end) end"
+        " return sort(list, function(a, b) return a < b end) end";
     lua_getfield(L, 1, "table");
     if (luaL_loadbufferx(L, wrapped, sizeof(wrapped) - 1, "=sort", "t") != LUA_OK)
         BUG("sort: %s", lua_tostring(L, -1));
