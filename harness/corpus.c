@@ -55,9 +55,13 @@ const struct corpus *corpora_find(const struct corpora *c, const struct cell *ce
 
 int corpora_truncated(const struct corpora *c)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < c->len; i++)
-        n += c->v[i].documents.truncated;
+    size_t n = 0, tasks = c->sweep->ntasks;
+    for (size_t t = 0; t < tasks; t++) {
+        size_t most = 0;
+        for (size_t i = t; i < c->len; i += tasks)
+            most = c->v[i].documents.truncated > most ? c->v[i].documents.truncated : most;
+        n += most;
+    }
     return (int)n;
 }
 

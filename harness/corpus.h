@@ -28,7 +28,8 @@ int corpora_read(struct corpora *c, const struct sweep *s, struct buf *err) MUST
 void corpora_release(struct corpora *c);
 
 const struct corpus *corpora_find(const struct corpora *c, const struct cell *cell);
-int corpora_truncated(const struct corpora *c); /* documents that were cut, over all */
+/* Documents that were cut; for each task, of the model that cut most. */
+int corpora_truncated(const struct corpora *c);
 
 /* Stores the text of each token of the cell's model, so that v_tokens can show it. */
 int corpora_store_texts(const struct corpora *c, const struct cell *cell, struct store *store,

@@ -90,6 +90,8 @@ static void build_attention(struct builder *b, struct module *module, const stru
     if (w->q_bias)
         build(b, module, "b_qkv", 1, rows,
               (const struct st_tensor *const[]){ w->q_bias, w->k_bias, w->v_bias }, 3);
+    else // where the family has a bias and the model does without
+        module_set_float(b->m->scope, module, "b_qkv", 0);
     if (w->q_norm) {
         build_one(b, module, "q_norm", w->q_norm);
         build_one(b, module, "k_norm", w->k_norm);
@@ -144,6 +146,8 @@ static void build_layers(struct builder *b, const struct weights *w)
             return;
         module_define(m->scope, module, family);
         module_define(m->scope, module, source_decoder);
+        if (scope_error(m->scope))
+            return;
         module_set_child(m->scope, m->ends, name, module);
     }
 }
@@ -388,6 +392,7 @@ static int model_score(struct model *m, const struct batch *batch, struct scored
 const struct engine seqtopk_engine = {
     .info = torch_describe,
     .device_parse = device_parse,
+    .device_check = device_check,
     .open = model_open,
     .close = model_close,
     .score = model_score,

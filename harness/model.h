@@ -53,6 +53,7 @@ struct model;
 struct engine {
     struct torch_info (*info)(void);
     int (*device_parse)(const char *name, struct device *out, struct buf *err);
+    int (*device_check)(struct device device, enum dtype dtype, struct buf *err);
     /* Copies the weights to the device; a NaN among them is refused with file and tensor. */
     struct model *(*open)(const struct weights *w, struct device device, enum dtype dtype,
                           struct buf *err);

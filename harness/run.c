@@ -21,7 +21,7 @@ struct runner {
     int threads;
     struct run_result *result;
     struct progress progress;
-    struct corpora corpora;
+    const struct corpora *corpora;
     struct cell_run *cells;
     size_t ncells;
     struct units units; /* in the order of the cells */
@@ -73,7 +73,7 @@ static int plan_cells(struct runner *r, struct buf *err)
         const struct cell *c = &s->cells[i];
         struct cell_run *run = &r->cells[r->ncells];
         enum cell_status status;
-        *run = (struct cell_run){ .cell = c, .corpus = corpora_find(&r->corpora, c) };
+        *run = (struct cell_run){ .cell = c, .corpus = corpora_find(r->corpora, c) };
         rc = store_cell_status(r->store, c->id, &status, err);
         if (rc || status == CELL_DONE) {
             r->result->there += rc == 0;
@@ -211,18 +211,18 @@ static int begin_cells(struct runner *r, struct cell_run *first, size_t n, struc
         if (first[i].units_left == 0 && finish_cell(r, &first[i], err))
             return -1;
     }
-    return r->sweep->log_tokens ? corpora_store_texts(&r->corpora, first->cell, r->store, err) : 0;
+    return r->sweep->log_tokens ? corpora_store_texts(r->corpora, first->cell, r->store, err) : 0;
 }
 
-/* Takes apart a batch that failed, so that only the cell that is to blame fails. */
-static void split(struct workers *workers, const struct work *w)
+/* Puts a batch that failed back in pieces; returns how many. */
+static int put_pieces(struct workers *workers, const struct work *w)
 {
-    for (size_t i = 0; i < w->nunits; i++) {
-        size_t at = 0;
-        struct work *part = work_new(&w->units[i], &at, 1);
-        if (part)
-            workers_put(workers, &part->job);
-    }
+    struct work **parts = xcalloc(w->nunits, sizeof(struct work *));
+    size_t n = work_split(w, parts);
+    for (size_t i = 0; i < n; i++)
+        workers_put(workers, &parts[i]->job);
+    free(parts);
+    return (int)n;
 }
 
 /* Scores units from..to, which are of one model; two batches wait for each that is computed. */
@@ -243,8 +243,7 @@ static int score_units(struct runner *r, struct workers *workers, size_t from, s
             return rc;
         under_way--;
         if (rc == 0 && w->job.rc && w->nunits > 1) {
-            split(workers, w);
-            under_way += (int)w->nunits;
+            under_way += put_pieces(workers, w);
         } else if (rc == 0) {
             rc = store_work(r, w, err);
         }
@@ -257,7 +256,7 @@ static int fail_cells(struct runner *r, struct cell_run *first, size_t n, struct
                       struct buf *err)
 {
     for (size_t i = 0; i < n; i++)
-        if (fail_cell(r, &first[i], why->s, err))
+        if (first[i].units_left && fail_cell(r, &first[i], why->s, err))
             return -1;
     return 0;
 }
@@ -269,6 +268,13 @@ static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
     struct buf why = BUF_INIT;
     if (begin_cells(r, cells, n, err))
         return -1;
+    size_t from = 0, to;
+    while (from < r->units.len && r->units.v[from].run < cells)
+        from++;
+    for (to = from; to < r->units.len && r->units.v[to].run < cells + n;)
+        to++;
+    if (from == to)
+        return 0;
     struct weights *weights = weights_open(cells->cell->model->dir, &why);
     struct model *model = NULL;
     if (weights)
@@ -279,11 +285,6 @@ static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
         buf_release(&why);
         return rc;
     }
-    size_t from = 0, to;
-    while (from < r->units.len && r->units.v[from].run < cells)
-        from++;
-    for (to = from; to < r->units.len && r->units.v[to].run < cells + n;)
-        to++;
     struct workers *workers = workers_new(r->engine, model, r->threads);
     int rc = score_units(r, workers, from, to, err);
     workers_free(workers);
@@ -316,25 +317,28 @@ static void runner_release(struct runner *r)
 {
     for (size_t i = 0; i < r->ncells; i++)
         free(r->cells[i].error);
-    corpora_release(&r->corpora);
     free(r->cells);
     free(r->units.v);
 }
 
-int sweep_run(const struct sweep *s, struct store *store, int threads, struct run_result *result,
-              struct buf *err)
+int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
+              int threads, struct run_result *result, struct buf *err)
 {
-    struct runner r = { .sweep = s, .store = store, .threads = threads, .result = result };
-    *result = (struct run_result){ 0 };
-    int rc = corpora_read(&r.corpora, s, err) || plan_cells(&r, err) ? -1 : 0;
-    result->truncated = corpora_truncated(&r.corpora);
+    struct runner r = {
+        .sweep = s, .corpora = corpora, .store = store, .threads = threads, .result = result
+    };
+    *result = (struct run_result){ .truncated = corpora_truncated(corpora) };
+    interrupted = 0;
+    int rc = plan_cells(&r, err);
     if (rc == 0 && r.ncells > 0) {
         r.engine = engine_open(err);
         rc = r.engine ? r.engine->device_parse(s->device, &r.device, err) : -1;
         // One stream of work is enough for a GPU.
         if (rc == 0 && r.device.kind != DEVICE_CPU)
             r.threads = 1;
-        struct sigaction action = { .sa_handler = on_signal }, was_int, was_term;
+        // A second one ends the program at once.
+        struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND },
+                         was_int, was_term;
         sigaction(SIGINT, &action, &was_int);
         sigaction(SIGTERM, &action, &was_term);
         if (rc == 0)

@@ -10,18 +10,17 @@
 #ifndef RUN_H
 #define RUN_H
 
-#include "store/store.h"
-#include "recipe/sweep.h"
+#include "corpus.h"
 
 struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */
-    int truncated;           /* documents that were cut, over tasks and models */
+    int truncated;           /* documents that were cut */
     char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
     bool interrupted;        /* SIGINT or SIGTERM: what was under way is committed */
 };
 
 /* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */
-int sweep_run(const struct sweep *s, struct store *store, int threads, struct run_result *result,
-              struct buf *err) MUST_USE;
+int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
+              int threads, struct run_result *result, struct buf *err) MUST_USE;
 
 #endif

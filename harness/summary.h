@@ -7,7 +7,7 @@
  *   ppl              exp(nll)
  *   documents        samples without an error
  *   truncated        documents that were cut to the model's context (set by run, not here)
- * from the logged tokens:
+ * from the logged tokens, of prompts and of what is scored alike:
  *   entropy          predictive entropy in nats, mean over tokens
  *   experts          experts really used, mean over tokens and layers
  *   experts_layer_LAYER  the same in one layer

@@ -57,14 +57,19 @@ void setup()
     one_core = true;
 }
 
-/* The first line of what libtorch says, without its stack of C++ functions. */
+/*
+ * One line out of what libtorch says, without its stacks: what went wrong inside TorchScript stands
+ * at the end, behind "RuntimeError: ", and elsewhere in the first line.
+ */
 std::string sentence(const std::exception &e)
 {
     auto c10 = dynamic_cast<const c10::Error *>(&e);
     std::string text = c10 ? c10->what_without_backtrace() : e.what();
-    while (!text.empty() && text.back() == '\n')
-        text.pop_back();
-    return text;
+    const std::string mark = "RuntimeError: ";
+    size_t at = text.rfind(mark);
+    text = at == std::string::npos ? text.substr(text.find_first_not_of("\n"))
+                                   : text.substr(at + mark.size());
+    return text.substr(0, text.find('\n'));
 }
 
 template <typename F> void guarded(struct scope *s, F body)
@@ -166,6 +171,20 @@ int device_parse(const char *name, struct device *out, struct buf *err)
     return 0;
 }
 
+int device_check(struct device device, enum dtype dtype, struct buf *err)
+{
+    struct scope s = {};
+    guarded(&s, [&] {
+        auto options = at::TensorOptions().dtype(at_dtype(dtype)).device(at_device(device));
+        at::Tensor x = at::ones({ 2, 2 }, options);
+        at::softmax(at::linear(at::mm(x, x), x), -1, at::kFloat).sum().item<float>();
+    });
+    if (!s.failed)
+        return 0;
+    return fail(err, "this libtorch cannot compute in %s on '%s': %s", dtype_name(dtype),
+                device.kind == DEVICE_CPU ? "cpu" : "cuda", s.error.c_str());
+}
+
 struct torch_info torch_describe(void)
 {
     struct torch_info info = {};
@@ -242,9 +261,9 @@ bool tensor_fill(struct scope *s, struct tensor *t, int64_t offset, const void *
         // Through memory of our own: a file's tensors may begin at any byte.
         at::Tensor from = at::empty({ count }, at_dtype(dtype));
         memcpy(from.data_ptr(), data, static_cast<size_t>(count) * dtype_size(dtype));
-        of(t).view(-1).narrow(0, offset, count).copy_(from);
-        // Zero times a number is zero, and anything else is not.
-        finite = at::sum(from.mul_(0), at::kFloat).item<float>() == 0;
+        at::Tensor to = of(t).view(-1).narrow(0, offset, count).copy_(from);
+        // Of what was stored, which may have less range. Zero times a number is zero.
+        finite = at::sum(to * 0, at::kFloat).item<float>() == 0;
     });
     return finite;
 }

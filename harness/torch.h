@@ -42,6 +42,9 @@ struct device {
 /* "cpu", "cuda", "cuda:1". -1: no such device, or this libtorch cannot use it; `err` says which. */
 int device_parse(const char *name, struct device *out, struct buf *err) MUST_USE;
 
+/* Can this libtorch multiply matrices of this format there? */
+int device_check(struct device device, enum dtype dtype, struct buf *err) MUST_USE;
+
 /* What `doctor` tells. Strings live for ever. */
 struct torch_info {
     const char *version; /* "1.13.0" */

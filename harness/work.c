@@ -73,3 +73,15 @@ void work_free(struct work *w)
     free(w->pools);
     free(w);
 }
+
+size_t work_split(const struct work *w, struct work **parts)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < w->nunits; i++) {
+        size_t at = 0;
+        struct work *part = work_new(&w->units[i], &at, 1);
+        if (part)
+            parts[n++] = part;
+    }
+    return n;
+}

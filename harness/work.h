@@ -51,6 +51,12 @@ struct work {
 struct work *work_new(const struct unit *units, size_t *at, size_t end);
 void work_free(struct work *w);
 
+/*
+ * A batch in pieces of one unit each, so that only the cell that is to blame for a failure fails.
+ * Units whose cell has failed already are left out. Returns how many there are. parts: [nunits]
+ */
+size_t work_split(const struct work *w, struct work **parts);
+
 /* Tokens in a batch: enough rows for each expert, and little memory. */
 enum { BATCH_TOKENS = 1024 };
 

@@ -1,5 +1,5 @@
--- The reference sweep behind results/gsm8k_sweep: every router and bound at three sparsities, on the
--- answers of the first 200 items of GSM8K's test set.
+-- The reference sweep behind results/gsm8k_sweep: every router and bound at three sparsities, on
+-- the first 200 items of GSM8K's test set: loss of the answers, experts and entropy of all tokens.
 --
 -- Needs GSM8K's test.jsonl as data/gsm8k/test.jsonl (or under SEQTOPK_DATA), and tiny-qwen2moe in a
 -- folder of SEQTOPK_MODELS; `--model tiny-olmoe` runs the shipped model alone.

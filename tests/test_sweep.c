@@ -198,6 +198,16 @@ static void an_id_changes_with_the_model_and_tokenizer_themselves(void **state)
     free(a);
 }
 
+/* Without tokens there are fewer metrics, and half a cell of each kind would look whole. */
+static void an_id_changes_with_what_is_logged(void **state)
+{
+    (void)state;
+    char all[33], none[33];
+    only_id("", &silent, all);
+    only_id("log = { tokens = 'none' }", &silent, none);
+    assert_string_not_equal(all, none);
+}
+
 /* Under the same name, version and number of documents. */
 static void an_id_changes_with_the_data_and_the_templates_themselves(void **state)
 {
@@ -227,7 +237,7 @@ static void an_id_does_not_hang_on_how_it_is_said(void **state)
 {
     (void)state;
     assert_same_id("", "name = 'y', seeds = { 0 }, train = none(), device = 'cpu', log = { tokens "
-                       "= 'none' }");
+                       "= 'all' }");
     assert_same_id("routers = seqtopk()",
                    "routers = seqtopk { mode = 'global', min = 1, max = 4 }");
     assert_same_id("", "limit = 3");
@@ -358,6 +368,7 @@ int main(void)
                                         enter, leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_the_data_and_the_templates_themselves,
                                         enter, leave),
+        cmocka_unit_test_setup_teardown(an_id_changes_with_what_is_logged, enter, leave),
         cmocka_unit_test_setup_teardown(an_id_does_not_hang_on_how_it_is_said, enter, leave),
         cmocka_unit_test_setup_teardown(the_command_line_stands_above_the_recipe, enter, leave),
         cmocka_unit_test_setup_teardown(wrong_settings_name_where_they_were_said, enter, leave),

@@ -2,6 +2,7 @@
  * cmd_plan.c: what a recipe would do: every check that needs no weights in memory, and the cells.
  */
 #include "cmd/cmd.h"
+#include "corpus.h"
 #include "recipe/sweep.h"
 
 #include <stdio.h>
@@ -58,7 +59,8 @@ static int run_plan(int argc, char **argv)
     cmd_options(&cmd_plan, argc, argv, specs, 1, 1);
     struct buf err = BUF_INIT;
     struct sweep *s = sweep_open(argv[1], &o, &err);
-    if (!s)
+    struct corpora corpora;
+    if (!s || corpora_read(&corpora, s, &err))
         die(1, "%s", err.s);
     static const char *const columns[] = { "id",   "model", "router", "mode",       "#K", "#min",
                                            "#max", "task",  "#seed",  "#documents", NULL };
@@ -68,6 +70,7 @@ static int run_plan(int argc, char **argv)
     table_print(t, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
     print_summary(s);
     table_free(t);
+    corpora_release(&corpora);
     sweep_free(s);
     return 0;
 }

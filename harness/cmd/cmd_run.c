@@ -6,11 +6,11 @@
 #include "engine.h"
 #include "run.h"
 
-enum { MAX_THREADS = 1024 };
-
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { MAX_THREADS = 1024 };
 
 /* Where results go unless --db says so: results/NAME.db. */
 static void default_db(const struct sweep *s, struct buf *path)
@@ -27,10 +27,11 @@ static void check_device(const struct sweep *s)
 {
     struct buf err = BUF_INIT;
     struct device device;
-    if (strcmp(s->device, "cpu") == 0)
+    if (strcmp(s->device, "cpu") == 0 && s->dtype == DTYPE_F32)
         return;
     const struct engine *engine = engine_open(&err);
-    if (!engine || engine->device_parse(s->device, &device, &err))
+    if (!engine || engine->device_parse(s->device, &device, &err) ||
+        engine->device_check(device, s->dtype, &err))
         die(1, "%s", err.s);
 }
 
@@ -73,16 +74,20 @@ static int run_run(int argc, char **argv)
     else
         default_db(s, &path);
     check_device(s);
+    struct corpora corpora;
+    if (corpora_read(&corpora, s, &err))
+        die(1, "%s", err.s);
     struct store *store = store_open(path.s, STORE_WRITE, &err);
     if (!store || store_lock(store, &err))
         die(1, "%s", err.s);
     struct run_result result;
-    int rc = sweep_run(s, store, threads, &result, &err);
+    int rc = sweep_run(s, &corpora, store, threads, &result, &err);
     store_close(store);
     if (rc)
         die(1, "%s", err.s);
     report(s, &result, path.s);
     free(result.first_error);
+    corpora_release(&corpora);
     buf_release(&path);
     sweep_free(s);
     return result.interrupted ? 130 : 0;

@@ -92,7 +92,7 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
     return 0;
 }
 
-void cell_identify(struct cell *c, enum dtype dtype, const char *device)
+void cell_identify(struct cell *c, enum dtype dtype, const char *device, bool log_tokens)
 {
     const struct task *t = c->task;
     struct buf text = BUF_INIT;
@@ -108,6 +108,7 @@ void cell_identify(struct cell *c, enum dtype dtype, const char *device)
     }
     buf_addf(&text, "train %s\ndtype %s\ndevice %.*s\nseed %lld\n", c->train, dtype_name(dtype),
              (int)strcspn(device, ":"), device, (long long)c->seed);
+    buf_addf(&text, "log %s\n", log_tokens ? "tokens" : "samples");
     buf_addf(&text, "task version %d\ndata %s\ndocuments %d\ntruncate %d\n", t->version,
              t->data_hash, t->documents, t->truncate);
     // Free texts come last, each with its end, so that one cannot pose as another's line.

@@ -14,7 +14,7 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
               struct router_args *args, struct buf *err) MUST_USE;
 
 /* Sets `c->id`; all the rest of `c` must be set. */
-void cell_identify(struct cell *c, enum dtype dtype, const char *device);
+void cell_identify(struct cell *c, enum dtype dtype, const char *device, bool log_tokens);
 
 /* "K + 2", as a recipe would write it. */
 void affine_text(struct affine a, struct buf *out);

@@ -94,6 +94,8 @@ static int each_line(const struct task *task, const struct buf *file,
                      void *ud, struct buf *err)
 {
     size_t number = 0;
+    if (file->len >= 3 && memcmp(file->s, "\xef\xbb\xbf", 3) == 0)
+        return fail(err, "%s:1: begins with a byte order mark; JSON has none", task->file);
     for (size_t at = 0; at < file->len;) {
         const char *line = file->s + at, *end = memchr(line, '\n', file->len - at);
         size_t len = end ? (size_t)(end - line) : file->len - at;
@@ -127,6 +129,14 @@ static int check_line(void *ud, const char *line, size_t len, size_t number, str
     return rc;
 }
 
+static void hash_file(const struct buf *file, char hex[33])
+{
+    struct hash *h = hash_new();
+    hash_add(h, file->s, file->len);
+    hash_hex(h, hex);
+    hash_free(h);
+}
+
 int data_check(struct task *task, struct buf *err)
 {
     struct buf file = BUF_INIT;
@@ -135,10 +145,7 @@ int data_check(struct task *task, struct buf *err)
     if (rc == 0)
         rc = each_line(task, &file, check_line, &c, err);
     if (rc == 0) {
-        struct hash *h = hash_new();
-        hash_add(h, file.s, file.len);
-        hash_hex(h, task->data_hash);
-        hash_free(h);
+        hash_file(&file, task->data_hash);
         task->documents = c.documents;
     }
     buf_release(&file);
@@ -227,6 +234,10 @@ int documents_read(const struct task *task, struct tokenizer *tokenizer, int con
     struct buf file = BUF_INIT;
     struct reading r = { task, tokenizer, (size_t)context, out };
     int rc = read_file(task->file, DATA_MAX, &file, err);
+    char hash[33];
+    hash_file(&file, hash);
+    if (rc == 0 && *task->data_hash && strcmp(hash, task->data_hash) != 0)
+        rc = fail(err, "%s: was changed while the sweep was being prepared", task->file);
     if (rc == 0)
         rc = each_line(task, &file, read_line, &r, err);
     buf_release(&file);

@@ -140,7 +140,7 @@ static void add_cells(struct sweep *s, const struct sweep_model *m, const struct
                                     .task = &s->tasks[t],
                                     .seed = seeds[j],
                                     .train = "none" };
-                cell_identify(c, s->dtype, s->device);
+                cell_identify(c, s->dtype, s->device, s->log_tokens);
             }
 }
 

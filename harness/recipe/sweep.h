@@ -30,7 +30,8 @@ struct sweep_model {
  * `id` is the hash of all that can change the cell's numbers: weights and tokenizer, router and
  * the value of each of its parameters, K, training, the task's name, version and templates, the
  * hash of its data, how many documents are read and whether they may be cut, dtype, kind of
- * device, seed, and NUMERICS_VERSION. The number of documents is in it although a shorter run of
+ * device, seed, whether tokens are logged (without them there are fewer metrics), and
+ * NUMERICS_VERSION. Versions of libtorch and kinds of processor are not: they round differently. The number of documents is in it although a shorter run of
  * most routers is a prefix of the longer one: a cell's metrics are over all its documents, and
  * batchtopk's last pool hangs on where they end.
  */

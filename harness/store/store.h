@@ -41,7 +41,7 @@ struct store_cell {
     const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
     const char
         *tokenizer;  /* its hash, for store_token_text; NULL: the model's name stands for it */
-    int k, min, max; /* min and max -1 where the router has no bounds (null in the view) */
+    int k, min, max; /* -1 in min or max is null in the view */
     int layers, experts;
     int64_t seed;
 };

@@ -174,7 +174,8 @@ static int count_sample(struct store *s, const struct store_sample *p, struct bu
     if (!st)
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
-    sqlite3_bind_int(st, 2, p->tokens ? p->tokens : p->prompt_tokens + p->output_tokens);
+    sqlite3_bind_int(st, 2,
+                     p->tokens ? p->tokens : p->prompt_tokens + p->nll_tokens + p->output_tokens);
     return store_step(s, st, err);
 }
 
