@@ -1,7 +1,7 @@
 # seqtopk: `make demo` and `make test` do everything, set-up included; `make help` lists the rest.
 #
 # Settings, on the command line or in the environment:
-#   B=build          where objects go
+#   B=build          where objects go, a folder inside the project
 #   LIBTORCH=DIR     a libtorch to use (include/ and lib/ in it)
 #   DEV=1            warnings are errors
 #   SAN=...          sanitizer flags, see `make asan`

@@ -254,6 +254,29 @@ static int check_file(const char *path, enum store_mode mode, struct buf *err)
     return 0;
 }
 
+/*
+ * Opens the file for flock(), and where it is empty waits until it is this program's turn to fill
+ * it: SQLite does not wait for a change to WAL mode. The descriptor stays open as long as the store:
+ * closing it would let go of all locks that SQLite has on the file.
+ */
+static int take_turn(struct store *s, struct buf *err)
+{
+    struct stat st;
+    s->lock = open(s->path, O_RDONLY | O_CLOEXEC);
+    if (s->lock < 0 || fstat(s->lock, &st) != 0)
+        return fail(err, "%s: %s", s->path, strerror(errno));
+    double start = now_seconds();
+    while (st.st_size == 0 && flock(s->lock, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK)
+            return fail(err, "%s: cannot be locked: %s", s->path, strerror(errno));
+        if (now_seconds() - start > STORE_BUSY_SECONDS)
+            return fail(err, "%s: another program has held it for more than %d seconds", s->path,
+                        STORE_BUSY_SECONDS);
+        usleep(10000);
+    }
+    return 0;
+}
+
 struct store *store_open(const char *path, enum store_mode mode, struct buf *err)
 {
     struct identity id = { 0 };
@@ -268,10 +291,13 @@ struct store *store_open(const char *path, enum store_mode mode, struct buf *err
         s->device = st.st_dev;
         s->inode = st.st_ino;
     }
-    if (mode == STORE_WRITE ? open_to_write(s, &id, err) : open_to_read(s, &id, err)) {
+    if (mode == STORE_WRITE ? take_turn(s, err) || open_to_write(s, &id, err)
+                            : open_to_read(s, &id, err)) {
         store_close(s);
         return NULL;
     }
+    if (mode == STORE_WRITE)
+        flock(s->lock, LOCK_UN);
     return s;
 }
 
@@ -299,9 +325,6 @@ const char *store_path(const struct store *s)
 int store_lock(struct store *s, struct buf *err)
 {
     // flock() and not SQLite's own locks: those are held for a transaction, this for a run.
-    s->lock = open(s->path, O_RDONLY | O_CLOEXEC);
-    if (s->lock < 0)
-        return fail(err, "%s: %s", s->path, strerror(errno));
     if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
         return 0;
     return errno == EWOULDBLOCK ? fail(err, "%s: another run is at work on it", s->path)

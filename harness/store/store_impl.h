@@ -44,7 +44,7 @@ struct store {
     struct sqlite3 *db;
     char *path;
     enum store_mode mode;
-    int lock;     /* file descriptor of store_lock(); -1: not taken */
+    int lock;     /* file descriptor for flock(), of STORE_WRITE; else -1 */
     dev_t device; /* which file it is, so that one put in its place is noticed */
     ino_t inode;
     bool in_transaction; /* between store_begin and store_commit */
