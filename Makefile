@@ -114,7 +114,7 @@ bench: ## times the hot paths, side by side with plain PyTorch
 
 .PHONY: asan
 asan: ## the tests under the address and undefined behaviour sanitizers
-	@ASAN_OPTIONS=detect_odr_violation=0 LSAN_OPTIONS=suppressions=tests/lsan.supp $(MAKE) --no-print-directory test B=build/asan \
+	@ASAN_OPTIONS=detect_odr_violation=0 $(MAKE) --no-print-directory test B=build/asan \
 	    SAN='-fsanitize=address,undefined -fno-omit-frame-pointer'
 
 .PHONY: format format-check

@@ -237,6 +237,12 @@ removed() {
     wait $pid
     [ $? -eq 1 ] && grep -q 'r.db: was removed or replaced' err && [ ! -s out ]
 }
+seeds() {
+    recipe "'$model'" 2 'topk()' "$text" 'seeds = { 1, 2 }' >seeds.lua
+    gives 0 "$seqtopk" plan seeds.lua && grep -q 'warning: nothing draws random numbers yet' err &&
+        gives 0 "$seqtopk" plan one.lua && ! grep -q warning err
+}
+check "seeds that change nothing are warned of" seeds
 check "a database that is removed under a run is noticed" removed
 second_run() {
     "$seqtopk" run many.lua --db s.db >first.out 2>first.err &

@@ -69,6 +69,8 @@ static int run_plan(int argc, char **argv)
         add_row(t, &s->cells[i]);
     table_print(t, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
     print_summary(s);
+    if (sweep_repeats(s))
+        warning("nothing draws random numbers yet: cells that differ in the seed give the same");
     table_free(t);
     corpora_release(&corpora);
     sweep_free(s);

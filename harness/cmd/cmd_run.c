@@ -74,6 +74,8 @@ static int run_run(int argc, char **argv)
     else
         default_db(s, &path);
     check_device(s);
+    if (sweep_repeats(s))
+        warning("nothing draws random numbers yet: cells that differ in the seed give the same");
     struct corpora corpora;
     if (corpora_read(&corpora, s, &err))
         die(1, "%s", err.s);

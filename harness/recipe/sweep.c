@@ -236,3 +236,11 @@ void sweep_free(struct sweep *s)
     free(s->name);
     free(s);
 }
+
+bool sweep_repeats(const struct sweep *s)
+{
+    for (size_t i = 1; i < s->ncells; i++)
+        if (s->cells[i].seed != s->cells[0].seed)
+            return true;
+    return false;
+}

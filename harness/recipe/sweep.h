@@ -70,6 +70,9 @@ struct sweep_options {
 struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err) MUST_USE;
 void sweep_free(struct sweep *s);
 
+/* Does it compute cells that differ in nothing but the seed, while nothing here is random yet? */
+bool sweep_repeats(const struct sweep *s);
+
 /*
  * Raised by hand whenever results may change for the same inputs: it is a part of every cell's id.
  */
