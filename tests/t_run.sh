@@ -186,6 +186,13 @@ check "a header longer than its file is refused" bad_model 'model-00001-of-00002
 check "a missing shard is named" bad_model 'model-00002-of-00002.safetensors' no_shard
 check "a tokenizer of another kind is refused" bad_model 'm/tokenizer.json' other_tokenizer
 check "a tensor of another shape is named" bad_model 'mlp.gate.weight.* config.json makes it \[65, 256\]' more_experts
+more_tokens() {
+    awk '{ print } /"added_tokens": \[/ { n = 1 } n && /^    },?$/ && ++k == 2 { exit }' tokenizer.json >t &&
+        sed -i '$s/}/},/' t && printf '    {"id": 8192, "content": "<x>", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": true}\n' >>t &&
+        awk 'n && k >= 2 { print } /"added_tokens": \[/ { n = 1 } n && /^    },?$/ { k++ }' tokenizer.json >>t && mv t tokenizer.json
+}
+check "a tokenizer with more tokens than the model is refused" bad_model "it has 8193 tokens, and the model's vocabulary is 8192" more_tokens
 check "a missing tensor is named" bad_model 'model.norm.weight' no_tensor
 check "an unknown family is refused with those there are" bad_model 'llama' other_family
 

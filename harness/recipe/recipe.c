@@ -9,18 +9,24 @@
 
 enum { NAME_MAX_LEN = 64 };
 
+/* What every kind of task may say of its documents. */
+#define HOW_MUCH_FIELDS                                                                          \
+    { .name = "limit",                                                                           \
+      .type = FIELD_WHOLE,                                                                       \
+      .offset = offsetof(struct recipe_task, limit),                                             \
+      .lo = 1,                                                                                   \
+      .hi = INT32_MAX },                                                                         \
+    {                                                                                            \
+        .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) \
+    }
+
 static const struct field nll_fields[] = {
     { .name = "file",
       .type = FIELD_STRING,
       .offset = offsetof(struct recipe_task, file),
       .required = true },
     { .name = "field", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, text) },
-    { .name = "limit",
-      .type = FIELD_WHOLE,
-      .offset = offsetof(struct recipe_task, limit),
-      .lo = 1,
-      .hi = INT32_MAX },
-    { .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) },
+    HOW_MUCH_FIELDS,
     { .name = NULL },
 };
 
@@ -30,12 +36,7 @@ static const struct field task_fields[] = {
       .offset = offsetof(struct recipe_task, name),
       .required = true },
     { .name = "file", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, file) },
-    { .name = "limit",
-      .type = FIELD_WHOLE,
-      .offset = offsetof(struct recipe_task, limit),
-      .lo = 1,
-      .hi = INT32_MAX },
-    { .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) },
+    HOW_MUCH_FIELDS,
     { .name = NULL },
 };
 
