@@ -8,8 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#define Z95 1.959963984540054 /* the normal distribution's 97.5 % point */
-
 static struct estimate estimate_make(double value, double se, int64_t n)
 {
     return (struct estimate){ .value = value, .stderr_ = se, .n = n };

@@ -12,6 +12,8 @@
 
 #include "util.h"
 
+#define Z95 1.959963984540054 /* the normal distribution's 97.5 % point */
+
 struct estimate {
     double value;   /* NaN where there is none */
     double stderr_; /* NaN where fewer than two documents */

@@ -39,6 +39,9 @@ struct router_param {
     struct affine lo, hi, def;  /* of a number; `def.c` is the index of the default word */
 };
 
+/* What it may be with this K and N, both ends included; of words, their indices. */
+void router_param_range(const struct router_param *p, int K, int N, int *lo, int *hi);
+
 /* The experts of consecutive tokens, in ascending order for each. Zeroes to begin with. */
 struct selection {
     int32_t *count;  /* [tokens] */

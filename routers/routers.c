@@ -39,12 +39,12 @@ static const struct router_param *param_find(const struct router *r, const char 
     return NULL;
 }
 
-static int choices_count(const struct router_param *p)
+void router_param_range(const struct router_param *p, int K, int N, int *lo, int *hi)
 {
-    int n = 0;
-    while (p->choices[n])
-        n++;
-    return n;
+    *lo = p->choices ? 0 : affine_value(p->lo, K, N);
+    *hi = p->choices ? -1 : affine_value(p->hi, K, N);
+    for (const char *const *word = p->choices; word && *word; word++)
+        ++*hi;
 }
 
 int router_check(const struct router *r, const struct router_args *args, struct buf *err)
@@ -53,9 +53,8 @@ int router_check(const struct router *r, const struct router_args *args, struct 
         return fail(err, "%s: K is %d; allowed is 1 to N, which is %d here", r->name, args->K,
                     args->N);
     for (const struct router_param *p = r->params; p->name; p++) {
-        int value = param_value(p, args);
-        int lo = p->choices ? 0 : affine_value(p->lo, args->K, args->N);
-        int hi = p->choices ? choices_count(p) - 1 : affine_value(p->hi, args->K, args->N);
+        int value = param_value(p, args), lo, hi;
+        router_param_range(p, args->K, args->N, &lo, &hi);
         if (value < lo || value > hi)
             return fail(err, "%s.%s is %d with K = %d and N = %d; allowed is %d to %d", r->name,
                         p->name, value, args->K, args->N, lo, hi);

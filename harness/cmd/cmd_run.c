@@ -69,16 +69,16 @@ static int run_run(int argc, char **argv)
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)
         die(1, "%s", err.s);
-    if (db)
-        buf_adds(&path, db);
-    else
-        default_db(s, &path);
     check_device(s);
     if (sweep_repeats(s))
         warning("nothing draws random numbers yet: cells that differ in the seed give the same");
     struct corpora corpora;
     if (corpora_read(&corpora, s, &err))
         die(1, "%s", err.s);
+    if (db)
+        buf_adds(&path, db);
+    else
+        default_db(s, &path);
     struct store *store = store_open(path.s, STORE_WRITE, &err);
     if (!store || store_lock(store, &err))
         die(1, "%s", err.s);

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define Z95 1.959963984540054
-
 struct builder {
     struct store *store;
     const char *prefix;

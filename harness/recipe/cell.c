@@ -11,14 +11,6 @@ static int *param_in(const struct router_param *p, struct router_args *args)
     return (int *)((char *)args + p->offset);
 }
 
-static size_t count_words(const char *const *words)
-{
-    size_t n = 0;
-    while (words[n])
-        n++;
-    return n;
-}
-
 static void affine_part(int factor, const char *symbol, struct buf *out)
 {
     if (factor == 0)
@@ -58,8 +50,8 @@ static int out_of_range(const struct recipe_router *r, const struct router_param
         buf_addf(&said, " is %d", value);
     affine_text(p->lo, &lo);
     affine_text(p->hi, &hi);
-    int lowest = affine_value(p->lo, args->K, args->N);
-    int highest = affine_value(p->hi, args->K, args->N);
+    int lowest, highest;
+    router_param_range(p, args->K, args->N, &lowest, &highest);
     place_fail(&r->at, e->n ? p->name : NULL, err,
                "%s%s%s with K = %d and N = %d (model %s); allowed is %s to %s, here %d to %d",
                e->n ? "" : p->name, e->n ? "" : ": ", said.s, args->K, args->N, model->name, lo.s,
@@ -82,8 +74,8 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
         *value = p->choices ? p->def.c : affine_value(p->def, K, N);
         if (e->n && expr_value(e, K, N, value, err) != 0)
             return place_fail(&r->at, p->name, err, "%s", err->s);
-        int lo = p->choices ? 0 : affine_value(p->lo, K, N);
-        int hi = p->choices ? (int)count_words(p->choices) - 1 : affine_value(p->hi, K, N);
+        int lo, hi;
+        router_param_range(p, K, N, &lo, &hi);
         if (*value < lo || *value > hi)
             return out_of_range(r, p, e, *value, args, model, err);
     }
