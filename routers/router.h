@@ -23,6 +23,7 @@ struct router_args {
     int max;     /* and at most */
     int segment; /* tokens after which the pool starts afresh; 0: never */
     int batch;   /* sequences in one pool */
+    int prefill; /* index into the choices of the parameter "prefill" */
 };
 
 /* k*K + n*N + c: how a router's table writes ranges and defaults that hang on K and N. */
@@ -56,6 +57,7 @@ void selection_release(struct selection *s);
 enum router_scope {
     SCOPE_TOKEN,    /* itself only */
     SCOPE_PREFIX,   /* itself and the tokens before it */
+    SCOPE_PROMPT,   /* as prefix, and a prompt's token on the whole prompt */
     SCOPE_SEQUENCE, /* its whole sequence */
     SCOPE_BATCH,    /* all sequences of `args.batch` consecutive documents */
 };
@@ -74,7 +76,8 @@ struct router {
 
     /*
      * Appends the selections of T tokens to `out`; `scores` is [T, N], finite. Where scope is
-     * token or prefix, a pool may be given in pieces, with the same state, and selects the same.
+     * token, prefix or prompt, a pool may be given in pieces, with the same state, and selects the
+     * same; with scope prompt the first piece is the whole prompt.
      */
     void (*select)(const struct router_args *, struct router_state *, const float *scores, int T,
                    struct selection *out);
@@ -89,6 +92,8 @@ int router_check(const struct router *r, const struct router_args *args, struct 
 
 /* "seqtopk global [1, 10]": for tables and legends. */
 void router_label(const struct router *r, const struct router_args *args, struct buf *out);
+/* Can it route a text while it is being written? */
+bool router_decodes(const struct router *r, const struct router_args *args);
 /* The word for parameter "mode", or "" where the router has none. */
 const char *router_mode(const struct router *r, const struct router_args *args);
 /* JSON object of all parameters but K, in the order of the table: {"mode":"global","min":1,...}. */

@@ -73,8 +73,12 @@ void router_label(const struct router *r, const struct router_args *args, struct
     buf_adds(out, r->name);
     for (const struct router_param *p = r->params; p->name; p++) {
         int value = param_value(p, args);
-        if (p->choices)
+        if (strcmp(p->name, "mode") == 0)
             buf_addf(out, " %s", p->choices[value]);
+        else if (p->choices && value != p->def.c)
+            buf_addf(out, " %s %s", p->name, p->choices[value]);
+        else if (p->choices)
+            continue;
         else if (strcmp(p->name, "min") == 0)
             buf_addf(out, " [%d, %d]", args->min, args->max);
         else if (strcmp(p->name, "max") != 0 && value != affine_value(p->def, args->K, args->N))
@@ -116,4 +120,9 @@ void selection_release(struct selection *s)
     free(s->count);
     free(s->expert);
     *s = (struct selection){ 0 };
+}
+
+bool router_decodes(const struct router *r, const struct router_args *args)
+{
+    return r->scope(args) <= SCOPE_PROMPT;
 }

@@ -7,22 +7,29 @@
  *   strict  ours: as online, but never more than t*K in all by token t
  *
  * `segment` (ours) starts the pool of global and the Expert Cache of the others afresh.
+ * `prefill` global: a prompt is routed by global, and online or strict go on behind it from an
+ * Expert Cache with all of the prompt's scores in it.
  */
 #include "routers/expert_cache.h"
 #include "routers/select.h"
 
 enum { MODE_GLOBAL, MODE_ONLINE, MODE_STRICT };
 static const char *const modes[] = { "global", "online", "strict", NULL };
+enum { PREFILL_ONLINE, PREFILL_GLOBAL };
+static const char *const prefills[] = { "online", "global", NULL };
 
 struct router_state {
     struct expert_cache cache;
     int tokens;   /* of this segment so far */
     int64_t used; /* pairs they took */
+    bool begun;   /* the prompt was routed; only where it is by global */
 };
 
 static enum router_scope seqtopk_scope(const struct router_args *a)
 {
-    return a->mode == MODE_GLOBAL ? SCOPE_SEQUENCE : SCOPE_PREFIX;
+    if (a->mode == MODE_GLOBAL)
+        return SCOPE_SEQUENCE;
+    return a->prefill == PREFILL_GLOBAL ? SCOPE_PROMPT : SCOPE_PREFIX;
 }
 
 static struct router_state *seqtopk_open(const struct router_args *a)
@@ -55,33 +62,60 @@ static int online_count(const struct router_args *a, struct router_state *state,
     return n;
 }
 
+/* A new segment begins where the last one is full. */
+static void next_token(const struct router_args *a, struct router_state *state)
+{
+    if (a->segment > 0 && state->tokens == a->segment) {
+        expert_cache_clear(&state->cache);
+        state->tokens = 0;
+        state->used = 0;
+    }
+}
+
 static void online_select(const struct router_args *a, struct router_state *state,
                           const float *scores, int T, struct selection *out)
 {
     int32_t *best = xmalloc((size_t)a->max * sizeof(*best));
     for (int t = 0; t < T; t++) {
         const float *row = scores + (size_t)t * (size_t)a->N;
-        if (a->segment > 0 && state->tokens == a->segment) {
-            expert_cache_clear(&state->cache);
-            state->tokens = 0;
-            state->used = 0;
-        }
+        next_token(a, state);
         row_best(row, a->N, a->max, best);
         selection_add_unordered(out, best, online_count(a, state, row, best));
     }
     free(best);
 }
 
-static void seqtopk_select(const struct router_args *a, struct router_state *state,
-                           const float *scores, int T, struct selection *out)
+static void global_select(const struct router_args *a, const float *scores, int T,
+                          struct selection *out)
 {
-    if (a->mode != MODE_GLOBAL) {
-        online_select(a, state, scores, T, out);
-        return;
-    }
     int step = a->segment > 0 ? a->segment : T;
     for (int t = 0; t < T; t += step)
         select_pool(scores + (size_t)t * (size_t)a->N, T - t < step ? T - t : step, a, out);
+}
+
+/* A prompt by global; what comes behind it finds the cache that online would have left. */
+static void prompt_select(const struct router_args *a, struct router_state *state,
+                          const float *scores, int T, struct selection *out)
+{
+    global_select(a, scores, T, out);
+    for (int t = 0; t < T; t++) {
+        next_token(a, state);
+        expert_cache_add(&state->cache, scores + (size_t)t * (size_t)a->N, a->N, a->K);
+        state->tokens++;
+        state->used += a->K; // by the segment's end this is what global took
+    }
+    state->begun = true;
+}
+
+static void seqtopk_select(const struct router_args *a, struct router_state *state,
+                           const float *scores, int T, struct selection *out)
+{
+    if (a->mode == MODE_GLOBAL)
+        global_select(a, scores, T, out);
+    else if (a->prefill == PREFILL_GLOBAL && !state->begun)
+        prompt_select(a, state, scores, T, out);
+    else
+        online_select(a, state, scores, T, out);
 }
 
 static const struct router_param seqtopk_params[] = {
@@ -97,6 +131,12 @@ static const struct router_param seqtopk_params[] = {
         .help = "tokens after which the pool starts afresh; 0: the whole sequence",
         .offset = offsetof(struct router_args, segment),
         .hi = { .c = 1 << 30 },
+    },
+    {
+        .name = "prefill",
+        .help = "how online and strict route a prompt: online, or global",
+        .offset = offsetof(struct router_args, prefill),
+        .choices = prefills,
     },
     { .name = NULL },
 };

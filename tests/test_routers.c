@@ -179,7 +179,7 @@ static void each_setting(visit f)
                 for (int mode = 0; mode < 3; mode++) {
                     for (int segment = 0; segment <= 5; segment += 5) {
                         struct router_args a = {
-                            K, N, mode, bounds[b][0], bounds[b][1], segment, 1
+                            K, N, mode, bounds[b][0], bounds[b][1], segment, 1, 0
                         };
                         struct buf err = BUF_INIT;
                         bool modes = (*r)->params->name && (*r)->params->choices;
@@ -274,6 +274,81 @@ static void a_causal_router_selects_the_same_step_by_step(void **state)
     each_setting(check_pieces);
 }
 
+/* ROUTERS.md, `prefill = "global"`: the prompt by global, the rest online behind all of its scores. */
+static void check_prefill(const struct router *r, const struct router_args *given)
+{
+    enum { T = 23, PROMPT = 9 };
+    struct router_args a = *given, global = *given;
+    a.prefill = 1;
+    if (strcmp(r->name, "seqtopk") != 0 || r->scope(&a) != SCOPE_PROMPT || a.segment)
+        return;
+    global.mode = 0;
+    for (int kind = 0; kind < KINDS; kind++) {
+        float s[T * 16];
+        bool taken[T * 16] = { false };
+        struct selection sel = { 0 };
+        make_scores((enum kind)kind, s, T, a.N);
+        oracle_pool(s, PROMPT, &global, taken);
+        for (int t = PROMPT + 1, used = PROMPT * a.K; t <= T; t++) {
+            float c = oracle_kth(s, t * a.N, t * a.K);
+            int row = (t - 1) * a.N, n = 0;
+            for (int e = 0; e < a.N; e++)
+                n += s[row + e] >= c;
+            n = n < a.min ? a.min : n > a.max ? a.max : n;
+            if (a.mode == 2 && n > t * a.K - used)
+                n = t * a.K - used;
+            for (int e = 0; e < a.N; e++)
+                taken[row + e] = rank_of(s, a.N, row + e) < n;
+            used += n;
+        }
+        struct router_state *state = r->open(&a);
+        r->select(&a, state, s, PROMPT, &sel);
+        r->select(&a, state, s + PROMPT * a.N, 1, &sel);
+        r->select(&a, state, s + (PROMPT + 1) * a.N, T - PROMPT - 1, &sel);
+        r->close(state);
+        assert_selection(&sel, taken, T, a.N);
+        selection_release(&sel);
+    }
+}
+
+static void a_prompt_can_be_routed_globally(void **state)
+{
+    (void)state;
+    each_setting(check_prefill);
+    struct router_args a = { .K = 2, .N = 8, .max = 4, .mode = 1, .prefill = 1 };
+    assert_true(router_decodes(&router_seqtopk, &a));
+    a.mode = 0;
+    assert_false(router_decodes(&router_seqtopk, &a));
+    assert_false(router_decodes(&router_batchtopk, &a));
+    assert_true(router_decodes(&router_topk, &a));
+}
+
+/* Segments go on where the prompt left them, and each has its own budget. */
+static void a_global_prompt_ends_within_a_segment(void **state)
+{
+    (void)state;
+    enum { T = 14, N = 8 };
+    struct router_args a = {
+        .K = 2, .N = N, .min = 0, .max = N, .mode = 2, .segment = 5, .prefill = 1
+    };
+    float s[T * N];
+    make_scores(SOFTMAX, s, T, N);
+    struct selection sel = { 0 };
+    struct router_state *st = router_seqtopk.open(&a);
+    router_seqtopk.select(&a, st, s, 8, &sel);
+    router_seqtopk.select(&a, st, s + 8 * N, T - 8, &sel);
+    router_seqtopk.close(st);
+    int used = 0;
+    for (int t = 0; t < T; t++) {
+        used = t % 5 == 0 ? sel.count[t] : used + sel.count[t];
+        if (t == 4 || t == 7)
+            assert_int_equal(used, (t % 5 + 1) * a.K);
+        else if (t > 7)
+            assert_true(used <= (t % 5 + 1) * a.K);
+    }
+    selection_release(&sel);
+}
+
 static void no_tokens_select_nothing(void **state)
 {
     (void)state;
@@ -302,7 +377,7 @@ static void the_worked_example_comes_out(void **state)
         { &router_seqtopk, 2, 0, 4, "02 01 01 " }, { &router_batchtopk, 0, 0, 4, "0 012 01 " },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct router_args a = { 2, 4, cases[i].mode, cases[i].min, cases[i].max, 0, 1 };
+        struct router_args a = { 2, 4, cases[i].mode, cases[i].min, cases[i].max, 0, 1, 0 };
         struct selection sel = { 0 };
         struct buf got = BUF_INIT;
         run(cases[i].router, &a, s, 3, &sel);
@@ -385,7 +460,13 @@ static void labels_and_parameters_name_what_was_asked_for(void **state)
     assert_string_equal(b.s, "seqtopk online [1, 10] segment 128");
     buf_reset(&b);
     router_params_json(&router_seqtopk, &a, &b);
-    assert_string_equal(b.s, "{\"mode\":\"online\",\"min\":1,\"max\":10,\"segment\":128}");
+    assert_string_equal(b.s, "{\"mode\":\"online\",\"min\":1,\"max\":10,\"segment\":128,"
+                             "\"prefill\":\"online\"}");
+    buf_reset(&b);
+    a.segment = 0;
+    a.prefill = 1;
+    router_label(&router_seqtopk, &a, &b);
+    assert_string_equal(b.s, "seqtopk online [1, 10] prefill global");
     buf_reset(&b);
     router_label(&router_batchtopk, &a, &b);
     assert_string_equal(b.s, "batchtopk batch 4 [1, 10]");
@@ -420,6 +501,8 @@ int main(void)
         cmocka_unit_test(every_router_selects_what_its_definition_says),
         cmocka_unit_test(every_router_keeps_its_bounds_and_its_budget),
         cmocka_unit_test(a_causal_router_selects_the_same_step_by_step),
+        cmocka_unit_test(a_prompt_can_be_routed_globally),
+        cmocka_unit_test(a_global_prompt_ends_within_a_segment),
         cmocka_unit_test(no_tokens_select_nothing),
         cmocka_unit_test(the_worked_example_comes_out),
         cmocka_unit_test(a_long_pool_agrees_with_a_sort),

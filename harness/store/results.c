@@ -19,7 +19,9 @@ static void add_value(const json_t *v, struct buf *out)
 static bool is_default(const struct router *r, const char *name, const json_t *v, int k)
 {
     for (const struct router_param *p = r ? r->params : NULL; p && p->name; p++)
-        if (strcmp(p->name, name) == 0)
+        if (strcmp(p->name, name) == 0 && p->choices)
+            return json_is_string(v) && strcmp(json_string_value(v), p->choices[p->def.c]) == 0;
+        else if (strcmp(p->name, name) == 0)
             return p->def.n == 0 && json_integer_value(v) == affine_value(p->def, k, 0);
     return false;
 }
@@ -38,7 +40,7 @@ void result_label(const char *router, int k, const char *params, struct buf *out
             buf_adds(out, ", ");
             add_value(max, out);
             buf_addc(out, ']');
-        } else if (json_is_string(v)) {
+        } else if (strcmp(name, "mode") == 0) {
             buf_addc(out, ' ');
             add_value(v, out);
         } else if (strcmp(name, "max") != 0 && !is_default(r, name, v, k)) {
