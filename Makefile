@@ -22,18 +22,19 @@ CPPFLAGS += -D_GNU_SOURCE -I. -Iharness -MMD -MP
 CFLAGS += -std=c11 $(OPT) $(WARN) -Wmissing-prototypes -Wstrict-prototypes -fPIC -pthread $(SAN)
 CXXFLAGS += -std=c++17 $(OPT) $(WARN) -fPIC -pthread $(SAN)
 LDFLAGS += -pthread $(SAN)
-LIBS := -llua5.4 -lsqlite3 -ljansson -lpcre2-8 -lutf8proc -lxxhash -ldl -lm
+LIBS := -llua5.4 -lsqlite3 -ljansson -lpcre2-8 -lutf8proc -lxxhash -lz -lcrypto -lcurl -ldl -lm
 LUA_CFLAGS := -isystem /usr/include/lua5.4
 
 # What needs tensors is the engine, a shared object that only some commands open.
-ENGINE_SRC := harness/kernels.c harness/model.c
+ENGINE_SRC := harness/kernels.c harness/model.c harness/model_build.c harness/decoder.c
 SRC := $(filter-out harness/cmd/main.c $(ENGINE_SRC),$(wildcard harness/*.c harness/text/*.c \
-    harness/store/*.c harness/recipe/*.c harness/cmd/*.c routers/*.c))
+    harness/store/*.c harness/score/*.c harness/recipe/*.c harness/cmd/*.c \
+    routers/*.c))
 OBJ := $(SRC:%.c=$B/%.o)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o \
     $B/harness/models/source.o
 # What both sides of the engine's border use, each with its own copy.
-SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/scored.o \
+SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/sample.o $B/harness/scored.o \
     $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
 TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
 ENGINE := $B/seqtopk-torch.so
@@ -64,12 +65,14 @@ $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC ,$<)$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
 # Loops over floats: sums may be reordered, and one copy is made for each kind of processor.
-$B/harness/kernels.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
+$B/harness/kernels.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math \
+    -ffp-contract=fast
 $B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
 $B/harness/store/schema.o: harness/store/schema.sql
+$B/harness/score/sandbox_open.o: $(wildcard harness/score/*.py)
 
 $B/libseqtopk.a: $(OBJ)
 	@rm -f $@

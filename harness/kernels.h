@@ -23,6 +23,27 @@ void kernel_norm(const float *x, int64_t rows, int64_t d, int64_t stride, const 
 void kernel_rope(const float *x, int64_t heads, int64_t d, const float *cos, const float *sin,
                  float scale, float *out);
 
+/*
+ * Attention of a query on the keys and values up to its own position. Every element is summed in
+ * one order, whatever stands in the other rows, so a sequence comes out the same to the bit whether
+ * it is given at once or token by token.
+ *
+ * keys: [positions / KEYS_WIDE, G, D, KEYS_WIDE], so that a vector holds one number of KEYS_WIDE
+ * keys; values: [positions, G * D], rows `stride` floats apart.
+ */
+enum { KEYS_WIDE = 16, KEYS_TILE = 4 };
+
+/* Puts the keys of n positions, from `at` on, in their place. x: [n, G * D] */
+void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, float *keys);
+
+/*
+ * Queries at the positions at .. at + n - 1, scaled and rotated. q, out: [n, H * D];
+ * scratch: [KEYS_TILE, at + n rounded up to 2 * KEYS_WIDE], aligned to 64 bytes
+ */
+void kernel_attend(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
+                   const float *keys, const float *values, int64_t stride, float *scratch,
+                   float *out);
+
 /* Softmax over the first `n` values; the values from n to `width` become 0. x: [width] */
 void kernel_softmax(float *x, int64_t n, int64_t width);
 

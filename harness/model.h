@@ -12,6 +12,7 @@
 #define MODEL_H
 
 #include "routers/router.h"
+#include "sample.h"
 #include "torch.h"
 #include "weights.h"
 
@@ -25,6 +26,7 @@ struct pool {
     const struct router *router;
     struct router_args args;
     int sequences;
+    int prompt; /* tokens of its prompt, at least 1, for a router with scope prompt */
 };
 
 struct batch {
@@ -47,6 +49,22 @@ struct scored {
 void scored_alloc(struct scored *s, const struct batch *b, int layers, int experts);
 void scored_release(struct scored *s);
 
+/*
+ * Texts that grow: a decoder keeps keys, values and routers' states of up to `slots` of them, each
+ * of up to `capacity` tokens. One thread uses it; a model may have several.
+ */
+struct decoder;
+
+/* One text's next tokens: its prompt whole, or the token that was drawn last. */
+struct feed {
+    int slot;
+    const int32_t *ids;
+    int tokens;
+    struct sampler *sampler; /* draws the token that follows; NULL: none is wanted */
+    int32_t next;            /* it */
+    float next_nll;          /* and its loss, nats, whatever the temperature */
+};
+
 struct model;
 
 /* The engine's functions. A model may score in several threads at once, one core for each. */
@@ -59,6 +77,18 @@ struct engine {
                           struct buf *err);
     void (*close)(struct model *m);
     int (*score)(struct model *m, const struct batch *batch, struct scored *out, struct buf *err);
+
+    struct decoder *(*decoder_open)(struct model *m, int slots, int capacity, struct buf *err);
+    void (*decoder_close)(struct decoder *d);
+    /* Forgets the slot's text; the next one is routed by `router`, which must decode. */
+    void (*decoder_begin)(struct decoder *d, int slot, const struct router *router,
+                          const struct router_args *args);
+    /*
+     * Gives each text its tokens, no slot twice. `out` tells of these alone, feed i being sequence i;
+     * the loss of each feed's first token is NaN (it was `next_nll`). -1: the texts fed are lost.
+     */
+    int (*decode)(struct decoder *d, struct feed *feeds, int n, struct scored *out,
+                  struct buf *err);
 };
 
 /* In the engine itself; the program reaches it by engine_open(). */

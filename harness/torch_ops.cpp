@@ -7,7 +7,7 @@
  *
  * Shapes: T tokens of all sequences end to end, d hidden, H heads and G key/value heads of D,
  * N experts of F, P selected pairs, V vocabulary. No padding: `start` [S+1] says where each
- * sequence begins; it stays on the host.
+ * sequence begins; it stays on the host, as do `past`, `slot` and `keep`.
  */
 #include "kernels.h"
 
@@ -130,82 +130,108 @@ Tensor rope(const Tensor &x, const Tensor &cos, const Tensor &sin)
     return at::cat({ half[0] * c - half[1] * s, half[1] * c + half[0] * s }, -1);
 }
 
-/* One sequence, in blocks of queries, so that a block's scores stay in the cache and what lies
- * behind the block is never computed. q, out: [T, H*D]; k, v: [T, G*D], v's rows may be apart */
-void attend_sequence(const Tensor &q, const Tensor &k, const Tensor &v, int64_t D, Tensor &out,
-                     float *scores)
-{
-    const int64_t queries = 64, T = q.size(0), H = q.size(1) / D, G = k.size(1) / D;
-    for (int64_t h = 0; h < H; h++) {
-        const int64_t g = h * G / H;
-        const float *qh = q.data_ptr<float>() + h * D, *kh = k.data_ptr<float>() + g * D;
-        const float *vh = v.data_ptr<float>() + g * D;
-        float *oh = out.data_ptr<float>() + h * D;
-        for (int64_t t = 0; t < T; t += queries) {
-            const int64_t rows = std::min(queries, T - t), width = t + rows;
-            gemm(true, rows, width, D, qh + t * H * D, H * D, kh, G * D, scores, width);
-            for (int64_t i = 0; i < rows; i++)
-                kernel_softmax(scores + i * width, t + i + 1, width);
-            gemm(false, rows, D, width, scores, width, vh, v.stride(0), oh + t * H * D, H * D);
-        }
-    }
-}
-
-/* The rows of x [T, heads*D] (any stride) rotated by their place in their own sequence. */
-Tensor rotated(const Tensor &x, const int64_t *start, int64_t sequences, const Tensor &cos,
-               const Tensor &sin, int64_t D, float scale)
+/* The rows of x [T, heads*D] (any stride) rotated by their position in their own sequence. */
+Tensor rotated(const Tensor &x, const int64_t *start, const int64_t *past, int64_t sequences,
+               const Tensor &cos, const Tensor &sin, int64_t D, float scale)
 {
     Tensor out = at::empty({ x.size(0), x.size(1) }, x.options());
     const float *c = cos.data_ptr<float>(), *s = sin.data_ptr<float>();
     for (int64_t i = 0; i < sequences; i++)
         for (int64_t t = start[i]; t < start[i + 1]; t++) {
-            int64_t at = (t - start[i]) * (D / 2);
+            int64_t at = (past[i] + t - start[i]) * (D / 2);
             kernel_rope(x.data_ptr<float>() + t * x.stride(0), x.size(1) / D, D, c + at, s + at,
                         scale, out.data_ptr<float>() + t * out.stride(0));
         }
     return out;
 }
 
+int64_t up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* See attention(). The keys' blocks lie in `keys` where there is a cache, else in scratch. */
+Tensor attention_fast(const Tensor &q, const Tensor &k, const Tensor &v, const int64_t *start,
+                      const int64_t *past, const int64_t *slot, int64_t sequences, Tensor keys,
+                      Tensor values, const Tensor &cos, const Tensor &sin)
+{
+    const int64_t D = cos.size(1) * 2, H = q.size(1) / D, G = k.size(1) / D;
+    const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(D)));
+    const bool cached = keys.numel() > 0;
+    Tensor rq = rotated(q, start, past, sequences, cos, sin, D, scale);
+    Tensor rk = rotated(k, start, past, sequences, cos, sin, D, 1.0f);
+    Tensor out = at::empty(rq.sizes(), q.options());
+    int64_t longest = 0;
+    for (int64_t i = 0; i < sequences; i++)
+        longest = std::max(longest, past[i] + start[i + 1] - start[i]);
+    // Tensors are aligned to 64 bytes.
+    Tensor scratch = at::empty({ KEYS_TILE * up(longest, 2 * KEYS_WIDE) }, q.options());
+    Tensor blocks = cached ? keys : at::zeros({ up(longest, KEYS_WIDE) * G * D }, q.options());
+    for (int64_t i = 0; i < sequences; i++) {
+        const int64_t n = start[i + 1] - start[i], row = start[i];
+        float *to = blocks.data_ptr<float>() + (cached ? slot[i] * keys.stride(0) : 0);
+        const float *from = v.data_ptr<float>() + row * v.stride(0);
+        int64_t stride = v.stride(0);
+        kernel_keys(rk.data_ptr<float>() + row * G * D, n, past[i], G, D, to);
+        if (cached) {
+            Tensor own = values.select(0, slot[i]);
+            own.narrow(0, past[i], n).copy_(v.narrow(0, row, n));
+            from = own.data_ptr<float>();
+            stride = own.stride(0);
+        }
+        kernel_attend(rq.data_ptr<float>() + row * H * D, n, past[i], H, G, D, to, from, stride,
+                      scratch.data_ptr<float>(), out.data_ptr<float>() + row * H * D);
+    }
+    return out;
+}
+
+/* One sequence of n new tokens behind `past` others, whose keys and values come first in k and v.
+ * q: [n, H, D]; k, v: [past + n, G, D], keys rotated -> [n, H*D] */
+Tensor attend_sequence(const Tensor &q, const Tensor &k, const Tensor &v, int64_t past)
+{
+    const int64_t n = q.size(0), H = q.size(1), D = q.size(2), G = k.size(1);
+    const double scale = 1.0 / std::sqrt(static_cast<double>(D));
+    Tensor ki = k.transpose(0, 1).repeat_interleave(H / G, 0);
+    Tensor vi = v.transpose(0, 1).repeat_interleave(H / G, 0);
+    Tensor hidden = at::ones({ n, past + n }, q.options().dtype(at::kBool)).triu(past + 1);
+    Tensor scores = at::matmul(q.transpose(0, 1), ki.transpose(1, 2)) * scale;
+    scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+    Tensor p = at::softmax(scores, -1, at::kFloat).to(q.scalar_type());
+    return at::matmul(p, vi).transpose(0, 1).reshape({ n, H * D });
+}
+
 /*
- * Causal attention within each sequence, rotary positions included.
- * q: [T, H*D]; k, v: [T, G*D]; start: [S+1]; cos, sin: [context, D/2] -> [T, H*D]
+ * Causal attention of each sequence's new tokens on themselves and on what came before, rotary
+ * positions included. Sequence i has past[i] tokens in place slot[i] of the cache, and its new ones
+ * are put there too. An empty cache: every sequence is new, and nothing is kept.
+ * q: [T, H*D]; k, v: [T, G*D]; start: [S+1]; past, slot: [S]; keys, values: [slots, capacity, G*D]
+ * or empty (the fast form keeps its keys in another order there); cos, sin: [context, D/2]
+ * -> [T, H*D]
  */
 Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &start,
+                 const Tensor &past, const Tensor &slot, Tensor keys, Tensor values,
                  const Tensor &cos, const Tensor &sin)
 {
     const int64_t *at = start.data_ptr<int64_t>(), sequences = start.size(0) - 1;
+    const int64_t *before = past.data_ptr<int64_t>(), *place = slot.data_ptr<int64_t>();
     const int64_t D = cos.size(1) * 2, H = q.size(1) / D, G = k.size(1) / D;
-    const double scale = 1.0 / std::sqrt(static_cast<double>(D));
-    if (fast({ q, k, v, cos, sin })) {
-        Tensor rq = rotated(q, at, sequences, cos, sin, D, static_cast<float>(scale));
-        Tensor rk = rotated(k, at, sequences, cos, sin, D, 1.0f);
-        Tensor out = at::empty(rq.sizes(), q.options());
-        int64_t longest = 0;
-        for (int64_t i = 0; i < sequences; i++)
-            longest = std::max(longest, at[i + 1] - at[i]);
-        Tensor scratch = at::empty({ 64 * longest }, q.options());
-        for (int64_t i = 0; i < sequences; i++) {
-            int64_t n = at[i + 1] - at[i];
-            Tensor o = out.narrow(0, at[i], n);
-            attend_sequence(rq.narrow(0, at[i], n), rk.narrow(0, at[i], n), v.narrow(0, at[i], n),
-                            D, o, scratch.data_ptr<float>());
-        }
-        return out;
-    }
+    if (fast({ q, k, v, keys, values, cos, sin }))
+        return attention_fast(q, k, v, at, before, place, sequences, keys, values, cos, sin);
     std::vector<Tensor> outs;
     for (int64_t i = 0; i < sequences; i++) {
         int64_t n = at[i + 1] - at[i];
-        Tensor c = cos.narrow(0, 0, n), s = sin.narrow(0, 0, n);
-        Tensor qi = rope(q.narrow(0, at[i], n).view({ n, H, D }), c, s).transpose(0, 1);
-        Tensor ki = rope(k.narrow(0, at[i], n).view({ n, G, D }), c, s).transpose(0, 1);
-        Tensor vi = v.narrow(0, at[i], n).view({ n, G, D }).transpose(0, 1);
-        ki = ki.repeat_interleave(H / G, 0);
-        vi = vi.repeat_interleave(H / G, 0);
-        Tensor hidden = at::ones({ n, n }, q.options().dtype(at::kBool)).triu(1);
-        Tensor scores = at::matmul(qi, ki.transpose(1, 2)) * scale;
-        scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
-        Tensor p = at::softmax(scores, -1, at::kFloat).to(q.scalar_type());
-        outs.push_back(at::matmul(p, vi).transpose(0, 1).reshape({ n, H * D }));
+        Tensor c = cos.narrow(0, before[i], n), s = sin.narrow(0, before[i], n);
+        Tensor qi = rope(q.narrow(0, at[i], n).view({ n, H, D }), c, s);
+        Tensor ki = rope(k.narrow(0, at[i], n).view({ n, G, D }), c, s);
+        Tensor vi = v.narrow(0, at[i], n).view({ n, G, D });
+        if (keys.numel() > 0) {
+            Tensor own_k = keys.select(0, place[i]), own_v = values.select(0, place[i]);
+            own_k.narrow(0, before[i], n).copy_(ki.reshape({ n, G * D }));
+            own_v.narrow(0, before[i], n).copy_(vi.reshape({ n, G * D }));
+            ki = own_k.narrow(0, 0, before[i] + n).view({ -1, G, D });
+            vi = own_v.narrow(0, 0, before[i] + n).view({ -1, G, D });
+        }
+        outs.push_back(attend_sequence(qi, ki, vi, before[i]));
     }
     return at::cat(outs, 0);
 }
@@ -319,34 +345,43 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
 
 /*
  * Loss of each target (NaN where it is negative) and entropy of each prediction, nats, without
- * ever holding the logits of all tokens. x: [T, d]; head: [V, d]; target: [T] -> [T], [T]
+ * ever holding the logits of all tokens; and the logits of the rows in `keep`, ascending.
+ * x: [T, d]; head: [V, d]; target: [T]; keep: [n] -> [T], [T], float32 [n, V]
  */
-std::tuple<Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target)
+std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target,
+                                         const Tensor &keep)
 {
-    const int64_t T = x.size(0), V = head.size(0);
+    const int64_t T = x.size(0), V = head.size(0), *kept = keep.data_ptr<int64_t>();
+    const int64_t *const end = kept + keep.numel();
+    Tensor logits = at::empty({ keep.numel(), V }, x.options().dtype(at::kFloat));
+    int64_t row = 0;
     if (fast({ x, head })) {
         Tensor nll = at::empty({ T }, x.options()), entropy = at::empty({ T }, x.options());
-        Tensor logits = at::empty({ std::min(block, T), V }, x.options());
+        Tensor part = at::empty({ std::min(block, T), V }, x.options());
         for (int64_t t = 0; t < T; t += block) {
             int64_t n = std::min(block, T - t);
-            Tensor part = logits.narrow(0, 0, n);
-            product(x.narrow(0, t, n), head, part);
+            Tensor rows = part.narrow(0, 0, n);
+            product(x.narrow(0, t, n), head, rows);
             for (int64_t i = 0; i < n; i++)
-                kernel_score(part.data_ptr<float>() + i * V, V, target.data_ptr<int64_t>()[t + i],
+                kernel_score(rows.data_ptr<float>() + i * V, V, target.data_ptr<int64_t>()[t + i],
                              nll.data_ptr<float>() + t + i, entropy.data_ptr<float>() + t + i);
+            for (; kept < end && *kept < t + n; kept++)
+                logits.select(0, row++).copy_(rows.select(0, *kept - t));
         }
-        return std::make_tuple(nll, entropy);
+        return std::make_tuple(nll, entropy, logits);
     }
     std::vector<Tensor> losses, entropies;
     for (int64_t t = 0; t < T; t += block) {
         int64_t n = std::min(block, T - t);
-        Tensor to = target.narrow(0, t, n);
-        Tensor p = at::log_softmax(at::linear(x.narrow(0, t, n), head), -1, at::kFloat);
+        Tensor to = target.narrow(0, t, n), rows = at::linear(x.narrow(0, t, n), head);
+        Tensor p = at::log_softmax(rows, -1, at::kFloat);
         Tensor loss = -p.gather(1, to.clamp_min(0).unsqueeze(1)).squeeze(1);
         losses.push_back(loss.masked_fill(to < 0, std::numeric_limits<double>::quiet_NaN()));
         entropies.push_back(-(p.exp() * p).sum(-1));
+        for (; kept < end && *kept < t + n; kept++)
+            logits.select(0, row++).copy_(rows.select(0, *kept - t));
     }
-    return std::make_tuple(at::cat(losses, 0), at::cat(entropies, 0));
+    return std::make_tuple(at::cat(losses, 0), at::cat(entropies, 0), logits);
 }
 
 } // namespace
@@ -355,12 +390,14 @@ TORCH_LIBRARY(seqtopk, m)
 {
     m.def("linear(Tensor x, Tensor weight) -> Tensor", project);
     m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
-    m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor cos, Tensor sin) -> Tensor",
+    m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor past, Tensor slot, "
+          "Tensor(a!) keys, Tensor(b!) values, Tensor cos, Tensor sin) -> Tensor",
           attention);
     m.def("experts(Tensor x, Tensor scores, Tensor token, Tensor expert, Tensor gate_up, "
           "Tensor down, bool normalise) -> Tensor",
           experts);
     m.def("shared_expert(Tensor x, Tensor gate_up, Tensor down, Tensor gate) -> Tensor",
           shared_expert);
-    m.def("score(Tensor x, Tensor head, Tensor target) -> (Tensor, Tensor)", score);
+    m.def("score(Tensor x, Tensor head, Tensor target, Tensor keep) -> (Tensor, Tensor, Tensor)",
+          score);
 }

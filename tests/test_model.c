@@ -117,7 +117,7 @@ static void agrees_with_reference(const char *dir)
         struct pool pools[TEXTS];
         for (size_t i = 0; i < r.texts; i++) {
             sequences[i] = sequence_of(&r.ids[i]);
-            pools[i] = (struct pool){ &router_topk, { 0 }, 1 };
+            pools[i] = (struct pool){ &router_topk, { 0 }, 1, 0 };
             pools[i].args.K = atoi(key);
             pools[i].args.N = r.weights->config.experts;
         }
@@ -159,14 +159,14 @@ static void every_option_of_the_families_agrees_with_transformers(void **state)
 
 /* Settings that the tests below go through: each router, narrow and wide. */
 static const struct pool settings[] = {
-    { &router_topk, { .K = 8, .N = 64 }, 1 },
-    { &router_topk, { .K = 2, .N = 64 }, 1 },
-    { &router_seqtopk, { .K = 8, .N = 64, .mode = 0, .min = 1, .max = 10 }, 1 },
-    { &router_seqtopk, { .K = 2, .N = 64, .mode = 0, .min = 0, .max = 64 }, 1 },
-    { &router_seqtopk, { .K = 4, .N = 64, .mode = 1, .min = 1, .max = 6 }, 1 },
-    { &router_seqtopk, { .K = 4, .N = 64, .mode = 1, .min = 0, .max = 64 }, 1 },
-    { &router_seqtopk, { .K = 4, .N = 64, .mode = 2, .min = 1, .max = 8 }, 1 },
-    { &router_seqtopk, { .K = 2, .N = 64, .mode = 2, .min = 0, .max = 64 }, 1 },
+    { &router_topk, { .K = 8, .N = 64 }, 1, 0 },
+    { &router_topk, { .K = 2, .N = 64 }, 1, 0 },
+    { &router_seqtopk, { .K = 8, .N = 64, .mode = 0, .min = 1, .max = 10 }, 1, 0 },
+    { &router_seqtopk, { .K = 2, .N = 64, .mode = 0, .min = 0, .max = 64 }, 1, 0 },
+    { &router_seqtopk, { .K = 4, .N = 64, .mode = 1, .min = 1, .max = 6 }, 1, 0 },
+    { &router_seqtopk, { .K = 4, .N = 64, .mode = 1, .min = 0, .max = 64 }, 1, 0 },
+    { &router_seqtopk, { .K = 4, .N = 64, .mode = 2, .min = 1, .max = 8 }, 1, 0 },
+    { &router_seqtopk, { .K = 2, .N = 64, .mode = 2, .min = 0, .max = 64 }, 1, 0 },
 };
 
 static void a_sequence_scores_the_same_alone_and_in_any_batch(void **state)
@@ -241,7 +241,7 @@ static void a_batch_pool_is_shared_by_its_sequences(void **state)
     struct reference r;
     reference_open(&r, "results/models/tiny-olmoe");
     struct sequence q[2] = { sequence_of(&r.ids[0]), sequence_of(&r.ids[3]) };
-    struct pool p = { &router_batchtopk, { .K = 2, .N = 64, .min = 0, .max = 64, .batch = 2 }, 2 };
+    struct pool p = { &router_batchtopk, { .K = 2, .N = 64, .min = 0, .max = 64, .batch = 2 }, 2, 0 };
     struct scored s = { 0 };
     score(r.model, &(struct batch){ q, 2, &p, 1 }, &s);
     bool moved = false;
@@ -273,7 +273,7 @@ static void a_model_without_attention_bias_runs(void **state)
         fail_msg("%s", err.s);
     int32_t ids[5] = { 1, 2, 3, 4, 5 };
     struct sequence q = { ids, 5 };
-    struct pool p = { &router_topk, { .K = 2, .N = w->config.experts }, 1 };
+    struct pool p = { &router_topk, { .K = 2, .N = w->config.experts }, 1, 0 };
     struct scored s = { 0 };
     score(m, &(struct batch){ &q, 1, &p, 1 }, &s);
     assert_true(s.nll[4] > 0);

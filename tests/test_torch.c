@@ -291,13 +291,25 @@ static struct tensor **norm_inputs(struct scope *s)
 
 static struct tensor **attention_inputs(struct scope *s)
 {
-    struct tensor **in = xcalloc(6, sizeof(struct tensor *));
-    in[0] = RANDOM(s, 1, 3, 231, 4 * 16);
-    in[1] = RANDOM(s, 2, 3, 231, 2 * 16);
-    in[2] = RANDOM(s, 3, 3, 231, 2 * 16);
-    in[3] = ints(s, 5, (const int64_t[]){ 0, 1, 3, 90, 231 }); // one token, and over two blocks
-    in[4] = RANDOM(s, 4, 2, 256, 8);
-    in[5] = RANDOM(s, 5, 2, 256, 8);
+    struct tensor **in = xcalloc(10, sizeof(struct tensor *));
+    in[0] = RANDOM(s, 1, 3, 231, 4 * 38);
+    in[1] = RANDOM(s, 2, 3, 231, 2 * 38);
+    in[2] = RANDOM(s, 3, 3, 231, 2 * 38);
+    in[3] = ints(s, 5, (const int64_t[]){ 0, 1, 3, 90, 231 }); // one token, and over many blocks
+    in[4] = ints(s, 4, (const int64_t[]){ 0, 0, 0, 0 });
+    in[5] = in[4];
+    in[6] = in[7] = tensor_empty(s, DTYPE_F32, 3, (const int64_t[]){ 0, 0, 0 }, cpu);
+    in[8] = RANDOM(s, 4, 2, 256, 19);
+    in[9] = RANDOM(s, 5, 2, 256, 19);
+    return in;
+}
+
+/* The first two sequences begin, and go on while the third begins; caches are of each form's own. */
+static struct tensor **cached_inputs(struct scope *s)
+{
+    struct tensor **in = attention_inputs(s);
+    in[6] = RANDOM(s, 6, 1, 4, 256, 2 * 38);
+    in[7] = RANDOM(s, 7, 1, 4, 256, 2 * 38);
     return in;
 }
 
@@ -333,13 +345,14 @@ static struct tensor **shared_inputs(struct scope *s)
 
 static struct tensor **score_inputs(struct scope *s)
 {
-    struct tensor **in = xcalloc(3, sizeof(struct tensor *));
+    struct tensor **in = xcalloc(4, sizeof(struct tensor *));
     int64_t target[300];
     for (int i = 0; i < 300; i++)
         target[i] = i % 10 == 9 ? -1 : i * 7 % 501;
     in[0] = RANDOM(s, 1, 8, 300, 32);
     in[1] = RANDOM(s, 2, 4, 501, 32);
     in[2] = ints(s, 300, target);
+    in[3] = ints(s, 4, (const int64_t[]){ 0, 143, 144, 299 });
     return in;
 }
 
@@ -350,9 +363,18 @@ static void fast_and_plain_forms_agree(void **state)
                 linear_inputs);
     twins_agree("def f(self, x, w):\n    return seqtopk.norm(x[:, 3:40], w, 1e-6)\n", 2, 1, 1e-5f,
                 norm_inputs);
-    twins_agree("def f(self, q, k, v, start, cos, sin):\n"
-                "    return seqtopk.attention(q, k, v, start, cos, sin)\n",
-                6, 1, 1e-5f, attention_inputs);
+    twins_agree(
+        "def f(self, q, k, v, start, past, slot, keys, values, cos, sin):\n"
+        "    return seqtopk.attention(q, k, v, start, past, slot, keys, values, cos, sin)\n",
+        10, 1, 1e-5f, attention_inputs);
+    twins_agree(
+        "def f(self, q, k, v, start, past, slot, keys, values, cos, sin):\n"
+        "    a = seqtopk.attention(q[:100], k[:100], v[:100], torch.tensor([0, 70, 100]),\n"
+        "        torch.tensor([0, 0]), torch.tensor([3, 1]), keys, values, cos, sin)\n"
+        "    b = seqtopk.attention(q[100:], k[100:], v[100:], torch.tensor([0, 1, 40, 131]),\n"
+        "        torch.tensor([30, 0, 70]), torch.tensor([1, 0, 3]), keys, values, cos, sin)\n"
+        "    return torch.cat([a, b])\n",
+        10, 1, 1e-5f, cached_inputs);
     twins_agree("def f(self, x, s, t, e, gu, d):\n"
                 "    return seqtopk.experts(x, s, t, e, gu, d, False)\n",
                 6, 1, 1e-5f, experts_inputs);
@@ -361,8 +383,9 @@ static void fast_and_plain_forms_agree(void **state)
                 6, 1, 1e-5f, experts_inputs);
     twins_agree("def f(self, x, gu, d, g):\n    return seqtopk.shared_expert(x, gu, d, g)\n", 4, 1,
                 1e-5f, shared_inputs);
-    twins_agree("def f(self, x, head, target):\n    return seqtopk.score(x, head, target)\n", 3, 2,
-                1e-4f, score_inputs);
+    twins_agree("def f(self, x, head, target, keep):\n"
+                "    return seqtopk.score(x, head, target, keep)\n",
+                4, 3, 1e-4f, score_inputs);
 }
 
 /* The sum of the experts' outputs, as a number; `grad` gets its gradient by the scores. */

@@ -1,0 +1,185 @@
+/*
+ * model_build.c: the decoder's modules from checked weights; see model_impl.h.
+ */
+#include "model_impl.h"
+
+#include "models/source.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* What a model is being built from and where a failure is said. */
+struct builder {
+    struct model *m;
+    struct buf *err;
+    bool failed;
+};
+
+static void build_failed(struct builder *b, const struct st_tensor *t)
+{
+    const char *why = scope_error(b->m->scope);
+    b->failed = true;
+    if (why)
+        fail(b->err, "%s: tensor %s: %s", t->file, t->name, why);
+    else
+        fail(b->err, "%s: tensor %s has a value that is NaN or infinite", t->file, t->name);
+}
+
+/* One parameter of `module` from `n` tensors of the files, one behind the other. */
+static void build(struct builder *b, struct module *module, const char *name, int ndim,
+                  const int64_t *shape, const struct st_tensor *const *parts, int n)
+{
+    struct scope *s = b->m->scope;
+    if (b->failed)
+        return;
+    struct tensor *t = tensor_empty(s, b->m->dtype, ndim, shape, b->m->device);
+    int64_t offset = 0;
+    for (int i = 0; i < n && !b->failed; i++) {
+        int64_t count = (int64_t)(parts[i]->bytes / dtype_size(parts[i]->dtype));
+        if (!tensor_fill(s, t, offset, parts[i]->data, parts[i]->dtype, count))
+            build_failed(b, parts[i]);
+        offset += count;
+    }
+    module_set_tensor(s, module, name, t);
+}
+
+static void build_one(struct builder *b, struct module *module, const char *name,
+                      const struct st_tensor *t)
+{
+    build(b, module, name, t->ndim, t->shape, &t, 1);
+}
+
+/* Angles of the rotary positions, as float32 throughout: [context, head_dim / 2] each. */
+static void build_rope(struct model *m, struct tensor **cos_out, struct tensor **sin_out)
+{
+    int half = m->config.head_dim / 2;
+    int64_t shape[2] = { m->config.context, half };
+    size_t n = (size_t)m->config.context * (size_t)half;
+    float *c = xmalloc(n * sizeof(*c)), *s = xmalloc(n * sizeof(*s));
+    for (int i = 0; i < half; i++) {
+        float power = (float)(2 * i) / (float)m->config.head_dim;
+        float frequency = 1.0f / powf((float)m->config.rope_theta, power);
+        for (int p = 0; p < m->config.context; p++) {
+            c[(size_t)p * (size_t)half + (size_t)i] = cosf((float)p * frequency);
+            s[(size_t)p * (size_t)half + (size_t)i] = sinf((float)p * frequency);
+        }
+    }
+    *cos_out = tensor_floats(m->scope, c, 2, shape, m->device);
+    *sin_out = tensor_floats(m->scope, s, 2, shape, m->device);
+    free(c);
+    free(s);
+}
+
+static void build_attention(struct builder *b, struct module *module, const struct layer_weights *w)
+{
+    const struct model_config *c = &b->m->config;
+    int64_t q_size = (int64_t)c->heads * c->head_dim, kv_size = (int64_t)c->kv_heads * c->head_dim;
+    int64_t rows[2] = { q_size + 2 * kv_size, c->hidden };
+    build_one(b, module, "attn_norm", w->attn_norm);
+    build(b, module, "w_qkv", 2, rows, (const struct st_tensor *const[]){ w->q, w->k, w->v }, 3);
+    if (w->q_bias)
+        build(b, module, "b_qkv", 1, rows,
+              (const struct st_tensor *const[]){ w->q_bias, w->k_bias, w->v_bias }, 3);
+    else // where the family has a bias and the model does without
+        module_set_float(b->m->scope, module, "b_qkv", 0);
+    if (w->q_norm) {
+        build_one(b, module, "q_norm", w->q_norm);
+        build_one(b, module, "k_norm", w->k_norm);
+    }
+    build_one(b, module, "o", w->o);
+    module_set_int(b->m->scope, module, "q_size", q_size);
+    module_set_int(b->m->scope, module, "kv_size", kv_size);
+    module_set_float(b->m->scope, module, "clip", c->clip_qkv);
+    module_set_float(b->m->scope, module, "eps", c->rms_eps);
+}
+
+static void build_experts(struct builder *b, struct module *module, const struct layer_weights *w)
+{
+    const struct model_config *c = &b->m->config;
+    int64_t gate_up[3] = { c->experts, 2 * (int64_t)c->expert_ffn, c->hidden };
+    int64_t down[3] = { c->experts, c->hidden, c->expert_ffn };
+    const struct st_tensor **parts = xcalloc(2 * (size_t)c->experts, sizeof(*parts));
+    for (int e = 0; e < c->experts; e++) {
+        parts[2 * (size_t)e] = w->gate[e];
+        parts[2 * (size_t)e + 1] = w->up[e];
+    }
+    build_one(b, module, "ffn_norm", w->ffn_norm);
+    build_one(b, module, "router", w->router);
+    build(b, module, "gate_up", 3, gate_up, parts, 2 * c->experts);
+    build(b, module, "down", 3, down, w->down, c->experts);
+    free(parts);
+    if (w->shared_gate) {
+        int64_t shape[2] = { 2 * (int64_t)c->shared_ffn, c->hidden };
+        build(b, module, "shared_gate_up", 2, shape,
+              (const struct st_tensor *const[]){ w->shared_gate, w->shared_up }, 2);
+        build_one(b, module, "shared_down", w->shared_down);
+        build_one(b, module, "shared_expert_gate", w->shared_expert_gate);
+    }
+    module_set_int(b->m->scope, module, "normalise", c->norm_topk_prob);
+}
+
+static void build_layers(struct builder *b, const struct weights *w)
+{
+    struct model *m = b->m;
+    struct tensor *cos_table, *sin_table;
+    build_rope(m, &cos_table, &sin_table);
+    const char *family = m->config.family == FAMILY_QWEN2_MOE ? source_qwen2_moe : source_olmoe;
+    for (int i = 0; i < m->config.layers; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "layer%d", i);
+        struct module *module = m->layers[i] = module_new(m->scope, "layer");
+        build_attention(b, module, &w->layer[i]);
+        build_experts(b, module, &w->layer[i]);
+        module_set_tensor(m->scope, module, "cos", cos_table);
+        module_set_tensor(m->scope, module, "sin", sin_table);
+        if (b->failed)
+            return;
+        module_define(m->scope, module, family);
+        module_define(m->scope, module, source_decoder);
+        if (scope_error(m->scope))
+            return;
+        module_set_child(m->scope, m->ends, name, module);
+    }
+}
+
+void model_close(struct model *m)
+{
+    if (!m)
+        return;
+    scope_free(m->scope);
+    free(m->layers);
+    free(m);
+}
+
+struct model *model_open(const struct weights *w, struct device device, enum dtype dtype,
+                         struct buf *err)
+{
+    struct model *m = xcalloc(1, sizeof(*m));
+    struct builder b = { m, err, false };
+    m->config = w->config;
+    m->device = device;
+    m->dtype = dtype;
+    m->scope = scope_new(false);
+    m->layers = xcalloc((size_t)m->config.layers, sizeof(struct module *));
+    m->ends = module_new(m->scope, "decoder");
+    build_one(&b, m->ends, "embedding", w->embed);
+    build_one(&b, m->ends, "norm", w->norm);
+    // A tied head is the same tensor in memory.
+    if (w->head == w->embed)
+        module_set_tensor(m->scope, m->ends, "head", module_tensor(m->scope, m->ends, "embedding"));
+    else
+        build_one(&b, m->ends, "head", w->head);
+    module_set_float(m->scope, m->ends, "eps", m->config.rms_eps);
+    build_layers(&b, w);
+    if (!b.failed)
+        module_define(m->scope, m->ends, source_ends);
+    if (!b.failed && scope_error(m->scope)) {
+        fail(err, "%s: the decoder could not be built: %s", w->config.name, scope_error(m->scope));
+        b.failed = true;
+    }
+    if (b.failed) {
+        model_close(m);
+        return NULL;
+    }
+    return m;
+}

@@ -1,0 +1,78 @@
+/*
+ * sample.c: see sample.h.
+ */
+#include "sample.h"
+
+#include <math.h>
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+uint64_t sampler_seed(int64_t seed, int64_t doc)
+{
+    return mix(mix((uint64_t)seed + UINT64_C(0x9e3779b97f4a7c15)) + (uint64_t)doc);
+}
+
+/* Uniform in [0, 1), 53 bits. */
+static double uniform(struct sampler *s)
+{
+    s->state += UINT64_C(0x9e3779b97f4a7c15);
+    return (double)(mix(s->state) >> 11) * 0x1p-53;
+}
+
+static int32_t largest(const float *logits, int V)
+{
+    int32_t best = 0;
+    for (int32_t i = 1; i < V; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return best;
+}
+
+struct candidate {
+    double p; /* not normalised */
+    int32_t id;
+};
+
+static int by_probability(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->p != y->p)
+        return x->p > y->p ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+int32_t sampler_draw(struct sampler *s, const float *logits, int V)
+{
+    int32_t best = largest(logits, V);
+    if (s->temperature == 0)
+        return best;
+    struct candidate *c = xmalloc((size_t)V * sizeof(*c));
+    double sum = 0, kept = 0;
+    for (int32_t i = 0; i < V; i++) {
+        c[i] = (struct candidate){ exp(((double)logits[i] - (double)logits[best]) / s->temperature),
+                                   i };
+        sum += c[i].p;
+    }
+    // All that lie below this come to less than 1 - top_p together, so the others suffice.
+    size_t n = 0;
+    for (int32_t i = 0; i < V; i++)
+        if (c[i].p >= (1 - s->top_p) * sum / V)
+            c[n++] = c[i];
+    if (s->top_p < 1)
+        qsort(c, n, sizeof(*c), by_probability);
+    size_t in = 0;
+    while (in < n && (in == 0 || kept < s->top_p * sum))
+        kept += c[in++].p;
+    double at = uniform(s) * kept;
+    size_t i = 0;
+    while (i + 1 < in && at >= c[i].p)
+        at -= c[i++].p;
+    int32_t id = c[i].id;
+    free(c);
+    return id;
+}
