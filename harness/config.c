@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     MAX_CONFIG = 10 * 1000 * 1000,
@@ -177,6 +178,41 @@ static int read_rest(const struct json_in *in, struct model_config *c)
     return c->family == FAMILY_OLMOE ? read_olmoe(in, c) : read_qwen2_moe(in, c);
 }
 
+/* "eos_token_id" is a number, a list of them, or not there. */
+static int read_eos(const struct json_in *in, struct model_config *c)
+{
+    const json_t *value = json_value(in, "eos_token_id"), *one;
+    size_t n = json_is_array(value) ? json_array_size(value) : value != NULL;
+    if (!value)
+        return 0;
+    c->neos = 0;
+    if (n > MAX_EOS)
+        return json_refuse(in, "eos_token_id", "at most %d are supported", MAX_EOS);
+    for (size_t i = 0; i < n; i++) {
+        one = json_is_array(value) ? json_array_get(value, i) : value;
+        if (!json_is_integer(one) || json_integer_value(one) < 0 ||
+            json_integer_value(one) >= c->vocab)
+            return json_refuse(in, "eos_token_id", "ids from 0 to %d are allowed", c->vocab - 1);
+        c->eos[c->neos++] = (int32_t)json_integer_value(one);
+    }
+    return 0;
+}
+
+/* Where a model's folder has it, generation_config.json has the last word on where texts end. */
+static int read_generation(const char *dir, struct model_config *c, struct buf *err)
+{
+    char *path = xasprintf("%s/generation_config.json", dir);
+    int rc = 0;
+    if (access(path, F_OK) == 0) {
+        json_t *root = json_read_file(path, MAX_CONFIG, err);
+        struct json_in in = { root, path, err };
+        rc = root ? read_eos(&in, c) : -1;
+        json_decref(root);
+    }
+    free(path);
+    return rc;
+}
+
 /* The last part of the path, also where that is "." or ends in a slash. */
 static char *folder_name(const char *dir)
 {
@@ -206,7 +242,8 @@ int config_read(const char *dir, struct model_config *out, struct buf *err)
     json_t *root = json_read_file(path, MAX_CONFIG, err);
     struct json_in in = { root, path, err };
     int rc = !root || read_family(&in, out) || read_sizes(&in, out) || read_heads(&in, out) ||
-             read_rope(&in, out) || read_rest(&in, out);
+             read_rope(&in, out) || read_rest(&in, out) || read_eos(&in, out) ||
+             read_generation(dir, out, err);
     json_decref(root);
     free(path);
     if (rc)

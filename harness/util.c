@@ -340,6 +340,37 @@ size_t utf8_valid(const char *s, size_t len)
     return len;
 }
 
+/* How many bytes stand for one wrong character: those that could have begun one, else one. */
+static size_t utf8_wrong(const unsigned char *s, size_t len)
+{
+    size_t more = s[0] >= 0xc2 && s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3, n = 1;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 1;
+    for (; n <= more && n < len; n++) {
+        unsigned char lo = 0x80, hi = 0xbf;
+        if (n == 1) {
+            lo = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : lo;
+            hi = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : hi;
+        }
+        if (s[n] < lo || s[n] > hi)
+            break;
+    }
+    return n;
+}
+
+void utf8_clean(const char *s, size_t len, struct buf *out)
+{
+    for (size_t at = 0; at < len;) {
+        size_t good = utf8_valid(s + at, len - at), nul = strnlen(s + at, good);
+        buf_add(out, s + at, nul);
+        at += nul;
+        if (at == len)
+            break;
+        buf_adds(out, "\xef\xbf\xbd");
+        at += nul < good ? 1 : utf8_wrong((const unsigned char *)s + at, len - at);
+    }
+}
+
 /* Takes the last part of a path away; false where nothing would be left. */
 static bool parent(struct buf *path)
 {

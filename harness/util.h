@@ -110,6 +110,12 @@ int make_dirs(const char *path, struct buf *err) MUST_USE;
 /* Length of the valid UTF-8 prefix of `s`: equal to `len` where all of it is valid. */
 size_t utf8_valid(const char *s, size_t len);
 
+/*
+ * Appends `s` with U+FFFD in the place of each byte that is no UTF-8, of a character that is cut
+ * short at the end, and of NUL: what may be stored as text.
+ */
+void utf8_clean(const char *s, size_t len, struct buf *out);
+
 /* The folder of the running program, without a slash at its end. */
 void program_dir(struct buf *out);
 /* The project that the program was built in: the nearest folder above it that has `evals` and

@@ -16,6 +16,8 @@ enum family {
     FAMILY_QWEN2_MOE, /* bias on q, k and v; a shared expert behind a sigmoid gate */
 };
 
+enum { MAX_EOS = 8 };
+
 struct model_config {
     char *name; /* last part of the folder's path */
     enum family family;
@@ -27,6 +29,8 @@ struct model_config {
     double rms_eps, rope_theta;
     double clip_qkv; /* 0: not clipped */
     bool norm_topk_prob, qkv_bias, tied;
+    int32_t eos[MAX_EOS]; /* tokens that end a text */
+    int neos;
     enum dtype dtype; /* of the weights in the files, as config.json says; F32 where it is silent */
 };
 
@@ -55,7 +59,7 @@ struct weights {
 };
 
 /*
- * Reads only config.json: what `plan` and `list` need. An unsupported architecture or an option
+ * Reads only config.json, and the end tokens from generation_config.json where it names some: what `plan` and `list` need. An unsupported architecture or an option
  * that would change the numbers (sliding window, rope scaling, a dense layer) is refused by name.
  */
 int config_read(const char *dir, struct model_config *out, struct buf *err) MUST_USE;

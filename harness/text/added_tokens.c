@@ -29,7 +29,8 @@ static int parse(struct added_token *t, const char *path, const json_t *node, bo
         json_need_bool(&in, "single_word", &t->single_word) != 0 ||
         json_need_bool(&in, "lstrip", &t->lstrip) != 0 ||
         json_need_bool(&in, "rstrip", &t->rstrip) != 0 ||
-        json_need_bool(&in, "normalized", &t->normalized) != 0)
+        json_need_bool(&in, "normalized", &t->normalized) != 0 ||
+        json_opt_bool(&in, "special", &t->special) != 0)
         return -1;
     if (*content == '\0')
         return fail(err, "%s: the added token with id %d is empty", path, id);

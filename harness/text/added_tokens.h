@@ -5,7 +5,7 @@
  * Invariant: matches are leftmost and longest, with single_word, lstrip and rstrip, as in Hugging
  * Face's tokenizers. Tokens with normalized = false are looked for in the raw text, the others,
  * themselves normalised, in the normalised text between those.
- * Leaves out: `special`, which says only what to leave out when text is shown.
+ * Leaves out: what to do with those that are `special`.
  */
 #ifndef ADDED_TOKENS_H
 #define ADDED_TOKENS_H
@@ -23,6 +23,7 @@ struct added_token {
     size_t pattern_len;
     int32_t id;
     bool single_word, lstrip, rstrip, normalized;
+    bool special;  /* no part of the text that is shown */
     bool in_vocab; /* the vocabulary has the content too, with the same id */
 };
 

@@ -25,6 +25,7 @@ struct tokenizer {
     struct added_tokens *added;
     struct pretokenizer *pre;
     struct bpe *bpe;
+    bool *special;        /* by id */
     struct token *tokens; /* by id; the strings belong to `added` and `bpe` */
     int size;
     struct buf normal; /* room for normalised text */
@@ -71,6 +72,7 @@ static int list_tokens(struct tokenizer *t, struct buf *err)
         if (added_tokens_get(t->added, i)->id >= t->size)
             t->size = added_tokens_get(t->added, i)->id + 1;
     t->tokens = xcalloc((size_t)t->size, sizeof(*t->tokens));
+    t->special = xcalloc((size_t)t->size, sizeof(*t->special));
     for (int32_t id = 0; id < bpe_size(t->bpe); id++)
         t->tokens[id].s = bpe_token(t->bpe, id, &t->tokens[id].len);
     // An added token may have a vocabulary entry of its own, and then stands for its content.
@@ -79,6 +81,7 @@ static int list_tokens(struct tokenizer *t, struct buf *err)
         if (t->tokens[a->id].s && !a->in_vocab)
             return fail(err, "%s: the id %d is there twice", t->path, a->id);
         t->tokens[a->id] = (struct token){ a->content, a->len };
+        t->special[a->id] = a->special;
     }
     return 0;
 }
@@ -126,6 +129,7 @@ void tokenizer_free(struct tokenizer *t)
     pretokenizer_free(t->pre);
     bpe_free(t->bpe);
     free(t->tokens);
+    free(t->special);
     buf_release(&t->normal);
     free(t->path);
     free(t);
@@ -199,11 +203,21 @@ int tokenizer_encode(struct tokenizer *t, const char *text, size_t len, struct i
     return fail(err, "%s: %s", t->path, err->s);
 }
 
+bool tokenizer_special(const struct tokenizer *t, int32_t id)
+{
+    return id >= 0 && id < t->size && t->special[id];
+}
+
+bool tokenizer_has(const struct tokenizer *t, int32_t id)
+{
+    return id >= 0 && id < t->size && t->tokens[id].s;
+}
+
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, struct buf *out,
                      struct buf *err)
 {
     for (size_t i = 0; i < n; i++)
-        if (ids[i] < 0 || ids[i] >= t->size || !t->tokens[ids[i]].s)
+        if (!tokenizer_has(t, ids[i]))
             return fail(err, "%s: no token has the id %d; ids go from 0 to %d", t->path, ids[i],
                         t->size - 1);
     for (size_t i = 0; i < n; i++)

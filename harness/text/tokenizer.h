@@ -35,6 +35,11 @@ int tokenizer_size(const struct tokenizer *t);
 int tokenizer_encode(struct tokenizer *t, const char *text, size_t len, struct ids *out,
                      struct buf *err) MUST_USE;
 
+/* Is it no part of the text that is shown, such as an end token? */
+bool tokenizer_special(const struct tokenizer *t, int32_t id);
+/* Does a token have this id? A model's vocabulary may be larger. */
+bool tokenizer_has(const struct tokenizer *t, int32_t id);
+
 /* Appends the bytes of `n` ids. One token alone may be a part of a UTF-8 character. */
 int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, struct buf *out,
                      struct buf *err) MUST_USE;

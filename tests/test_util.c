@@ -1,0 +1,62 @@
+/*
+ * test_util.c: what may be stored as text.
+ */
+#include "util.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* As Python's decode("utf-8", "replace") has it. */
+static void what_is_no_utf8_becomes_the_replacement_character(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { "", "" },
+        { "plain", "plain" },
+        { "\xff", "\xef\xbf\xbd" },
+        { "ok\xc0", "ok\xef\xbf\xbd" },
+        { "x\xffy\xe4\xb8", "x\xef\xbf\xbdy\xef\xbf\xbd" },
+        { "\xe4\xb8", "\xef\xbf\xbd" },
+        { "\xe4\xb8\xe4\xb8\xad", "\xef\xbf\xbd\xe4\xb8\xad" },
+        { "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\xf0\x9f\x98", "\xef\xbf\xbd" },
+        { "\xf0\x9f\x98\x80\xf0\x9f", "\xf0\x9f\x98\x80\xef\xbf\xbd" },
+        { "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\xc3y", "\xef\xbf\xbdy" },
+        { "\xe0\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\xf5\x80", "\xef\xbf\xbd\xef\xbf\xbd" },
+        { "\x80\x80"
+          "a",
+          "\xef\xbf\xbd\xef\xbf\xbd"
+          "a" },
+        { "\xf0\x90\xc3\xa9", "\xef\xbf\xbd\xc3\xa9" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf out = BUF_INIT;
+        utf8_clean(cases[i][0], strlen(cases[i][0]), &out);
+        assert_string_equal(out.s, cases[i][1]);
+        buf_release(&out);
+    }
+}
+
+static void so_does_nul(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT;
+    utf8_clean("a\0\0b\xff\0", 6, &out);
+    assert_string_equal(out.s, "a\xef\xbf\xbd\xef\xbf\xbd"
+                               "b\xef\xbf\xbd\xef\xbf\xbd");
+    buf_release(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_no_utf8_becomes_the_replacement_character),
+        cmocka_unit_test(so_does_nul),
+    };
+    return cmocka_run_group_tests_name("util", tests, NULL, NULL);
+}
