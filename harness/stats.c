@@ -311,3 +311,31 @@ double normalised_entropy(const double *v, int n)
             h -= v[i] / total * log(v[i] / total);
     return n == 1 ? 1 : h / log(n);
 }
+
+double pass_at_k(int n, int c, int k)
+{
+    if (c < 0 || c > n || k < 1 || k > n)
+        BUG("pass@%d of %d samples, %d of which passed", k, n, c);
+    double none = 1;
+    // Where fewer than k failed, i comes by k and leaves 0.
+    for (int i = n - c + 1; i <= n; i++)
+        none *= 1 - (double)k / i;
+    return 1 - none;
+}
+
+struct estimate mean_pass_at_k(const int *n, const int *c, int problems, int k)
+{
+    for (int p = 0; p < problems; p++)
+        if (n[p] < k)
+            return estimate_make(NAN, NAN, problems);
+    double *passed = xcalloc((size_t)problems, sizeof(*passed));
+    double *one = xcalloc((size_t)problems, sizeof(*one));
+    for (int p = 0; p < problems; p++) {
+        passed[p] = pass_at_k(n[p], c[p], k);
+        one[p] = 1;
+    }
+    struct estimate mean = ratio_of_sums(passed, one, problems);
+    free(passed);
+    free(one);
+    return mean;
+}

@@ -60,4 +60,15 @@ int quantile_bins(const float *x, const float *y, const int32_t *doc, size_t n, 
  * are 0. v: [n], not negative. */
 double normalised_entropy(const double *v, int n);
 
+/*
+ * pass@k of one problem, without bias: the probability that of n samples, c of which passed, k drawn
+ * at random have one that passed. 1 - prod over i = n-c+1 .. n of (1 - k / i), and 1 where n - c < k.
+ * 0 <= c <= n, 1 <= k <= n.
+ */
+double pass_at_k(int n, int c, int k);
+
+/* Its mean over problems, the error by problem. NaN where a problem has fewer than k samples, or
+ * there is none. n, c: [problems] */
+struct estimate mean_pass_at_k(const int *n, const int *c, int problems, int k);
+
 #endif

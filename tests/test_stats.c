@@ -336,6 +336,54 @@ static void an_even_load_has_entropy_one_and_a_single_expert_none(void **state)
     assert_true(isnan(normalised_entropy(none, 2)));
 }
 
+/* ---- pass@k ---- */
+
+static double choose(int n, int k)
+{
+    double c = 1;
+    for (int i = 0; i < k; i++)
+        c = c * (n - i) / (i + 1);
+    return n < k ? 0 : c;
+}
+
+static void pass_at_k_counts_the_draws_that_all_fail(void **state)
+{
+    (void)state;
+    NEAR(pass_at_k(10, 3, 1), 0.3, 1e-15);
+    NEAR(pass_at_k(10, 3, 5), 0.916667, 5e-7);
+    NEAR(pass_at_k(1, 1, 1), 1, 0);
+    NEAR(pass_at_k(5, 0, 5), 0, 0);
+    NEAR(pass_at_k(200, 200, 1), 1, 0);
+    for (int n = 1; n <= 20; n++)
+        for (int c = 0; c <= n; c++)
+            for (int k = 1; k <= n; k++)
+                NEAR(pass_at_k(n, c, k), 1 - choose(n - c, k) / choose(n, k), 1e-12);
+}
+
+static void the_mean_of_pass_at_k_has_an_error_by_problem(void **state)
+{
+    (void)state;
+    // 0.3, 0 and 1: mean 13/30, deviations -4/30, -13/30, 17/30; sd^2 = 474/900/2.
+    const int n[] = { 10, 4, 8 }, c[] = { 3, 0, 8 };
+    struct estimate e = mean_pass_at_k(n, c, 3, 1);
+    NEAR(e.value, 13.0 / 30, 1e-15);
+    NEAR(e.stderr_, sqrt(474.0 / 900 / 2 / 3), 1e-15);
+    assert_int_equal(e.n, 3);
+}
+
+static void pass_at_k_of_too_few_samples_is_none(void **state)
+{
+    (void)state;
+    const int n[] = { 10, 4, 8 }, c[] = { 3, 4, 8 };
+    assert_false(isnan(mean_pass_at_k(n, c, 3, 4).value));
+    struct estimate e = mean_pass_at_k(n, c, 3, 5);
+    assert_true(isnan(e.value) && isnan(e.stderr_));
+    e = mean_pass_at_k(n, c, 0, 1);
+    assert_true(isnan(e.value) && isnan(e.stderr_) && e.n == 0);
+    e = mean_pass_at_k(n, c, 1, 1);
+    assert_true(!isnan(e.value) && isnan(e.stderr_));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +403,9 @@ int main(void)
         cmocka_unit_test(no_tokens_give_no_bins_and_one_token_gives_one),
         cmocka_unit_test(bins_are_those_made_from_scratch),
         cmocka_unit_test(an_even_load_has_entropy_one_and_a_single_expert_none),
+        cmocka_unit_test(pass_at_k_counts_the_draws_that_all_fail),
+        cmocka_unit_test(the_mean_of_pass_at_k_has_an_error_by_problem),
+        cmocka_unit_test(pass_at_k_of_too_few_samples_is_none),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
 }
