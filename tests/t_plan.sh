@@ -50,6 +50,38 @@ tsv_has_tabs() {
     gives 0 "$seqtopk" plan "$recipes/good.lua" --model="$model" --tsv &&
         [ "$(awk -F '\t' 'NF == 10' out | wc -l)" -eq 41 ]
 }
+generating() { # NAME OPTIONS [MORE]
+    cat >"$1.lua" <<END
+return sweep {
+  name = "$1", models = "$model", K = 8, routers = { topk(), seqtopk { mode = "online", prefill = "global" } },
+  tasks = task { "gsm8k/densemixer-0shot", $2 }, ${3:-}
+}
+END
+}
+generating sampled 'file = "problems.jsonl", temperature = 0.7' 'seeds = { 1, 2 }'
+generating greedy 'file = "problems.jsonl"' 'seeds = { 1, 2 }'
+generating long 'file = "long.jsonl"'
+generating cut 'file = "long.jsonl", truncate = true'
+printf '{"question": "%s", "answer": "#### 1"}\n' "$(yes 'one two three' | head -300 | tr '\n' ' ')" >long.jsonl
+cp "$recipes/problems.jsonl" .
+
+generating_is_listed() {
+    gives 0 "$seqtopk" plan sampled.lua || return 1
+    [ "$(wc -l <out)" -eq 5 ] && says 'topk .* gsm8k/densemixer-0shot(temperature=0.7)  *1  *[0-9]*$' &&
+        gives 0 "$seqtopk" plan greedy.lua && says ' gsm8k/densemixer-0shot  *2 '
+}
+seeds() {
+    gives 0 "$seqtopk" plan sampled.lua && ! grep -q warning err && gives 0 "$seqtopk" plan greedy.lua &&
+        grep -q 'warning: cells that differ in the seed alone give the same where nothing is sampled' err
+}
+wrong_sum() {
+    mkdir -p data/gsm8k && cp problems.jsonl data/gsm8k/test.jsonl &&
+        fails 1 "data/gsm8k/test.jsonl: its SHA-256 is $(sha256sum <problems.jsonl | cut -c -64), and should be 3730d312.*; scripts/fetch-data gets it anew" \
+            "$seqtopk" plan "$root/recipes/gsm8k_sweep.lua" --model "$model"
+    set -- $?
+    rm -r data
+    return "$1"
+}
 each_bad_recipe_fails() {
     for bad in "$recipes"/bad_*.lua; do
         cp "$bad" . && fails 1 "$(basename "$bad")" "$seqtopk" plan "$(basename "$bad")" || return 1
@@ -79,8 +111,16 @@ check "and they are a hundred" [ "$(wc -l <out)" -eq 101 ]
 check "a recipe that is not there is named" fails 1 'none.lua: No such file' "$seqtopk" plan none.lua
 check "an unknown model is named" fails 1 "model 'nope' not found" \
     "$seqtopk" plan hundred.lua --model nope
-check "a missing data set names SEQTOPK_DATA" fails 1 'data/gsm8k/test.jsonl is missing; its folder is what SEQTOPK_DATA says' \
+check "a missing data set names SEQTOPK_DATA" fails 1 'data/gsm8k/test.jsonl is missing; scripts/fetch-data gets it; its folder is what SEQTOPK_DATA says' \
     "$seqtopk" plan "$root/recipes/gsm8k_sweep.lua" --model "$model"
+check "a data set that was changed is told by both sums" wrong_sum
+check "a task that generates is planned, under a name that tells how" generating_is_listed
+check "seeds are worth a warning only where nothing is sampled" seeds
+check "a prompt that fills the context is refused by line" \
+    fails 1 'long.jsonl:1: a prompt of .* tokens leaves no room for a new one in the model.s 512; the recipe may say task { "gsm8k/densemixer-0shot", truncate = true }' \
+    "$seqtopk" plan long.lua
+check "more new tokens than the model has positions are refused" \
+    fails 1 'leave room for max_tokens = 512, and the model has only 512 positions' "$seqtopk" plan cut.lua
 check "plan without a recipe is wrong usage" fails 2 'plan needs an operand' "$seqtopk" plan
 check "two recipes are wrong usage" fails 2 "plan does not take 'b'" "$seqtopk" plan a b
 check "an unknown option is wrong usage" fails 2 "plan has no option '--modle'" "$seqtopk" plan --modle x
@@ -92,7 +132,8 @@ check "a flag with a value is wrong usage" fails 2 '--json takes no value' \
     "$seqtopk" plan hundred.lua --json=yes
 
 check "list shows routers, tasks and models" gives 0 "$seqtopk" list
-check "list tells ranges and defaults" says '^seqtopk  *max  *K to N  *K + 2 ' '^gsm8k/nll ' '^tiny-olmoe '
+check "list tells ranges and defaults" says '^seqtopk  *max  *K to N  *K + 2 ' '^gsm8k/nll ' '^gsm8k/lmeval-5shot .*MIT  *lm-evaluation-harness gsm8k 3.0' '^humaneval/lmeval ' \
+    '^mbpp/lmeval-3shot ' '^summary/esft ' '^law/esft ' '^tiny-olmoe '
 check "list takes less than 0.05 s" in_ms 50 "$seqtopk" list
 check "list models --json is JSON" gives 0 "$seqtopk" list models --json
 check "and has the number of experts" says '"N": 64,$'

@@ -45,11 +45,46 @@ static int forget(void **state)
 static struct task make_task(const char *lines, size_t len, const char *prompt, const char *target)
 {
     fixture_file(dir, "d.jsonl", lines, len);
-    struct task t = { .file = xasprintf("%s/d.jsonl", dir),
-                      .text = prompt ? NULL : xstrdup("text") };
-    t.prompt = prompt ? xstrdup(prompt) : NULL;
-    t.target = target ? xstrdup(target) : NULL;
+    struct task t = { .file = xasprintf("%s/d.jsonl", dir) };
+    if (!prompt) {
+        t.text = xstrdup("text");
+        return t;
+    }
+    t.eval = xcalloc(1, sizeof(*t.eval));
+    t.eval->name = xstrdup("e");
+    t.eval->forms = xcalloc(1, sizeof(*t.eval->forms));
+    t.eval->nforms = 1;
+    t.eval->forms[0] = (struct eval_form){ .name = xstrdup("f"), .prompt = xstrdup(prompt) };
+    if (target)
+        t.eval->forms[0].target = xstrdup(target);
+    t.eval->forms[0].generates = !target;
+    t.form = &t.eval->forms[0];
     return t;
+}
+
+/* A task that generates `max_tokens` tokens behind `prompt`. */
+static struct task make_generating(const char *lines, const char *prompt, int max_tokens)
+{
+    struct task t = make_task(lines, strlen(lines), prompt, NULL);
+    t.name = xstrdup("e/f");
+    t.decoding.max_tokens = max_tokens;
+    return t;
+}
+
+/* Two shots from a file of lines {"n": 0}, {"n": 1}, ... */
+static void add_shots(struct task *t, int lines, const char *text)
+{
+    struct buf all = BUF_INIT;
+    for (int i = 0; i < lines; i++)
+        buf_addf(&all, "{\"n\": %d}\n", i);
+    fixture_text(dir, "shots.jsonl", all.s);
+    buf_release(&all);
+    t->shots_file = xasprintf("%s/shots.jsonl", dir);
+    t->eval->forms[0].shots = (struct eval_shots){ .file = xstrdup("shots.jsonl"),
+                                                   .text = xstrdup(text),
+                                                   .count = 2,
+                                                   .draw = SHOTS_PYTHON,
+                                                   .seed = 1 };
 }
 
 static int read_task(struct task *t, int context)
@@ -220,7 +255,8 @@ static void a_template_names_the_field_that_is_missing(void **state)
     const char *line = "{\"q\": \"hello\", \"r\": \"\"}\n";
     struct task t = make_task(line, strlen(line), "{q} {who}", "{r}");
     assert_int_equal(data_check(&t, &err), -1);
-    assert_non_null(strstr(err.s, "d.jsonl:1: who is missing; a string is allowed"));
+    assert_non_null(strstr(err.s, "d.jsonl:1: "));
+    assert_non_null(strstr(err.s, "who"));
     task_release(&t);
     t = make_task(line, strlen(line), "{q}", "{r}");
     assert_int_equal(data_check(&t, &err), -1);
@@ -261,6 +297,274 @@ static void the_hash_is_of_the_whole_file(void **state)
     task_release(&b);
 }
 
+static void assert_text(const struct document *d, const char *want)
+{
+    struct buf text = BUF_INIT;
+    assert_int_equal(tokenizer_decode(tokenizer, d->ids.v, d->ids.len, &text, &err), 0);
+    assert_string_equal(text.s, want);
+    buf_release(&text);
+}
+
+static void shots_and_prompt_are_one_text(void **state)
+{
+    (void)state;
+    // "ab" at the seam is one token, as it is not where a target begins.
+    const char *lines = "{\"q\": \"b\"}\n{\"q\": \"b hello\"}\n";
+    struct task t = make_generating(lines, "{q}", 5);
+    add_shots(&t, 40, "{n}a");
+    assert_int_equal(data_check(&t, &err), 0);
+    assert_int_equal(strlen(t.shots_hash), 32);
+    assert_int_equal(read_task(&t, 100), 0);
+    // random.Random(1): sample(range(40), 2) twice
+    assert_text(&docs.v[0], "8a36ab");
+    assert_text(&docs.v[1], "4a16ab hello");
+    assert_int_equal(docs.v[0].ids.v[docs.v[0].ids.len - 1], 265);
+    assert_int_equal(docs.v[0].prompt_tokens, docs.v[0].ids.len);
+    assert_string_equal(json_string_value(json_object_get(docs.v[1].fields, "q")), "b hello");
+    t = make_generating(lines, "{q}", 5);
+    add_shots(&t, 40, "{m}");
+    assert_int_equal(data_check(&t, &err), -1);
+    assert_non_null(strstr(err.s, "shots.jsonl:1: "));
+    task_release(&t);
+}
+
+static void a_long_prompt_is_refused_or_leaves_room_for_new_tokens(void **state)
+{
+    (void)state;
+    const char *lines = "{\"q\": \"ab\"}\n{\"q\": \"ab hello hello a\"}\n";
+    struct task t = make_generating(lines, "{q}", 2);
+    assert_int_equal(read_task(&t, 5), 0); // one new token has room, if not two
+    assert_int_equal(docs.truncated, 0);
+    t = make_generating(lines, "{q}", 2);
+    assert_int_equal(read_task(&t, 4), -1);
+    assert_non_null(strstr(err.s, "d.jsonl:2: a prompt of 4 tokens leaves no room for a new one in "
+                                  "the model's 4; the recipe may say task { \"e/f\", truncate = "
+                                  "true }, which cuts it at its left"));
+    t = make_generating(lines, "{q}", 2);
+    t.truncate = true;
+    assert_int_equal(read_task(&t, 5), 0);
+    assert_int_equal(docs.truncated, 1);
+    assert_text(&docs.v[0], "ab");
+    assert_text(&docs.v[1], " hello hello a");
+    assert_int_equal(docs.v[1].prompt_tokens, 3);
+    assert_true(docs.v[1].truncated);
+    t = make_generating(lines, "{q}", 3);
+    t.truncate = true;
+    assert_int_equal(read_task(&t, 3), -1);
+    assert_non_null(strstr(err.s, "e/f: long prompts are cut to leave room for max_tokens = 3, and "
+                                  "the model has only 3 positions; the recipe may say task { "
+                                  "\"e/f\", max_tokens = ... }"));
+}
+
+static void rows_select_lines_and_documents_count_from_0(void **state)
+{
+    (void)state;
+    const char *lines = "{\"id\": 1, \"q\": 7}\n{\"id\": 3, \"q\": \"ab\"}\n"
+                        "{\"id\": 2, \"q\": \"hello\"}\n{\"id\": 4, \"q\": \"b\"}\n";
+    struct task t = make_generating(lines, "{q}", 2);
+    t.eval->rows = (struct eval_rows){ xstrdup("id"), 2, 3 };
+    assert_int_equal(data_check(&t, &err), 0);
+    assert_int_equal(t.documents, 2);
+    assert_int_equal(read_task(&t, 9), 0);
+    assert_int_equal(docs.len, 2);
+    assert_text(&docs.v[0], "ab");
+    assert_text(&docs.v[1], "hello");
+    t = make_generating(lines, "{q}", 2);
+    t.eval->rows = (struct eval_rows){ xstrdup("id"), 2, 4 };
+    t.limit = 2;
+    assert_int_equal(data_check(&t, &err), 0);
+    assert_int_equal(t.documents, 2);
+    task_release(&t);
+    t = make_generating(lines, "{q}", 2);
+    t.eval->rows = (struct eval_rows){ xstrdup("id"), 5, 6 };
+    assert_int_equal(data_check(&t, &err), -1);
+    assert_non_null(strstr(err.s, "d.jsonl: no line has 'id' from 5 to 6"));
+    free(t.eval->rows.field);
+    t.eval->rows.field = xstrdup("q");
+    assert_int_equal(data_check(&t, &err), -1);
+    assert_non_null(strstr(err.s, "d.jsonl:2: q is \"ab\"; "));
+    task_release(&t);
+}
+
+static void what_scores_an_output_must_be_there_before_the_run(void **state)
+{
+    (void)state;
+    const char *lines = "{\"q\": \"ab\", \"a\": 1}\n{\"q\": \"ab\"}\n";
+    static const size_t members[] = { offsetof(struct measure, reference),
+                                      offsetof(struct measure, program),
+                                      offsetof(struct measure, system),
+                                      offsetof(struct measure, user) };
+    for (size_t i = 0; i <= ARRAY_LEN(members); i++) {
+        struct task t = make_generating(lines, "{q}", 2);
+        struct eval_form *form = &t.eval->forms[0];
+        if (i < ARRAY_LEN(members)) {
+            form->measures = xcalloc(1, sizeof(*form->measures));
+            form->nmeasures = 1;
+            *(char **)((char *)form->measures + members[i]) = xstrdup(i ? "{output} {a}" : "{a}");
+        } else {
+            form->self_tests = xcalloc(1, sizeof(*form->self_tests));
+            form->nself_tests = 1;
+            form->self_tests[0].output = xstrdup("{a}");
+        }
+        assert_int_equal(data_check(&t, &err), -1);
+        assert_non_null(strstr(err.s, "d.jsonl:2: "));
+        t.limit = 1;
+        assert_int_equal(data_check(&t, &err), 0);
+        task_release(&t);
+    }
+}
+
+/* {"text": "ab ab"} and a line end, by `gzip -n`. */
+static const unsigned char packed[] = { 0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03,
+                                        0xab, 0x56, 0x2a, 0x49, 0xad, 0x28, 0x51, 0xb2, 0x52, 0x50,
+                                        0x4a, 0x4c, 0x52, 0x48, 0x4c, 0x52, 0xaa, 0xe5, 0x02, 0x00,
+                                        0x4a, 0x2f, 0x0f, 0xde, 0x12, 0x00, 0x00, 0x00 };
+
+static int check_packed(const void *bytes, size_t len, const char *sha256)
+{
+    fixture_file(dir, "d.jsonl.gz", bytes, len);
+    struct task t = { .file = xasprintf("%s/d.jsonl.gz", dir), .text = xstrdup("text") };
+    t.sha256 = sha256;
+    int rc = data_check(&t, &err);
+    if (rc == 0) {
+        t.sha256 = NULL;
+        rc = read_task(&t, 9);
+    } else {
+        task_release(&t);
+    }
+    return rc;
+}
+
+static void a_file_behind_gzip_is_unpacked_whole(void **state)
+{
+    (void)state;
+    if (check_packed(packed, sizeof(packed), NULL) != 0)
+        fail_msg("%s", err.s);
+    assert_int_equal(docs.len, 1);
+    assert_text(&docs.v[0], "ab ab");
+    unsigned char twice[2 * sizeof(packed)]; // one file behind the other is a file, too
+    memcpy(twice, packed, sizeof(packed));
+    memcpy(twice + sizeof(packed), packed, sizeof(packed));
+    assert_int_equal(check_packed(twice, sizeof(twice), NULL), 0);
+    assert_int_equal(docs.len, 2);
+    for (size_t len = 0; len < sizeof(packed); len++) {
+        assert_int_equal(check_packed(packed, len, NULL), -1);
+        assert_non_null(strstr(err.s, "d.jsonl.gz: the gzip file is cut short"));
+    }
+    twice[20] ^= 0x55;
+    assert_int_equal(check_packed(twice, sizeof(packed), NULL), -1);
+    assert_non_null(strstr(err.s, "d.jsonl.gz: not a gzip file, or a broken one"));
+    assert_int_equal(check_packed("{\"text\": \"ab ab\"}", 17, NULL), -1);
+    assert_non_null(strstr(err.s, "d.jsonl.gz: not a gzip file, or a broken one"));
+}
+
+static void a_wrong_sum_is_told_with_both(void **state)
+{
+    (void)state;
+    static const char right[] = "e769b8e64cb36212a738f525c1f90e9679fa7a83b334e6e6e8c52a24b1a06d7d";
+    static const char wrong[] = "0000000000000000000000000000000000000000000000000000000000000000";
+    assert_int_equal(check_packed(packed, sizeof(packed), right), 0);
+    assert_int_equal(check_packed(packed, sizeof(packed), wrong), -1);
+    char *want = xasprintf("%s/d.jsonl.gz: its SHA-256 is %s, and should be %s; scripts/fetch-data "
+                           "gets it anew",
+                           dir, right, wrong);
+    assert_string_equal(err.s, want);
+    free(want);
+}
+
+static void without_a_tokenizer_there_are_fields_and_no_tokens(void **state)
+{
+    (void)state;
+    struct task t = make_generating("{\"q\": \"ab\"}\n", "{q}", 2);
+    assert_int_equal(documents_read(&t, NULL, 0, &docs, &err), 0);
+    assert_int_equal(docs.len, 1);
+    assert_int_equal(docs.v[0].ids.len, 0);
+    assert_non_null(json_object_get(docs.v[0].fields, "q"));
+    task_release(&t);
+}
+
+/* Is the real data there? SEQTOPK_DATA then names it. */
+static bool real_data(void)
+{
+    const char *shared = getenv("SEQTOPK_SHARED");
+    char *data = xasprintf("%s/data", shared ? shared : "../shared");
+    bool there = access(data, R_OK) == 0;
+    setenv("SEQTOPK_DATA", data, 1);
+    free(data);
+    return there;
+}
+
+/* Every form of the project's evals. */
+static void the_real_data_are_as_the_evals_say(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int documents;
+    } tasks[] = {
+        { "gsm8k/nll", 1319 },
+        { "gsm8k/lmeval-5shot", 1319 },
+        { "gsm8k/densemixer-0shot", 1319 },
+        { "humaneval/nll", 164 },
+        { "humaneval/lmeval", 164 },
+        { "mbpp/nll", 500 },
+        { "mbpp/lmeval-3shot", 500 },
+        { "summary/nll", 100 },
+        { "summary/esft", 100 },
+        { "law/nll", 100 },
+        { "law/esft", 100 },
+    };
+    if (!real_data())
+        SKIP("no data in SEQTOPK_SHARED");
+    for (size_t i = 0; i < ARRAY_LEN(tasks); i++) {
+        struct task t;
+        if (task_named(tasks[i].name, NULL, 0, &t, &err) != 0 || data_check(&t, &err) != 0)
+            fail_msg("%s: %s", tasks[i].name, err.s);
+        assert_int_equal(t.documents, tasks[i].documents);
+        task_release(&t);
+    }
+}
+
+/* The MBPP protocol's words around a task's fields. */
+static void add_mbpp(struct buf *out, const json_t *line, bool shot)
+{
+    const json_t *tests = json_object_get(line, "test_list");
+    buf_addf(out,
+             "You are an expert Python programmer, and here is your task: %s Your code should pass "
+             "these tests:\n\n%s\n%s\n%s\n[BEGIN]\n",
+             json_string_value(json_object_get(line, "text")),
+             json_string_value(json_array_get(tests, 0)),
+             json_string_value(json_array_get(tests, 1)),
+             json_string_value(json_array_get(tests, 2)));
+    if (shot)
+        buf_addf(out, "%s\n[DONE]\n\n", json_string_value(json_object_get(line, "code")));
+}
+
+/* The tasks 2, 3 and 4, and then 11; line n of the file is task n. */
+static void the_prompt_of_mbpp_is_the_protocols(void **state)
+{
+    (void)state;
+    struct task t;
+    if (!real_data())
+        SKIP("no data in SEQTOPK_SHARED");
+    if (task_named("mbpp/lmeval-3shot", NULL, 1, &t, &err) != 0)
+        fail_msg("%s", err.s);
+    struct buf lines = BUF_INIT, want = BUF_INIT;
+    assert_int_equal(read_file(t.file, 1 << 20, &lines, &err), 0);
+    const char *at = lines.s;
+    for (int number = 1; number <= 11; number++, at += strcspn(at, "\n") + 1) {
+        json_t *line = json_loadb(at, strcspn(at, "\n"), 0, NULL);
+        if (number == 11 || (number >= 2 && number <= 4))
+            add_mbpp(&want, line, number < 11);
+        json_decref(line);
+    }
+    assert_int_equal(read_task(&t, 1 << 20), 0);
+    assert_text(&docs.v[0], want.s);
+    assert_non_null(strstr(want.s, "\r\n"));
+    buf_release(&lines);
+    buf_release(&want);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +577,15 @@ int main(void)
         cmocka_unit_test_teardown(a_template_names_the_field_that_is_missing, forget),
         cmocka_unit_test_teardown(a_context_of_one_token_and_a_missing_file_are_refused, forget),
         cmocka_unit_test_teardown(the_hash_is_of_the_whole_file, forget),
+        cmocka_unit_test_teardown(shots_and_prompt_are_one_text, forget),
+        cmocka_unit_test_teardown(a_long_prompt_is_refused_or_leaves_room_for_new_tokens, forget),
+        cmocka_unit_test_teardown(rows_select_lines_and_documents_count_from_0, forget),
+        cmocka_unit_test_teardown(what_scores_an_output_must_be_there_before_the_run, forget),
+        cmocka_unit_test_teardown(a_file_behind_gzip_is_unpacked_whole, forget),
+        cmocka_unit_test_teardown(a_wrong_sum_is_told_with_both, forget),
+        cmocka_unit_test_teardown(without_a_tokenizer_there_are_fields_and_no_tokens, forget),
+        cmocka_unit_test_teardown(the_real_data_are_as_the_evals_say, forget),
+        cmocka_unit_test_teardown(the_prompt_of_mbpp_is_the_protocols, forget),
     };
     return cmocka_run_group_tests_name("data", tests, open_all, close_all);
 }

@@ -46,16 +46,184 @@ static void each_eval_of_the_project_opens(void **state)
     strings_release(&names);
 }
 
+static struct eval *must_open(const char *name)
+{
+    struct eval *e = eval_open(name, &err);
+    if (!e)
+        fail_msg("%s", err.s);
+    return e;
+}
+
+static const struct eval_form *form_of(const struct eval *e, const char *name)
+{
+    for (size_t i = 0; i < e->nforms; i++)
+        if (strcmp(e->forms[i].name, name) == 0)
+            return &e->forms[i];
+    fail_msg("%s has no form %s", e->name, name);
+    return NULL;
+}
+
 static void gsm8k_is_as_the_protocol_says(void **state)
 {
     (void)state;
-    struct eval *e = eval_open("gsm8k", &err);
-    if (!e)
-        fail_msg("%s", err.s);
+    struct eval *e = must_open("gsm8k");
     assert_string_equal(e->file, "gsm8k/test.jsonl");
-    assert_string_equal(e->forms[0].name, "nll");
-    assert_string_equal(e->forms[0].prompt, "Question: {question}\nAnswer:");
-    assert_string_equal(e->forms[0].target, " {answer}");
+    const struct eval_form *f = form_of(e, "nll");
+    assert_string_equal(f->prompt, "Question: {question}\nAnswer:");
+    assert_string_equal(f->target, " {answer}");
+    assert_false(f->generates);
+    f = form_of(e, "lmeval-5shot");
+    assert_true(f->generates);
+    assert_null(f->target);
+    assert_string_equal(f->shots.file, "gsm8k/train.jsonl");
+    assert_string_equal(f->shots.text, "Question: {question}\nAnswer: {answer}\n\n");
+    assert_int_equal(f->shots.count, 5);
+    assert_int_equal(f->shots.draw, SHOTS_PYTHON);
+    assert_int_equal(f->shots.seed, 1234);
+    assert_int_equal(f->decoding.max_tokens, 256);
+    assert_true(f->decoding.temperature == 0 && f->decoding.top_p == 1);
+    assert_int_equal(f->decoding.stop.len, 3);
+    assert_string_equal(f->decoding.stop.v[0], "Question:");
+    assert_int_equal(f->long_prompt, LONG_PROMPT_CUT);
+    assert_int_equal(f->nmeasures, 2);
+    assert_string_equal(f->measures[1].name, "flexible_extract");
+    assert_int_equal(f->measures[1].take, TAKE_LAST);
+    assert_true(f->measures[1].strip);
+    eval_free(e);
+}
+
+static void humaneval_and_mbpp_test_themselves(void **state)
+{
+    (void)state;
+    static const char *const names[][3] = { { "humaneval", "lmeval", "{canonical_solution}" },
+                                            { "mbpp", "lmeval-3shot", "{code}" } };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct eval *e = must_open(names[i][0]);
+        const struct eval_form *f = form_of(e, names[i][1]);
+        assert_int_equal(f->nself_tests, 2);
+        assert_string_equal(f->self_tests[0].output, names[i][2]);
+        assert_int_equal(f->self_tests[0].score, 1);
+        assert_string_equal(f->self_tests[1].output, "");
+        assert_int_equal(f->self_tests[1].score, 0);
+        assert_true(f->measures[0].scorer->runs_code);
+        assert_int_equal(f->measures[0].milliseconds, 3000);
+        eval_free(e);
+    }
+}
+
+static void assert_golden(const struct eval *e, const struct eval_form *f, const struct measure *m,
+                          const struct golden *g)
+{
+    struct buf found = BUF_INIT;
+    int rc = measure_find(m, g->output, &found, &err);
+    if (rc != (g->found != NULL) || (g->found && strcmp(found.s, g->found) != 0))
+        fail_msg("%s/%s %s: in \"%s\" is found %s, and not %s", e->name, f->name, m->name,
+                 g->output, rc == 1 ? found.s : "nothing", g->found ? g->found : "nothing");
+    buf_release(&found);
+}
+
+/* The cases that stand in the evals themselves. */
+static void each_golden_case_finds_what_it_says(void **state)
+{
+    (void)state;
+    struct strings names = { 0 };
+    int seen = 0;
+    eval_list(&names);
+    for (size_t i = 0; i < names.len; i++) {
+        struct eval *e = must_open(names.v[i]);
+        for (size_t f = 0; f < e->nforms; f++)
+            for (size_t m = 0; m < e->forms[f].nmeasures; m++)
+                for (size_t g = 0; g < e->forms[f].measures[m].ngolden; g++, seen++)
+                    assert_golden(e, &e->forms[f], &e->forms[f].measures[m],
+                                  &e->forms[f].measures[m].golden[g]);
+        eval_free(e);
+    }
+    assert_in_range(seen, 20, 1000);
+    strings_release(&names);
+}
+
+static void assert_downloaded(const char *list, const char *file, const char *sha256)
+{
+    if (!file)
+        return;
+    char *both = xasprintf(" %s %s ", file, sha256 ? sha256 : "?");
+    if (!strstr(list, both))
+        fail_msg("scripts/data-sets has no%s", both);
+    free(both);
+}
+
+static void each_file_is_the_one_that_is_downloaded(void **state)
+{
+    (void)state;
+    struct strings names = { 0 };
+    struct buf list = BUF_INIT;
+    if (read_file("scripts/data-sets", 1 << 20, &list, &err) != 0)
+        fail_msg("%s", err.s);
+    eval_list(&names);
+    for (size_t i = 0; i < names.len; i++) {
+        struct eval *e = must_open(names.v[i]);
+        assert_downloaded(list.s, e->file, e->sha256);
+        for (size_t f = 0; f < e->nforms; f++)
+            assert_downloaded(list.s, e->forms[f].shots.file, e->forms[f].shots.sha256);
+        eval_free(e);
+    }
+    strings_release(&names);
+    buf_release(&list);
+}
+
+/* The score of an output whose reference is `answer`, by measure `m` of gsm8k/`form`. */
+static void assert_scores(const char *form, size_t m, const char *output, const char *answer,
+                          double want)
+{
+    struct eval *e = must_open("gsm8k");
+    const struct eval_form *f = form_of(e, form);
+    struct tools tools = { NULL, NULL };
+    struct verdict v;
+    json_t *doc = json_pack("{s:s}", "answer", answer);
+    if (measures_score(&f->measures[m], 1, &tools, doc, output, &v, &err) != 0)
+        fail_msg("%s", err.s);
+    if (v.score != want)
+        fail_msg("gsm8k/%s: \"%s\" for \"%s\" gets %g", form, output, answer, v.score);
+    verdict_release(&v);
+    json_decref(doc);
+    eval_free(e);
+}
+
+static void gsm8k_scores_as_the_protocols_do(void **state)
+{
+    (void)state;
+    static const char answer[] = "9 + 9 = <<9+9=18>>18\n#### 18";
+    static const char million[] = "1\n#### 1,000,000";
+    assert_scores("lmeval-5shot", 0, " It is 18.\n#### 18", answer, 1);
+    assert_scores("lmeval-5shot", 0, "#### $18", answer, 0);
+    assert_scores("lmeval-5shot", 1, "#### $18", answer, 1);
+    assert_scores("lmeval-5shot", 1, "it is 18.00", answer, 0);
+    assert_scores("lmeval-5shot", 1, "it is 18.", answer, 1);
+    assert_scores("lmeval-5shot", 1, "total 1,000,000!", million, 1);
+    assert_scores("lmeval-cot-8shot", 0, "The answer is 18.", answer, 1);
+    assert_scores("lmeval-cot-8shot", 0, "The answer is 18", answer, 0);
+    assert_scores("lmeval-cot-8shot", 1, "The answer is 18", answer, 1);
+    assert_scores("densemixer-0shot", 0, "so -18", answer, 1);
+    assert_scores("densemixer-0shot", 0, "so 18.0", answer, 0);
+    assert_scores("densemixer-0shot", 0, "so 1.8", answer, 1);
+    assert_scores("densemixer-0shot", 0, "1,000,000", million, 1);
+    assert_scores("densemixer-0shot", 0, "none", answer, 0);
+}
+
+/* An empty output of Summary and Law is scored as None. */
+static void nothing_becomes_none(void **state)
+{
+    (void)state;
+    struct eval *e = must_open("law");
+    const struct measure *m = &form_of(e, "esft")->measures[0];
+    struct buf found = BUF_INIT;
+    assert_int_equal(measure_find(m, " \n ", &found, &err), 1);
+    assert_string_equal(found.s, "None");
+    buf_reset(&found);
+    assert_int_equal(measure_find(m, "\n 判决 如下 \n\n", &found, &err), 1);
+    assert_string_equal(found.s, "判决 如下");
+    assert_true(m->characters);
+    buf_release(&found);
     eval_free(e);
 }
 
@@ -63,8 +231,8 @@ static void an_unknown_eval_lists_the_known_ones(void **state)
 {
     (void)state;
     assert_null(eval_open("gsm9k", &err));
-    assert_non_null(strstr(err.s, "there is no task 'gsm9k'; known are gsm8k (looked for NAME.lua "
-                                  "in evals, "));
+    assert_non_null(strstr(err.s, "there is no task 'gsm9k'; known are gsm8k, humaneval, law, "
+                                  "mbpp, summary (looked for NAME.lua in evals, "));
     assert_null(eval_open("../evals/gsm8k", &err));
     assert_non_null(strstr(err.s, "there is no task '../evals/gsm8k'"));
     assert_null(eval_open("", &err));
@@ -83,6 +251,17 @@ static void assert_refused(const char *text, const char *want)
     free(sentence);
 }
 
+/* The same with any sentence that names e.lua and a line from 4 to 6. */
+static void assert_refused_at(const char *text)
+{
+    fixture_text(dir, "e.lua", text);
+    setenv("SEQTOPK_EVALS", dir, 1);
+    struct eval *e = eval_open("e", &err);
+    const char *said = e ? NULL : strstr(err.s, "/e.lua:");
+    if (!said || said[7] < '4' || said[7] > '6' || !strstr(said, "measures[1]"))
+        fail_msg("%s\n  says    %s", text, e ? "nothing" : err.s);
+}
+
 #define HEAD "return { name = 'e', about = 'a', license = 'l', source = 's', file = 'f',\n"
 #define FORMS(form) HEAD "forms = {\nx = " form "} }"
 
@@ -92,7 +271,7 @@ static void a_wrong_eval_is_refused_by_line(void **state)
     assert_refused("return 3", ": the file must return a table");
     assert_refused("return { name = 'e' }", ":1: eval: 'about' is missing");
     assert_refused(HEAD "shots = 5 }", ":2: eval.shots: unknown key; allowed are name, about, "
-                                       "license, source, file, forms");
+                                       "license, source, file, sha256, rows, forms");
     assert_refused(HEAD "forms = 3 }",
                    ":2: eval.forms: a table of forms is needed: { nll = { ... } "
                    "}");
@@ -114,7 +293,114 @@ static void a_wrong_eval_is_refused_by_line(void **state)
     assert_refused("return { name = 'f', about = 'a', license = 'l', source = 's', file = 'f',\n"
                    "forms = { x = { version = 1, prompt = 'p', target = 't' } } }",
                    ":1: eval.name: \"f\"; the file's own name is needed, \"e\"");
+    assert_refused("local t = { name = 'e' }\nreturn {\nname = 'f', about = 'a', license = 'l',\n"
+                   "source = 's', file = 'f', forms = { x = { version = 1, prompt = 'p', target = "
+                   "'t' } } }",
+                   ":3: eval.name: \"f\"; the file's own name is needed, \"e\"");
     assert_refused("return sweep {}", ":1: unknown name 'sweep'");
+    assert_refused(HEAD "forms = {\nx = 3 } }",
+                   ":3: forms.x: a form is a table { version =, prompt =, target = } or { version "
+                   "=, prompt =, generate =, measures = }");
+    assert_refused(HEAD "sha256 = '12', forms = {} }", // the forms are read first
+                   ":2: eval.forms: at least one form is needed: { nll = { ... } }");
+    assert_refused(HEAD
+                   "\nsha256 = 'A0', forms = { x = { version = 1, prompt = 'p', target = 't' } "
+                   "} }",
+                   ":3: eval.sha256: \"A0\"; allowed are 64 hexadecimal digits, small");
+    assert_refused(HEAD "rows = { field = 'n', from = 5,\nto = 4 }, forms = {} }",
+                   ":3: rows.to: 4 is below from, which is 5");
+    assert_refused(HEAD "rows = {\nfrom = 'n' }, forms = {} }", ":2: rows: 'field' is missing");
+    assert_refused(HEAD "rows = 7, forms = {} }",
+                   ":2: rows: 7; allowed is a table { field =, from =, to = }");
+}
+
+/* A form that generates, with `more` in it. */
+#define GENERATES(more) \
+    FORMS("{ version = 1, prompt = 'p', generate = { max_tokens = 9 },\n" more "}")
+#define MEASURE(more) GENERATES("measures = {\n{ 'exact', reference = 'r',\n" more "} }")
+
+static void a_wrong_form_is_refused_by_line(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { FORMS("{ version = 1,\nprompt = 'p' }"), ":3: x: 'target' or 'generate' is missing" },
+        { GENERATES("target = 't'"), ":3: x: 'target' and 'generate' exclude each other" },
+        { GENERATES(""), ":3: x: 'measures' is missing" },
+        { FORMS("{ version = 1, prompt = 'p', target = 't',\n['long_prompt'] = 'cut' }"),
+          ":4: x.long_prompt: goes with 'generate', and this form has 'target'" },
+        { GENERATES("long_prompt = 'short'"),
+          ":4: x.long_prompt: the text \"short\"; allowed is \"refuse\" or \"cut\"" },
+        { FORMS(
+              "{ version = 1, prompt = 'p', target = 't',\nmeasures = { { 'chrf', reference = 'r' "
+              "} } }"),
+          ":4: x.measures: goes with 'generate', and this form has 'target'" },
+        { FORMS("{ version = 1, prompt = 'p', generate = { stop = 'x' } }"),
+          ":3: generate: 'max_tokens' is missing" },
+        { FORMS("{ version = 1, prompt = 'p', generate = {\nmax_tokens = 1, temperature = -1 } }"),
+          ":4: generate.temperature: -1; allowed is a number from 0 to 100" },
+        { FORMS("{ version = 1, prompt = 'p', generate = { max_tokens = 1,\ntop_p = 0 } }"),
+          ":4: generate.top_p: 0; allowed is a number above 0, up to 1" },
+        { FORMS("{ version = 1, prompt = 'p', generate = { max_tokens = 1,\ntop_p = 0.5 } }"),
+          ":4: generate.top_p: 0.5, but at temperature 0 nothing is drawn; say a temperature above "
+          "0" },
+        { FORMS("{ version = 1, prompt = 'p', generate = { max_tokens = 1, stop = { '' } } }"),
+          ":3: generate.stop: an empty text" },
+        { GENERATES("shots = { file = 'f', count = 5, draw = 'python', text = 't' }"),
+          ":4: shots.seed: draw = \"python\" needs a seed, and \"first\" has none" },
+        { GENERATES("shots = { file = 'f', count = 5, seed = 1, text = 't' }"),
+          ":4: shots.seed: draw = \"python\" needs a seed, and \"first\" has none" },
+        { GENERATES("shots = { file = 'f', count = 0,\ntext = 't' }"),
+          ":4: shots.count: 0; allowed is a whole number from 1 to 1000" },
+        { GENERATES("shots = { file = 'f', count = 1,\ntext = '{' }"),
+          ":5: shots.text: a '{' without 'field}' behind it; a brace itself is written {{" },
+        { GENERATES(
+              "measures = {\n{ 'exact', reference = 'r' } },\nself_test = { { output = '{a' , "
+              "score = 1 } }"),
+          ":6: self_test.output: a '{' without 'field}' behind it; a brace itself is written {{" },
+        { GENERATES("measures = {\n{ 'exact', reference = 'r' } },\nself_test = { { output = '' , "
+                    "score = 1 },\n{ output = '', score = 2 } }"),
+          ":7: self_test.score: 2; allowed is a whole number from 0 to 1" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_refused(cases[i][0], cases[i][1]);
+}
+
+static void a_wrong_measure_is_refused_by_line(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { GENERATES("measures = {\n{ 'bleu' } }"),
+          ":5: measures[1]: the text \"bleu\"; allowed is \"exact\" or \"rouge_l\" or \"chrf\" or "
+          "\"program\" or \"judge\"" },
+        { GENERATES("measures = {\n{ 'exact' } }"), ":5: measures[1]: exact needs `reference`" },
+        { GENERATES("measures = {\n{ name = 'x' } }"), ":5: measures[1]: '[1]' is missing" },
+        { GENERATES("measures = { 'exact', reference = 'r' }"),
+          ":4: x.measures: a list { ... } has no keys, but here is the text \"reference\"" },
+        { GENERATES("measures = { 'exact' }"), // of the keys that it may have only the first few
+          NULL },
+        { MEASURE("extract = 'x'"), NULL },
+        { MEASURE("find = '('"), NULL },
+        { MEASURE("characters = true"),
+          ":6: measures[1].characters: has no effect here; it goes with rouge_l" },
+        { MEASURE("take = 'last'"), ":6: measures[1].take: has no effect here; it goes with find" },
+        { MEASURE("normalise = { ',', '' }"),
+          ":6: measures[1].normalise: the text \",\"; allowed is a list of pairs { { \"FIND\", "
+          "\"WITH\" }, ... }" },
+        { MEASURE("before = { { ',', '' },\n{ ',' } }"), ":7: before: '[2]' is missing" },
+        { MEASURE("name = 'a b'"),
+          ":6: measures[1].name: \"a b\"; allowed are letters, digits, -, _ and @" },
+        { MEASURE("golden = { { found = 'x' } }"), ":6: golden: 'output' is missing" },
+        { MEASURE("} , { 'chrf', reference = '{r'"),
+          ":6: measures[2].reference: a '{' without 'field}' behind it; a brace itself is written "
+          "{{" },
+        { MEASURE("} , { 'exact',\nreference = 'r'"),
+          ":6: measures[2].name: two measures are called \"exact\"" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (cases[i][1])
+            assert_refused(cases[i][0], cases[i][1]);
+        else // where the rest of the sentence is others' words, or long
+            assert_refused_at(cases[i][0]);
 }
 
 static int collect(void *ud, bool field, const char *s, size_t len, struct buf *e)
@@ -144,6 +430,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_eval_of_the_project_opens, enter, leave),
         cmocka_unit_test_setup_teardown(gsm8k_is_as_the_protocol_says, enter, leave),
+        cmocka_unit_test_setup_teardown(humaneval_and_mbpp_test_themselves, enter, leave),
+        cmocka_unit_test_setup_teardown(each_golden_case_finds_what_it_says, enter, leave),
+        cmocka_unit_test_setup_teardown(each_file_is_the_one_that_is_downloaded, enter, leave),
+        cmocka_unit_test_setup_teardown(gsm8k_scores_as_the_protocols_do, enter, leave),
+        cmocka_unit_test_setup_teardown(nothing_becomes_none, enter, leave),
+        cmocka_unit_test_setup_teardown(a_wrong_form_is_refused_by_line, enter, leave),
+        cmocka_unit_test_setup_teardown(a_wrong_measure_is_refused_by_line, enter, leave),
         cmocka_unit_test_setup_teardown(an_unknown_eval_lists_the_known_ones, enter, leave),
         cmocka_unit_test_setup_teardown(a_wrong_eval_is_refused_by_line, enter, leave),
         cmocka_unit_test_setup_teardown(a_template_is_cut_into_texts_and_fields, enter, leave),

@@ -88,6 +88,8 @@ static void every_word_is_read(void **state)
     assert_int_equal(r->log_tokens, LOG_NONE);
     assert_string_equal(r->device, "cpu");
     assert_string_equal(r->dtype, "float32");
+    assert_true(r->judged);
+    assert_string_equal(r->judge.command, "cat");
     struct buf text = BUF_INIT;
     expr_text(&r->routers[3].value[2], &text); // max: mode, min, max
     assert_string_equal(text.s, "2 * K");
@@ -109,6 +111,31 @@ static void one_value_stands_for_a_list(void **state)
     assert_string_equal(r->tasks[0].text, "body");
     assert_true(r->tasks[0].truncate);
     assert_int_equal(r->log_tokens, LOG_ALL);
+    assert_false(r->judged);
+    recipe_free(r);
+}
+
+static void decoding_and_judge_are_read(void **state)
+{
+    (void)state;
+    struct recipe *r =
+        read_text("return sweep { name = 'x', models = 'm', K = 8, routers = topk(),\n"
+                  "judge = { url = 'http://a/v1', model = 'm', key_env = 'K', tries = 2,\n"
+                  "timeout = 1.5 }, tasks = { 'gsm8k/a', task { 'gsm8k/b', max_tokens = 7,\n"
+                  "temperature = 0, top_p = 0.25 } } }");
+    if (!r)
+        fail_msg("%s", err.s);
+    assert_int_equal(r->tasks[0].max_tokens, 0);
+    assert_true(r->tasks[0].temperature < 0 && r->tasks[0].top_p == 0);
+    assert_int_equal(r->tasks[1].max_tokens, 7);
+    assert_true(r->tasks[1].temperature == 0 && r->tasks[1].top_p == 0.25);
+    assert_true(r->judged);
+    assert_string_equal(r->judge.url, "http://a/v1");
+    assert_string_equal(r->judge.model, "m");
+    assert_string_equal(r->judge.key_env, "K");
+    assert_null(r->judge.command);
+    assert_int_equal(r->judge.tries, 2);
+    assert_true(r->judge.timeout == 1.5);
     recipe_free(r);
 }
 
@@ -133,7 +160,7 @@ static void a_wrong_key_or_value_names_its_line(void **state)
     (void)state;
     static const char *const cases[][2] = {
         { "model = 'm'", "sweep.model: unknown key; allowed are name, models, K, routers, train, "
-                         "tasks, seeds, log, device, dtype, limit" },
+                         "tasks, seeds, log, judge, device, dtype, limit" },
         { "K = 'eight'", "sweep.K: the text \"eight\"; allowed is a whole number from 1 to 65535" },
         { "K = 0", "sweep.K: 0; allowed is a whole number from 1 to 65535" },
         { "K = { 8, 2.5 }", "sweep.K: 2.5; allowed is a whole number from 1 to 65535" },
@@ -174,7 +201,22 @@ static void a_wrong_key_or_value_names_its_line(void **state)
         { "tasks = nll { file = 'f', truncate = 1 }", "nll.truncate: 1; allowed is true or false" },
         { "tasks = task { limit = 3 }", "task: '[1]' is missing" },
         { "tasks = task { 'gsm8k/nll', 'more' }",
-          "task: a value without a key; allowed keys are file, limit, truncate" },
+          "task: a value without a key; allowed keys are file, limit, truncate, max_tokens, "
+          "temperature, top_p" },
+        { "tasks = task { 'gsm8k/x', temperature = '1' }",
+          "task.temperature: the text \"1\"; allowed is a number from 0 to 100" },
+        { "tasks = task { 'gsm8k/x', temperature = math.huge }",
+          "task.temperature: inf; allowed is a number from 0 to 100" },
+        { "tasks = task { 'gsm8k/x', top_p = 0 }",
+          "task.top_p: 0; allowed is a number above 0, up to 1" },
+        { "tasks = nll { file = 'f', max_tokens = 1 }",
+          "nll.max_tokens: unknown key; allowed are file, field, limit, truncate" },
+        { "judge = 'gpt'", "judge: the text \"gpt\"; allowed is a table { url =, model =, key_env "
+                           "=, command =, tries =, timeout = }" },
+        { "judge = { uri = 'x' }", "judge.uri: unknown key; allowed are url, model, key_env, "
+                                   "command, tries, timeout" },
+        { "judge = { tries = 0 }", "judge.tries: 0; allowed is a whole number from 1 to 100" },
+        { "judge = { timeout = 0 }", "judge.timeout: 0; allowed is a number above 0, up to 3600" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_refused(cases[i][0], cases[i][1]);
@@ -212,11 +254,17 @@ static void a_key_is_found_behind_comments_strings_and_other_tables(void **state
         { "return sweep { name = [==[\nwrong = 1]] ]==],\nlimit = 1 --wrong = 1\n , wrong\n= 0 }",
           "r.lua:4: sweep.wrong" },
         { "return sweep { name = 'it\\'s { ', K = 1 == 2,\n[\"wrong\"] = 0 }",
-          "r.lua:1: sweep.wrong" },
+          "r.lua:2: sweep.wrong" },
         { "local t = { wrong = 'x' }\nt.wrong = 0\nreturn sweep(t)", "r.lua:3: sweep.wrong" },
         { "local a, b = topk(), topk {\n x = 1 } return sweep { name = 'x', routers = { a,\n b },"
           "K = 8, tasks = '' }",
           "r.lua:2: topk.x" },
+        { "local t = { wrong = 1,\nname = 'x' }\nlocal u = {\nlimit = 2 }\nfor k, v in pairs(u) do "
+          "t[k] "
+          "= v end\nreturn sweep {\n['limit'] = 0, name = 'x', K = 8, routers = topk(), tasks = "
+          "'x' "
+          "}",
+          "r.lua:7: sweep.limit" },
         { "return sweep { name = 'x', K = 8, routers = { seqtopk { min = 1 }, seqtopk {\n"
           "min = 1,\nmax = 'a' } }, tasks = '' }",
           "r.lua:3: seqtopk.max" },
@@ -285,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_word_is_read, enter, leave),
         cmocka_unit_test_setup_teardown(one_value_stands_for_a_list, enter, leave),
+        cmocka_unit_test_setup_teardown(decoding_and_judge_are_read, enter, leave),
         cmocka_unit_test_setup_teardown(a_table_changed_after_its_constructor_changes_nothing,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(a_wrong_key_or_value_names_its_line, enter, leave),

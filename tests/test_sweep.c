@@ -76,6 +76,20 @@ static void only_id(const char *changes, const struct sweep_options *o, char id[
     sweep_free(s);
 }
 
+/* one.lua: an eval with one form that generates, and `changes` to e, f its form, m its measure. */
+static void write_one(const char *changes)
+{
+    char *text = xasprintf(
+        "local m = { 'exact', reference = '{q}' }\n"
+        "local f = { version = 1, prompt = 'Q {q}', generate = { max_tokens = 9 },\n"
+        "shots = { file = 's.jsonl', count = 2, text = '{q}' }, measures = { m } }\n"
+        "local e = { name = 'one', about = '-', license = '-', source = '-', file = 'g.jsonl',\n"
+        "forms = { f = f } }\n%s\nreturn e\n",
+        changes);
+    fixture_text(dir, "one.lua", text);
+    free(text);
+}
+
 static void assert_same_id(const char *changes, const char *others)
 {
     char a[33], b[33];
@@ -179,6 +193,178 @@ static void an_id_changes_with_all_that_can_change_numbers(void **state)
             if (strcmp(id[i], id[j]) == 0)
                 fail_msg("'%s' and '%s' have the same id", changes[i], changes[j]);
     }
+}
+
+/* One form that generates; each change of it must give another id. */
+static void an_id_changes_with_every_part_of_a_form(void **state)
+{
+    (void)state;
+    static const char *const changes[] = {
+        "",
+        "f.version = 2",
+        "f.prompt = '{q}'",
+        "e.rows = { field = 'n', from = 1, to = 1 }",
+        "e.rows = { field = 'n', from = 0, to = 1 }",
+        "f.shots.text = '{q} '",
+        "f.shots.file = 't.jsonl' f.shots.text = 'x'",
+        "f.shots.text = 'x'",
+        "f.shots.count = 1",
+        "f.shots.rows = { field = 'n', from = 1, to = 2 }",
+        "f.shots.draw = 'python' f.shots.seed = 0",
+        "f.shots.draw = 'python' f.shots.seed = 1",
+        "f.generate.max_tokens = 10",
+        "f.generate.temperature = 0.5",
+        "f.generate.temperature = 0.5 f.generate.top_p = 0.5",
+        "f.generate.stop = 'x'",
+        "f.generate.stop = 'z'",
+        "f.generate.stop = { 'x', 'y' }",
+        "f.long_prompt = 'cut'",
+        "m.name = 'other'",
+        "m[1] = 'chrf' m.name = 'exact'",
+        "m.before = { { 'a', 'b' } }",
+        "m.before = { { 'a', 'c' } }",
+        "m.normalise = { { 'a', 'b' } }",
+        "m.find = 'a'",
+        "m.find = 'a' m.take = 'last'",
+        "m.find = 'a' m.otherwise = 'whole'",
+        "m.strip = true",
+        "m.ignore_case = true",
+        "m.reference = '{q} '",
+        "f.measures[2] = { 'program', program = '{q}' }",
+        "f.measures[2] = { 'program', program = '{q} ' }",
+        "f.measures[2] = { 'program', program = '{q}', milliseconds = 7 }",
+        "f.measures[2] = { 'rouge_l', reference = '{q}' }",
+        "f.measures[2] = { 'rouge_l', reference = '{q}', characters = true }",
+        "f.measures[2] = { 'judge', user = '{q}', parse = '(1)' }",
+        "f.measures[2] = { 'judge', user = '{q} ', parse = '(1)' }",
+        "f.measures[2] = { 'judge', user = '{q}', parse = '(2)' }",
+        "f.measures[2] = { 'judge', user = '{q}', parse = '(1)', system = 's' }",
+        "f.measures[2] = { 'judge', user = '{q}', parse = '(1)', out_of = 5 }",
+        "f.measures[2] = { 'judge', user = '{q}', parse = '(1)', max_tokens = 5 }",
+    };
+    char id[ARRAY_LEN(changes)][33];
+    fixture_text(dir, "g.jsonl", "{\"n\": 1, \"q\": \"a\"}\n");
+    fixture_text(dir, "s.jsonl", "{\"n\": 1, \"q\": \"a\"}\n{\"n\": 2, \"q\": \"b\"}\n");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
+        write_one(changes[i]);
+        only_id("tasks = 'one/f'", &silent, id[i]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(id[i], id[j]) == 0)
+                fail_msg("'%s' and '%s' have the same id", changes[i], changes[j]);
+    }
+    char other[33];
+    write_one("m.golden = { { output = 'a', found = 'a' } } f.self_test = { { output = '', score = "
+              "0 } } f.about = 'x'");
+    only_id("tasks = 'one/f'", &silent, other);
+    assert_string_equal(other, id[0]); // these change no number
+    write_one("");
+    fixture_text(dir, "s.jsonl", "{\"n\": 1, \"q\": \"b\"}\n{\"n\": 2, \"q\": \"b\"}\n");
+    only_id("tasks = 'one/f'", &silent, other);
+    assert_string_not_equal(other, id[0]); // the shots' data do
+}
+
+static void the_judge_is_in_an_id_where_one_is_asked(void **state)
+{
+    (void)state;
+    char none[33], m[33], n[33], command[33];
+    static const char by_m[] = "tasks = 'one/f', judge = { url = 'http://a', model = 'm' }";
+    fixture_text(dir, "g.jsonl", "{\"n\": 1, \"q\": \"a\"}\n");
+    fixture_text(dir, "s.jsonl", "{\"n\": 1, \"q\": \"a\"}\n{\"n\": 2, \"q\": \"b\"}\n");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    write_one("");
+    assert_same_id("tasks = 'one/f'", by_m);
+    write_one("f.measures[2] = { 'judge', user = '{q}', parse = '(1)' }");
+    only_id("tasks = 'one/f'", &silent, none);
+    only_id(by_m, &silent, m);
+    only_id("tasks = 'one/f', judge = { url = 'http://a', model = 'n' }", &silent, n);
+    only_id("tasks = 'one/f', judge = { command = 'c', model = 'm' }", &silent, command);
+    assert_string_not_equal(none, m);
+    assert_string_not_equal(m, n);
+    assert_string_not_equal(m, command);
+    assert_same_id(by_m, "tasks = 'one/f', judge = { url = 'http://b', model = 'm', tries = 2 }");
+    struct sweep *s = open_with(by_m, &silent);
+    assert_true(sweep_asks_judge(s) && !sweep_runs_code(s) && s->judged);
+    assert_string_equal(s->judge.model, "m");
+    sweep_free(s);
+    write_one("f.measures[2] = { 'program', program = '{q}' }");
+    s = open_with("tasks = 'one/f'", &silent);
+    assert_true(!sweep_asks_judge(s) && sweep_runs_code(s) && !s->judged);
+    sweep_free(s);
+}
+
+static void another_decoding_is_in_the_tasks_name(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { "", "one/f" },
+        { ", max_tokens = 9, temperature = 0", "one/f" }, // as the form has it
+        { ", max_tokens = 3", "one/f(max_tokens=3)" },
+        { ", temperature = 0.7", "one/f(temperature=0.7)" },
+        { ", temperature = 0.7, top_p = 0.95, max_tokens = 3",
+          "one/f(max_tokens=3,temperature=0.7,top_p=0.95)" },
+    };
+    fixture_text(dir, "g.jsonl", "{\"n\": 1, \"q\": \"a\"}\n");
+    fixture_text(dir, "s.jsonl", "{\"n\": 1, \"q\": \"a\"}\n{\"n\": 2, \"q\": \"b\"}\n");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    write_one("f.generate.stop = { 'x', 'y' }");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *changes = xasprintf("tasks = task { 'one/f'%s }", cases[i][0]);
+        struct sweep *s = open_with(changes, &silent);
+        if (!s)
+            fail_msg("%s", err.s);
+        assert_string_equal(s->tasks[0].name, cases[i][1]);
+        assert_int_equal(s->tasks[0].decoding.stop.len, 2);
+        sweep_free(s);
+        free(changes);
+    }
+}
+
+static bool repeats(const char *changes)
+{
+    struct sweep *s = open_with(changes, &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    bool r = sweep_repeats(s);
+    sweep_free(s);
+    return r;
+}
+
+static void seeds_repeat_only_what_is_not_sampled(void **state)
+{
+    (void)state;
+    fixture_text(dir, "g.jsonl", "{\"n\": 1, \"q\": \"a\"}\n");
+    fixture_text(dir, "s.jsonl", "{\"n\": 1, \"q\": \"a\"}\n{\"n\": 2, \"q\": \"b\"}\n");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    write_one("");
+    assert_false(repeats("seeds = 3, tasks = 'one/f'"));
+    assert_true(repeats("seeds = { 1, 2 }, tasks = 'one/f'"));
+    assert_false(repeats("seeds = { 1, 2 }, tasks = task { 'one/f', temperature = 1 }"));
+    assert_true(
+        repeats("seeds = { 1, 2 }, tasks = { task { 'one/f', temperature = 1 }, 'one/f' }"));
+}
+
+static void a_router_that_looks_ahead_cannot_generate(void **state)
+{
+    (void)state;
+    fixture_text(dir, "g.jsonl", "{\"n\": 1, \"q\": \"a\"}\n");
+    fixture_text(dir, "s.jsonl", "{\"n\": 1, \"q\": \"a\"}\n{\"n\": 2, \"q\": \"b\"}\n");
+    setenv("SEQTOPK_EVALS", dir, 1);
+    write_one("");
+    assert_fails(
+        "tasks = 'one/f', routers = batchtopk()", &silent,
+        "r.lua:3: batchtopk: selects over whole sequences and so cannot route a text while "
+        "it is written, as task one/f asks; say seqtopk { mode = \"online\", prefill = "
+        "\"global\" } instead");
+    assert_fails("tasks = 'one/f', routers = seqtopk()", &silent,
+                 "seqtopk: global selects over whole sequences");
+    struct sweep *s = open_with("tasks = 'one/f', routers = { seqtopk { mode = 'online', prefill = "
+                                "'global' }, seqtopk { mode = 'strict' } }",
+                                &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->ncells, 2);
+    sweep_free(s);
 }
 
 static void an_id_changes_with_the_model_and_tokenizer_themselves(void **state)
@@ -334,7 +520,10 @@ static void data_is_checked_before_any_weight_is_read(void **state)
     assert_fails("tasks = nll { file = 'none.jsonl' }", &silent,
                  "r.lua:3: nll.file: none.jsonl: no such file");
     assert_fails("tasks = 'gsm8k/nll'", &silent, "gsm8k/test.jsonl is missing");
-    assert_non_null(strstr(err.s, "its folder is what SEQTOPK_DATA says"));
+    assert_non_null(
+        strstr(err.s, "scripts/fetch-data gets it; its folder is what SEQTOPK_DATA says"));
+    assert_fails("tasks = task { 'gsm8k/lmeval-5shot', file = 't.jsonl' }", &silent,
+                 "gsm8k/train.jsonl is missing; scripts/fetch-data gets it");
     assert_fails("routers = seqtopk { max = 99 }", &silent, "seqtopk.max");
     assert_fails("tasks = nll { file = 'bad.jsonl', limit = 1 }", &silent, "model.safetensors");
     free(weights);
@@ -364,6 +553,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_same_cell_stands_once, enter, leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_all_that_can_change_numbers, enter,
                                         leave),
+        cmocka_unit_test_setup_teardown(an_id_changes_with_every_part_of_a_form, enter, leave),
+        cmocka_unit_test_setup_teardown(the_judge_is_in_an_id_where_one_is_asked, enter, leave),
+        cmocka_unit_test_setup_teardown(another_decoding_is_in_the_tasks_name, enter, leave),
+        cmocka_unit_test_setup_teardown(seeds_repeat_only_what_is_not_sampled, enter, leave),
+        cmocka_unit_test_setup_teardown(a_router_that_looks_ahead_cannot_generate, enter, leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_the_model_and_tokenizer_themselves,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_the_data_and_the_templates_themselves,

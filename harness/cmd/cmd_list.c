@@ -48,6 +48,27 @@ static struct table *list_routers(void)
     return t;
 }
 
+/* Is the file there, under the folder of SEQTOPK_DATA? NULL: none is needed. */
+static bool data_there(const char *file)
+{
+    if (!file)
+        return true;
+    char *path = xasprintf("%s/%s", eval_data_dir(), file);
+    bool there = access(path, R_OK) == 0;
+    free(path);
+    return there;
+}
+
+static void add_form(struct table *t, const struct eval *e, const struct eval_form *f)
+{
+    table_addf(t, "%s/%s", e->name, f->name);
+    table_addf(t, "%d", f->version);
+    table_addf(t, "%s/%s", eval_data_dir(), e->file);
+    table_add(t, data_there(e->file) && data_there(f->shots.file) ? "yes" : "no");
+    table_add(t, e->license);
+    table_add(t, f->about ? f->about : e->about);
+}
+
 static struct table *list_tasks(void)
 {
     static const char *const columns[] = { "task",    "#version", "data", "there",
@@ -62,16 +83,8 @@ static struct table *list_tasks(void)
             warning("%s", err.s);
             continue;
         }
-        char *data = xasprintf("%s/%s", eval_data_dir(), e->file);
-        for (size_t j = 0; j < e->nforms; j++) {
-            table_addf(t, "%s/%s", e->name, e->forms[j].name);
-            table_addf(t, "%d", e->forms[j].version);
-            table_add(t, data);
-            table_add(t, access(data, R_OK) == 0 ? "yes" : "no");
-            table_add(t, e->license);
-            table_add(t, e->about);
-        }
-        free(data);
+        for (size_t j = 0; j < e->nforms; j++)
+            add_form(t, e, &e->forms[j]);
         eval_free(e);
     }
     buf_release(&err);

@@ -70,7 +70,7 @@ static int run_plan(int argc, char **argv)
     table_print(t, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
     print_summary(s);
     if (sweep_repeats(s))
-        warning("nothing draws random numbers yet: cells that differ in the seed give the same");
+        warning("cells that differ in the seed alone give the same where nothing is sampled");
     table_free(t);
     corpora_release(&corpora);
     sweep_free(s);

@@ -4,6 +4,7 @@
  */
 #include "recipe/cell.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int *param_in(const struct router_param *p, struct router_args *args)
@@ -84,32 +85,146 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
     return 0;
 }
 
-void cell_identify(struct cell *c, enum dtype dtype, const char *device, bool log_tokens)
+/* A text that may be missing: NULL is not the same as "". */
+static void hash_text(struct hash *h, const char *s)
+{
+    hash_adds(h, s ? "text" : "none");
+    hash_adds(h, s ? s : "");
+}
+
+/* Numbers go in as text, behind a word, each with its end. */
+static void hash_number(struct hash *h, const char *word, double value)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "%s %.17g", word, value);
+    hash_adds(h, text);
+}
+
+static void hash_rows(struct hash *h, const struct eval_rows *r)
+{
+    hash_text(h, r->field);
+    hash_number(h, "from", r->from);
+    hash_number(h, "to", r->to);
+}
+
+static void hash_rewrites(struct hash *h, const struct rewrites *list)
+{
+    hash_number(h, "rewrites", (double)list->len);
+    for (size_t i = 0; i < list->len; i++) {
+        hash_adds(h, list->v[i].find);
+        hash_adds(h, list->v[i].with);
+    }
+}
+
+/* All of its fields; golden cases only test it. */
+static void hash_measure(struct hash *h, const struct measure *m)
+{
+    hash_adds(h, m->name);
+    hash_adds(h, m->scorer->name);
+    hash_rewrites(h, &m->before);
+    hash_rewrites(h, &m->normalise);
+    const char *const texts[] = { m->find, m->reference, m->program, m->system, m->user, m->parse };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        hash_text(h, texts[i]);
+    const int numbers[] = { m->take,       m->otherwise,    m->strip,  m->ignore_case,
+                            m->characters, m->milliseconds, m->out_of, m->max_tokens };
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        hash_number(h, "number", numbers[i]);
+}
+
+static void hash_decoding(struct hash *h, const struct decoding *d)
+{
+    hash_number(h, "max_tokens", d->max_tokens);
+    hash_number(h, "temperature", d->temperature);
+    hash_number(h, "top_p", d->top_p);
+    hash_number(h, "stop", (double)d->stop.len);
+    for (size_t i = 0; i < d->stop.len; i++)
+        hash_adds(h, d->stop.v[i]);
+}
+
+static void hash_form(struct hash *h, const struct task *t)
+{
+    const struct eval_form *f = t->form;
+    hash_rows(h, &t->eval->rows);
+    hash_number(h, "version", f->version);
+    hash_text(h, f->prompt);
+    hash_text(h, f->target);
+    hash_text(h, f->shots.text);
+    hash_rows(h, &f->shots.rows);
+    hash_number(h, "count", f->shots.count);
+    hash_number(h, "draw", f->shots.draw);
+    hash_number(h, "seed", f->shots.seed);
+    hash_adds(h, t->shots_hash);
+    hash_number(h, "measures", (double)f->nmeasures);
+    for (size_t i = 0; i < f->nmeasures; i++)
+        hash_measure(h, &f->measures[i]);
+    if (f->generates)
+        hash_decoding(h, &t->decoding);
+}
+
+/* Who judges: the model, and of a command all of it. Not where it is, nor how it is asked. */
+static void hash_judge(struct hash *h, const struct judge_spec *judge)
+{
+    hash_text(h, judge ? "judge" : NULL);
+    hash_text(h, judge ? judge->model : NULL);
+    hash_text(h, judge ? judge->command : NULL);
+}
+
+/* Free texts, each with its end, so that one cannot pose as another's line. */
+static void hash_task(struct hash *h, const struct task *t, const struct judge_spec *judge)
+{
+    hash_adds(h, t->name);
+    hash_text(h, t->text);
+    if (t->form)
+        hash_form(h, t);
+    if (task_asks_judge(t))
+        hash_judge(h, judge);
+}
+
+static void add_data(const struct task *t, struct buf *text)
+{
+    buf_addf(text, "data %s\ndocuments %d\ntruncate %d\n", t->data_hash, t->documents, t->truncate);
+}
+
+void cell_hash_task(struct hash *h, const struct task *t, const struct judge_spec *judge)
+{
+    struct buf text = BUF_INIT;
+    add_data(t, &text);
+    hash_adds(h, text.s);
+    hash_task(h, t, judge);
+    buf_release(&text);
+}
+
+/* The router, and the cell's other settings. */
+static void identify_router(const struct cell *c, struct buf *text)
+{
+    buf_addf(text, "weights %s\ntokenizer %s\n", c->model->weights_hash, c->model->tokenizer_hash);
+    buf_addf(text, "router %s\nK %d\n", c->router->name, c->args.K);
+    for (const struct router_param *p = c->router->params; p->name; p++) {
+        int value = *(const int *)((const char *)&c->args + p->offset);
+        if (p->choices)
+            buf_addf(text, "%s %s\n", p->name, p->choices[value]);
+        else
+            buf_addf(text, "%s %d\n", p->name, value);
+    }
+}
+
+void cell_identify(struct cell *c, const struct sweep *s)
 {
     const struct task *t = c->task;
     struct buf text = BUF_INIT;
     buf_addf(&text, "seqtopk cell, numerics %d\n", NUMERICS_VERSION);
-    buf_addf(&text, "weights %s\ntokenizer %s\n", c->model->weights_hash, c->model->tokenizer_hash);
-    buf_addf(&text, "router %s\nK %d\n", c->router->name, c->args.K);
-    for (const struct router_param *p = c->router->params; p->name; p++) {
-        int value = *param_in(p, &c->args);
-        if (p->choices)
-            buf_addf(&text, "%s %s\n", p->name, p->choices[value]);
-        else
-            buf_addf(&text, "%s %d\n", p->name, value);
-    }
-    buf_addf(&text, "train %s\ndtype %s\ndevice %.*s\nseed %lld\n", c->train, dtype_name(dtype),
-             (int)strcspn(device, ":"), device, (long long)c->seed);
-    buf_addf(&text, "log %s\n", log_tokens ? "tokens" : "samples");
-    buf_addf(&text, "task version %d\ndata %s\ndocuments %d\ntruncate %d\n", t->version,
-             t->data_hash, t->documents, t->truncate);
-    // Free texts come last, each with its end, so that one cannot pose as another's line.
+    identify_router(c, &text);
+    buf_addf(&text, "train %s\ndtype %s\ndevice %.*s\nseed %lld\n", c->train, dtype_name(s->dtype),
+             (int)strcspn(s->device, ":"), s->device, (long long)c->seed);
+    buf_addf(&text, "log %s\n", s->log_tokens ? "tokens" : "samples");
+    // The weights' hash has config.json, but generation_config.json may say otherwise.
+    for (int i = 0; i < c->model->config.neos && task_generates(t); i++)
+        buf_addf(&text, "end %d\n", c->model->config.eos[i]);
+    add_data(t, &text);
     struct hash *h = hash_new();
     hash_adds(h, text.s);
-    hash_adds(h, t->name);
-    hash_adds(h, t->text ? t->text : "");
-    hash_adds(h, t->prompt ? t->prompt : "");
-    hash_adds(h, t->target ? t->target : "");
+    hash_task(h, t, s->judged ? &s->judge : NULL);
     hash_hex(h, c->id);
     hash_free(h);
     buf_release(&text);

@@ -1,5 +1,5 @@
 /*
- * cell.h: one cell of a sweep: its router's arguments, and its identity. Used by sweep.c only.
+ * cell.h: one cell of a sweep: its router's arguments, and its identity.
  */
 #ifndef CELL_H
 #define CELL_H
@@ -13,8 +13,14 @@
 int cell_args(const struct recipe_router *r, int K, const struct sweep_model *model,
               struct router_args *args, struct buf *err) MUST_USE;
 
-/* Sets `c->id`; all the rest of `c` must be set. */
-void cell_identify(struct cell *c, enum dtype dtype, const char *device, bool log_tokens);
+/* Sets `c->id`; all the rest of `c` must be set, and of `s` all but its cells. */
+void cell_identify(struct cell *c, const struct sweep *s);
+
+/*
+ * Feeds all that decides the scores of texts given for a task: its data and form, as in a cell's
+ * identity, and the judge (NULL: none) where a measure asks one. data_check() has seen the task.
+ */
+void cell_hash_task(struct hash *h, const struct task *t, const struct judge_spec *judge);
 
 /* "K + 2", as a recipe would write it. */
 void affine_text(struct affine a, struct buf *out);

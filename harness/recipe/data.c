@@ -2,18 +2,16 @@
  * data.c: see data.h.
  */
 #include "recipe/data.h"
-#include "recipe/eval.h"
+#include "recipe/data_file.h"
+#include "recipe/shots.h"
 #include "json.h"
 
 #include <limits.h>
 #include <string.h>
 
-#define DATA_MAX ((size_t)2 << 30)
-
-/* The texts of one line: the whole text, or prompt and target. */
+/* A document before it is tokenized. The whole text of nll { ... } is a target without a prompt. */
 struct texts {
-    struct buf prompt; /* empty for whole texts */
-    struct buf target; /* or the whole text */
+    struct buf prompt, target;
 };
 
 static void texts_release(struct texts *t)
@@ -22,133 +20,113 @@ static void texts_release(struct texts *t)
     buf_release(&t->target);
 }
 
-struct fill {
-    const struct json_in *in;
-    struct buf *out;
-};
-
-static int fill_part(void *ud, bool field, const char *s, size_t len, struct buf *err)
+static int fill(const char *template, const json_t *object, const char *output, const char *where,
+                struct buf *out, struct buf *err)
 {
-    struct fill *f = ud;
-    if (!field) {
-        buf_add(f->out, s, len);
+    if (!template || template_fill(template, object, output, out, err) == 0)
         return 0;
-    }
-    (void)err; // the getters write to the same one
-    const char *value;
-    char *key = xstrndup(s, len);
-    int rc = json_need_string(f->in, key, &value);
-    free(key);
-    if (rc == 0)
-        buf_adds(f->out, value);
-    return rc;
+    return fail(err, "%s: %s", where, err->s);
 }
 
-static int fill_template(const char *template, const struct json_in *in, struct buf *out)
+static int whole_text(const struct task *task, json_t *object, const char *where, struct texts *out,
+                      struct buf *err)
 {
-    struct fill f = { in, out };
-    return template_walk(template, fill_part, &f, in->err);
-}
-
-/* Reads line `number` (from 1) of the task's file. */
-static int texts_read(const struct task *task, const char *line, size_t len, size_t number,
-                      struct texts *out, struct buf *err)
-{
-    if (len == 0)
-        return fail(err, "%s:%zu: an empty line; each line is a JSON object", task->file, number);
-    size_t valid = utf8_valid(line, len);
-    if (valid != len)
-        return fail(err, "%s:%zu: byte %zu of the line is not UTF-8", task->file, number,
-                    valid + 1);
-    json_t *root = json_parse(line, len, task->file, number, err);
-    if (!root)
-        return -1;
-    char *where = xasprintf("%s:%zu", task->file, number);
-    struct json_in in = { root, where, err };
+    struct json_in in = { object, where, err };
     const char *text;
-    int rc;
-    if (task->text) {
-        rc = json_need_string(&in, task->text, &text);
-        if (rc == 0)
-            buf_adds(&out->target, text);
-        if (rc == 0 && !*text)
-            rc = fail(err, "%s: '%s' is an empty text; a loss needs at least two tokens", where,
-                      task->text);
-    } else {
-        rc = fill_template(task->prompt, &in, &out->prompt);
-        if (rc == 0)
-            rc = fill_template(task->target, &in, &out->target);
-        if (rc == 0 && (!out->prompt.len || !out->target.len))
-            rc = fail(err, "%s: the %s is an empty text", where,
-                      out->prompt.len ? "answer to be scored" : "prompt");
+    if (json_need_string(&in, task->text, &text) != 0)
+        return -1;
+    if (!*text)
+        return fail(err, "%s: '%s' is an empty text; a loss needs at least two tokens", where,
+                    task->text);
+    buf_adds(&out->target, text);
+    return 0;
+}
+
+/* The texts of one line. `shots` NULL: the task has none. */
+static int texts_read(const struct task *task, struct shots *shots, json_t *object,
+                      const char *where, struct texts *out, struct buf *err)
+{
+    if (task->text)
+        return whole_text(task, object, where, out, err);
+    if (shots)
+        shots_next(shots, &out->prompt);
+    size_t before = out->prompt.len;
+    if (fill(task->form->prompt, object, NULL, where, &out->prompt, err) != 0 ||
+        fill(task->form->target, object, NULL, where, &out->target, err) != 0)
+        return -1;
+    if (out->prompt.len == before)
+        return fail(err, "%s: the prompt is an empty text", where);
+    if (task->form->target && !out->target.len)
+        return fail(err, "%s: the answer to be scored is an empty text", where);
+    return 0;
+}
+
+/* Can all that scores a line's output be filled in? */
+static int check_scoring(const struct task *task, json_t *object, const char *where,
+                         struct buf *err)
+{
+    struct buf out = BUF_INIT;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && task->form && i < task->form->nmeasures; i++) {
+        const struct measure *m = &task->form->measures[i];
+        const char *const templates[] = { m->reference, m->program, m->system, m->user };
+        for (size_t j = 0; rc == 0 && j < ARRAY_LEN(templates); j++)
+            rc = fill(templates[j], object, "", where, &out, err);
     }
-    free(where);
-    json_decref(root);
+    for (size_t i = 0; rc == 0 && task->form && i < task->form->nself_tests; i++)
+        rc = fill(task->form->self_tests[i].output, object, NULL, where, &out, err);
+    buf_release(&out);
     return rc;
 }
 
-/* Calls `use` for the lines of the task's file, `task->limit` of them at most. */
-static int each_line(const struct task *task, const struct buf *file,
-                     int (*use)(void *ud, const char *line, size_t len, size_t number,
-                                struct buf *err),
-                     void *ud, struct buf *err)
+static int open_shots(const struct task *task, struct shots **out, struct buf *err)
 {
-    size_t number = 0;
-    if (file->len >= 3 && memcmp(file->s, "\xef\xbb\xbf", 3) == 0)
-        return fail(err, "%s:1: begins with a byte order mark; JSON has none", task->file);
-    for (size_t at = 0; at < file->len;) {
-        const char *line = file->s + at, *end = memchr(line, '\n', file->len - at);
-        size_t len = end ? (size_t)(end - line) : file->len - at;
-        at += len + 1;
-        if (len > 0 && line[len - 1] == '\r')
-            len--;
-        if (++number > INT_MAX)
-            return fail(err, "%s: more than %d lines", task->file, INT_MAX);
-        if (use(ud, line, len, number, err) != 0)
-            return -1;
-        if (task->limit && number == (size_t)task->limit)
-            return 0;
-    }
-    if (number == 0)
-        return fail(err, "%s: an empty file; each line is a document", task->file);
-    return 0;
+    *out = NULL;
+    if (!task->shots_file)
+        return 0;
+    *out = shots_open(&task->form->shots, task->shots_file, err);
+    return *out ? 0 : -1;
+}
+
+static const struct eval_rows *rows_of(const struct task *task)
+{
+    static const struct eval_rows all;
+    return task->eval ? &task->eval->rows : &all;
 }
 
 struct check {
     struct task *task;
+    struct shots *shots;
     int documents;
 };
 
-static int check_line(void *ud, const char *line, size_t len, size_t number, struct buf *err)
+static int check_line(void *ud, json_t *object, const char *where, struct buf *err)
 {
     struct check *c = ud;
     struct texts texts = { BUF_INIT, BUF_INIT };
     c->documents++;
-    int rc = texts_read(c->task, line, len, number, &texts, err);
+    int rc = texts_read(c->task, c->shots, object, where, &texts, err);
     texts_release(&texts);
-    return rc;
-}
-
-static void hash_file(const struct buf *file, char hex[33])
-{
-    struct hash *h = hash_new();
-    hash_add(h, file->s, file->len);
-    hash_hex(h, hex);
-    hash_free(h);
+    return rc == 0 ? check_scoring(c->task, object, where, err) : -1;
 }
 
 int data_check(struct task *task, struct buf *err)
 {
-    struct buf file = BUF_INIT;
-    struct check c = { task, 0 };
-    int rc = read_file(task->file, DATA_MAX, &file, err);
+    struct data_file file;
+    struct check c = { .task = task };
+    int rc = data_file_read(&file, task->file, task->sha256, err);
     if (rc == 0)
-        rc = each_line(task, &file, check_line, &c, err);
+        rc = open_shots(task, &c.shots, err);
+    if (rc == 0)
+        rc = data_file_each(&file, rows_of(task), task->limit, check_line, &c, err);
     if (rc == 0) {
-        hash_file(&file, task->data_hash);
+        memcpy(task->data_hash, file.hash, sizeof(task->data_hash));
+        if (c.shots)
+            memcpy(task->shots_hash, shots_hash(c.shots), sizeof(task->shots_hash));
         task->documents = c.documents;
     }
-    buf_release(&file);
+    shots_free(c.shots);
+    data_file_release(&file);
     return rc;
 }
 
@@ -156,98 +134,161 @@ struct reading {
     const struct task *task;
     struct tokenizer *tokenizer;
     size_t context;
+    struct shots *shots;
     struct documents *out;
 };
 
-/* Makes a sequence fit: 0 where it does, is cut, or -1. `prompt`: tokens before the target. */
-static int fit(const struct reading *r, struct document *d, size_t prompt, size_t number,
-               struct buf *err)
+static void cut_left(struct document *d, size_t extra)
+{
+    d->ids.len -= extra;
+    memmove(d->ids.v, d->ids.v + extra, d->ids.len * sizeof(*d->ids.v));
+    d->prompt_tokens -= (int)extra;
+    d->truncated = true;
+}
+
+/* Makes a text that is scored whole, or a prompt with its target, fit. */
+static int fit(const struct reading *r, struct document *d, const char *where, struct buf *err)
 {
     if (d->ids.len <= r->context)
         return 0;
     if (!r->task->truncate)
         return fail(err,
-                    "%s:%zu: %zu tokens are more than the model's %zu; the recipe may say truncate "
+                    "%s: %zu tokens are more than the model's %zu; the recipe may say truncate "
                     "= true",
-                    r->task->file, number, d->ids.len, r->context);
+                    where, d->ids.len, r->context);
     size_t extra = d->ids.len - r->context;
-    if (!r->task->text) {
-        if (extra >= prompt)
-            return fail(err,
-                        "%s:%zu: the answer alone has %zu tokens, and the model takes %zu with at "
-                        "least one of the prompt",
-                        r->task->file, number, d->ids.len - prompt, r->context);
-        memmove(d->ids.v, d->ids.v + extra, r->context * sizeof(*d->ids.v));
-        d->prompt_tokens = (int)(prompt - extra);
+    if (r->task->text) {
+        d->ids.len = r->context;
+        d->truncated = true;
+        return 0;
     }
-    d->ids.len = r->context;
-    d->truncated = true;
-    r->out->truncated++;
+    if (extra >= (size_t)d->prompt_tokens)
+        return fail(err,
+                    "%s: the answer alone has %zu tokens, and the model takes %zu with at least "
+                    "one of the prompt",
+                    where, d->ids.len - (size_t)d->prompt_tokens, r->context);
+    cut_left(d, extra);
     return 0;
+}
+
+/* Makes a prompt fit behind which a text is generated. */
+static int fit_prompt(const struct reading *r, struct document *d, const char *where,
+                      struct buf *err)
+{
+    if (r->task->truncate) { // documents_read() has seen to it that there is room
+        size_t room = r->context - (size_t)r->task->decoding.max_tokens;
+        if (d->ids.len > room)
+            cut_left(d, d->ids.len - room);
+        return 0;
+    }
+    if (d->ids.len < r->context)
+        return 0;
+    return fail(err,
+                "%s: a prompt of %zu tokens leaves no room for a new one in the model's %zu; the "
+                "recipe may say task { \"%s/%s\", truncate = true }, which cuts it at its left",
+                where, d->ids.len, r->context, r->task->eval->name, r->task->form->name);
 }
 
 static int encode_texts(const struct reading *r, const struct texts *texts, struct document *d,
-                        size_t *prompt, size_t number, struct buf *err)
+                        const char *where, struct buf *err)
 {
     const struct buf *both[] = { &texts->prompt, &texts->target };
+    size_t prompt = 0;
     for (int i = 0; i < 2; i++) {
-        *prompt = d->ids.len; // after the loop: what came before the target
         if (both[i]->len &&
             tokenizer_encode(r->tokenizer, both[i]->s, both[i]->len, &d->ids, err) != 0)
-            return fail(err, "%s:%zu: %s", r->task->file, number, err->s);
+            return fail(err, "%s: %s", where, err->s);
+        if (i == 0)
+            prompt = d->ids.len;
     }
     if (d->ids.len > INT_MAX)
-        return fail(err, "%s:%zu: more than %d tokens", r->task->file, number, INT_MAX);
+        return fail(err, "%s: more than %d tokens", where, INT_MAX);
+    d->prompt_tokens = (int)prompt;
     return 0;
 }
 
-static int read_line(void *ud, const char *line, size_t len, size_t number, struct buf *err)
+/* Is there what is needed for a loss, or for a text to be generated? */
+static int check_tokens(const struct reading *r, const struct document *d, const char *where,
+                        struct buf *err)
+{
+    size_t prompt = (size_t)d->prompt_tokens;
+    if (!task_generates(r->task) && d->ids.len < 2)
+        return fail(err, "%s: a text of %zu token; a loss needs at least two", where, d->ids.len);
+    if (!r->task->text && prompt == 0)
+        return fail(err, "%s: the prompt has no token", where);
+    if (r->task->text || task_generates(r->task) || prompt < d->ids.len)
+        return 0;
+    return fail(err, "%s: the answer to be scored has no token", where);
+}
+
+static int read_line(void *ud, json_t *object, const char *where, struct buf *err)
 {
     struct reading *r = ud;
+    bool generates = task_generates(r->task);
     ARRAY_GROW(r->out->v, r->out->cap, r->out->len + 1);
     struct document *d = &r->out->v[r->out->len++];
-    *d = (struct document){ 0 };
+    *d = (struct document){ .fields = generates ? json_incref(object) : NULL };
+    if (!r->tokenizer)
+        return 0;
     struct texts texts = { BUF_INIT, BUF_INIT };
-    size_t prompt = 0;
-    int rc = texts_read(r->task, line, len, number, &texts, err);
+    int rc = texts_read(r->task, r->shots, object, where, &texts, err);
     if (rc == 0)
-        rc = encode_texts(r, &texts, d, &prompt, number, err);
+        rc = encode_texts(r, &texts, d, where, err);
     texts_release(&texts);
-    if (rc != 0)
+    if (rc != 0 || check_tokens(r, d, where, err) != 0)
         return -1;
-    if (d->ids.len < 2)
-        return fail(err, "%s:%zu: a text of %zu token; a loss needs at least two", r->task->file,
-                    number, d->ids.len);
-    if (!r->task->text && (prompt == 0 || prompt == d->ids.len))
-        return fail(err, "%s:%zu: the %s has no token", r->task->file, number,
-                    prompt ? "answer to be scored" : "prompt");
-    d->prompt_tokens = prompt ? (int)prompt : 1;
-    return fit(r, d, prompt, number, err);
+    rc = generates ? fit_prompt(r, d, where, err) : fit(r, d, where, err);
+    if (d->prompt_tokens < 1)
+        d->prompt_tokens = 1; // a whole text: its first token has no loss
+    r->out->truncated += d->truncated;
+    return rc;
+}
+
+/* Is there room for what the task asks for, whatever the documents are? */
+static int check_context(const struct task *task, int context, struct buf *err)
+{
+    if (context < 2)
+        return fail(err, "a model with %d positions; a loss needs at least two", context);
+    if (task_generates(task) && task->truncate && task->decoding.max_tokens >= context)
+        return fail(err,
+                    "%s: long prompts are cut to leave room for max_tokens = %d, and the model "
+                    "has only %d positions; the recipe may say task { \"%s/%s\", max_tokens = "
+                    "... }",
+                    task->name, task->decoding.max_tokens, context, task->eval->name,
+                    task->form->name);
+    return 0;
 }
 
 int documents_read(const struct task *task, struct tokenizer *tokenizer, int context,
                    struct documents *out, struct buf *err)
 {
     *out = (struct documents){ 0 };
-    if (context < 2)
-        return fail(err, "a model with %d positions; a loss needs at least two", context);
-    struct buf file = BUF_INIT;
-    struct reading r = { task, tokenizer, (size_t)context, out };
-    int rc = read_file(task->file, DATA_MAX, &file, err);
-    char hash[33];
-    hash_file(&file, hash);
-    if (rc == 0 && *task->data_hash && strcmp(hash, task->data_hash) != 0)
-        rc = fail(err, "%s: was changed while the sweep was being prepared", task->file);
+    if (tokenizer && check_context(task, context, err) != 0)
+        return -1;
+    struct data_file file;
+    struct reading r = { task, tokenizer, (size_t)context, NULL, out };
+    int rc = data_file_read(&file, task->file, NULL, err);
+    if (rc == 0 && tokenizer)
+        rc = open_shots(task, &r.shots, err);
+    bool changed = *task->data_hash && strcmp(file.hash, task->data_hash) != 0;
+    bool shots_changed =
+        r.shots && *task->shots_hash && strcmp(shots_hash(r.shots), task->shots_hash) != 0;
+    if (rc == 0 && (changed || shots_changed))
+        rc = fail(err, "%s: was changed while the sweep was being prepared",
+                  changed ? task->file : task->shots_file);
     if (rc == 0)
-        rc = each_line(task, &file, read_line, &r, err);
-    buf_release(&file);
+        rc = data_file_each(&file, rows_of(task), task->limit, read_line, &r, err);
+    shots_free(r.shots);
+    data_file_release(&file);
     return rc;
 }
 
 void documents_release(struct documents *d)
 {
-    for (size_t i = 0; i < d->len; i++)
+    for (size_t i = 0; i < d->len; i++) {
         free(d->v[i].ids.v);
+        json_decref(d->v[i].fields);
+    }
     free(d->v);
     *d = (struct documents){ 0 };
 }

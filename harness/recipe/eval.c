@@ -1,67 +1,29 @@
 /*
  * eval.c: see eval.h.
  */
-#include "recipe/eval.h"
+#include "recipe/eval_form.h"
 #include "recipe/lua_sandbox.h"
 
 #include <dirent.h>
 #include <string.h>
 #include <unistd.h>
 
-#define NAME_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-
-static const struct field form_fields[] = {
-    { .name = "version",
-      .type = FIELD_WHOLE,
-      .offset = offsetof(struct eval_form, version),
-      .required = true,
-      .lo = 1,
-      .hi = 1000000 },
-    { .name = "prompt",
-      .type = FIELD_STRING,
-      .offset = offsetof(struct eval_form, prompt),
-      .required = true },
-    { .name = "target",
-      .type = FIELD_STRING,
-      .offset = offsetof(struct eval_form, target),
-      .required = true },
-    { .name = NULL },
-};
-
-static int any_part(void *ud, bool field, const char *s, size_t len, struct buf *err)
-{
-    (void)ud, (void)field, (void)s, (void)len, (void)err;
-    return 0;
-}
-
-static int check_template(const struct lua_place *at, const char *key, const char *template,
-                          struct buf *err)
-{
-    if (template_walk(template, any_part, NULL, err) == 0)
-        return 0;
-    return place_fail(at, key, err, "%s", err->s);
-}
-
 /* Reads the form on top of the stack, whose name is `name`. */
 static int read_form(lua_State *L, const struct lua_place *forms, const char *name,
                      struct eval *eval, struct buf *err)
 {
-    if (!*name || name[strspn(name, NAME_CHARS)])
+    if (!*name || name[strspn(name, EVAL_NAME_CHARS)])
         return place_fail(forms, NULL, err,
                           "a form's name has a character that is no letter, digit, - or _");
     if (lua_type(L, -1) != LUA_TTABLE)
-        return place_fail(forms, name, err, "a form is a table { version =, prompt =, target = }");
-    struct lua_place at = *forms;
-    at.line = place_line(forms, name);
-    at.word = name;
+        return place_fail(forms, name, err,
+                          "a form is a table { version =, prompt =, target = } or { version =, "
+                          "prompt =, generate =, measures = }");
+    struct lua_place at = place_inside(forms, name, 0, name);
     ARRAY_GROW(eval->forms, eval->forms_cap, eval->nforms + 1);
     struct eval_form *form = &eval->forms[eval->nforms++];
     *form = (struct eval_form){ .name = xstrdup(name) };
-    if (fields_read(L, &at, form_fields, form, err) != 0 ||
-        check_template(&at, "prompt", form->prompt, err) != 0 ||
-        check_template(&at, "target", form->target, err) != 0)
-        return -1;
-    return 0;
+    return form_read(L, &at, form, err);
 }
 
 static int by_form_name(const void *a, const void *b)
@@ -75,7 +37,7 @@ static int read_forms(lua_State *L, const struct lua_place *at, const struct fie
     struct eval *eval = member;
     if (lua_type(L, -1) != LUA_TTABLE)
         return place_fail(at, f->name, err, "a table of forms is needed: { nll = { ... } }");
-    struct lua_place forms = { at->path, at->text, place_line(at, f->name), f->name };
+    struct lua_place forms = place_inside(at, f->name, 0, f->name);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
         if (read_form(L, &forms, name, eval, err) != 0) {
@@ -110,6 +72,11 @@ static const struct field eval_fields[] = {
       .type = FIELD_STRING,
       .offset = offsetof(struct eval, file),
       .required = true },
+    { .name = "sha256", .type = FIELD_STRING, .offset = offsetof(struct eval, sha256) },
+    { .name = "rows",
+      .type = FIELD_OTHER,
+      .offset = offsetof(struct eval, rows),
+      .read = rows_read },
     { .name = "forms", .type = FIELD_OTHER, .read = read_forms, .required = true },
     { .name = NULL },
 };
@@ -134,7 +101,7 @@ void eval_list(struct strings *out)
     for (size_t i = 0; i < places.len; i++) {
         DIR *d = opendir(places.v[i]);
         for (struct dirent *e; d && (e = readdir(d));) {
-            size_t len = strspn(e->d_name, NAME_CHARS);
+            size_t len = strspn(e->d_name, EVAL_NAME_CHARS);
             if (len == 0 || strcmp(e->d_name + len, ".lua") != 0)
                 continue;
             strings_addf(out, "%.*s", (int)len, e->d_name);
@@ -174,7 +141,7 @@ static int find_file(const char *name, char **path, struct buf *err)
     struct strings places = { 0 };
     find_places(&places);
     *path = NULL;
-    bool plain = *name && !name[strspn(name, NAME_CHARS)];
+    bool plain = *name && !name[strspn(name, EVAL_NAME_CHARS)];
     for (size_t i = 0; plain && !*path && i < places.len; i++) {
         *path = xasprintf("%s/%s.lua", places.v[i], name);
         if (access(*path, F_OK) != 0) {
@@ -194,8 +161,9 @@ static int read_eval(struct lua_sandbox *s, struct eval *eval, const char *name,
         return -1;
     if (lua_type(L, -1) != LUA_TTABLE)
         return fail(err, "%s: the file must return a table", eval->path);
-    struct lua_place at = { eval->path, lua_sandbox_text(s), 0, "eval" };
-    if (fields_read(L, &at, eval_fields, eval, err) != 0)
+    struct lua_place at = { eval->path, lua_sandbox_text(s), 0, "eval", NULL };
+    if (fields_read(L, &at, eval_fields, eval, err) != 0 ||
+        sha256_check(&at, eval->sha256, err) != 0)
         return -1;
     if (strcmp(eval->name, name) != 0)
         return place_fail(&at, "name", err, "\"%.80s\"; the file's own name is needed, \"%s\"",
@@ -223,11 +191,8 @@ void eval_free(struct eval *e)
 {
     if (!e)
         return;
-    for (size_t i = 0; i < e->nforms; i++) {
-        free(e->forms[i].name);
-        free(e->forms[i].prompt);
-        free(e->forms[i].target);
-    }
+    for (size_t i = 0; i < e->nforms; i++)
+        form_release(&e->forms[i]);
     free(e->forms);
     free(e->path);
     free(e->name);
@@ -235,5 +200,7 @@ void eval_free(struct eval *e)
     free(e->license);
     free(e->source);
     free(e->file);
+    free(e->sha256);
+    free(e->rows.field);
     free(e);
 }

@@ -1,5 +1,6 @@
 /*
- * eval.h: evals/NAME.lua, one file a task: what a document of it is, and how it is put to a model.
+ * eval.h: evals/NAME.lua, one file a task: what a document of it is, how it is put to a model, and
+ * how what comes back is scored.
  *
  * The file returns a table:
  *
@@ -8,34 +9,95 @@
  *       about   = "one line for `seqtopk list`",
  *       license = "MIT",                  -- of the data
  *       source  = "https://...",          -- where the data come from
- *       file    = "gsm8k/test.jsonl",     -- under the folder of SEQTOPK_DATA, "data" without it
+ *       file    = "gsm8k/test.jsonl",     -- under the folder of SEQTOPK_DATA, "data" without it;
+ *                                         -- JSON lines, or the same behind gzip (.gz)
+ *       sha256  = "3730d3...",            -- of the file as it should be; left out: not checked
+ *       rows    = { field = "task_id", from = 11, to = 510 },  -- only these lines; left out: all
  *       forms   = {                       -- a recipe says "gsm8k/nll"
  *         nll = { version = 1, prompt = "Question: {question}\nAnswer:", target = " {answer}" },
+ *         ["lmeval-5shot"] = {
+ *           version = 1, about = "one line: whose protocol",
+ *           prompt = "Question: {question}\nAnswer:",
+ *           shots = { file = "gsm8k/train.jsonl", sha256 = "17f347...", count = 5,
+ *                     draw = "python", seed = 1234,   -- or "first", the default: the first `count`
+ *                     text = "Question: {question}\nAnswer: {answer}\n\n" },
+ *           generate = { max_tokens = 256, stop = { "Question:" }, temperature = 0, top_p = 1 },
+ *           long_prompt = "cut",          -- on the left, to context - max_tokens; or "refuse"
+ *           measures = { { "exact", name = "strict_match", find = "...", take = "first",
+ *                          reference = "{answer}", normalise = { { ",", "" } }, ... } },
+ *           self_test = { { output = "{canonical_solution}", score = 1, except = { 7 } },
+ *                         { output = "", score = 0 } },
+ *         },
  *       },
  *     }
  *
- * A form is scored by the loss of `target` behind `prompt`. In a template {field} stands for that
- * field of a document's line, {{ and }} for braces. `version` is raised when numbers change.
+ * A form with `target` is scored by the loss of `target` behind `prompt`; one with `generate` by
+ * its measures (score/measure.h) of what the model writes behind shots and prompt. In a template
+ * {field} stands for that field of a document's line (template_fill()). `version` is raised when
+ * numbers change.
  *
  * Files are looked for in the folder of SEQTOPK_EVALS, in ./evals, and in ../evals beside the
  * program.
- * Invariant: in a `struct eval` the required keys are set and every template is well formed.
+ * Invariant: in a `struct eval` the required keys are set, every template is well formed and every
+ * measure prepared.
  * Leaves out: the documents themselves (data.h).
  */
 #ifndef EVAL_H
 #define EVAL_H
 
+#include "decoding.h"
 #include "recipe/lua_fields.h"
+#include "score/measure.h"
+
+/* The lines of a file whose whole number `field` lies in [from, to]; field NULL: all lines. */
+struct eval_rows {
+    char *field;
+    int from, to;
+};
+
+enum shots_draw {
+    SHOTS_FIRST,  /* the first `count`, for every document */
+    SHOTS_PYTHON, /* random.Random(seed).sample(lines, count), one generator for all documents in
+                     their order */
+};
+
+struct eval_shots {
+    char *file, *sha256; /* file NULL: no shots */
+    struct eval_rows rows;
+    int count, draw, seed;
+    char *text; /* template */
+};
+
+/* The `output` template's measure by every document, and the score it must have. */
+struct self_test {
+    char *output;
+    int score;
+    struct wholes except; /* documents, from 0, that are known to score another, or sometimes do */
+};
 
 struct eval_form {
-    char *name;
+    char *name, *about;
     int version;
-    char *prompt, *target;
+    char *prompt;
+    char *target; /* NULL where the form generates */
+    struct eval_shots shots;
+    bool generates;
+    struct decoding decoding;
+    int long_prompt; /* enum long_prompt */
+    struct measure *measures;
+    size_t nmeasures, measures_cap;
+    struct self_test *self_tests; /* of the first measure */
+    size_t nself_tests, self_tests_cap;
+};
+enum long_prompt {
+    LONG_PROMPT_REFUSE,
+    LONG_PROMPT_CUT,
 };
 
 struct eval {
     char *path;
-    char *name, *about, *license, *source, *file;
+    char *name, *about, *license, *source, *file, *sha256;
+    struct eval_rows rows;
     struct eval_form *forms; /* by name */
     size_t nforms, forms_cap;
 };
@@ -49,14 +111,5 @@ void eval_list(struct strings *out);
 
 /* The folder of SEQTOPK_DATA, or "data". */
 const char *eval_data_dir(void);
-
-/*
- * Calls `part` for the pieces of a template in order: text between fields (`field` false) and the
- * names of fields. Stops at the first that does not return 0. -1 and a sentence also where the
- * template is not well formed.
- */
-int template_walk(const char *template,
-                  int (*part)(void *ud, bool field, const char *s, size_t len, struct buf *err),
-                  void *ud, struct buf *err) MUST_USE;
 
 #endif

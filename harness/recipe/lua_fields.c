@@ -49,9 +49,8 @@ void value_describe(lua_State *L, struct buf *out)
     }
 }
 
-/* Fails with "...: ALLOWED, not WHAT-IT-IS". */
-static int refuse(lua_State *L, const struct lua_place *at, const struct field *f,
-                  const char *allowed, struct buf *err)
+int field_refuse(lua_State *L, const struct lua_place *at, const struct field *f,
+                 const char *allowed, struct buf *err)
 {
     struct buf is = BUF_INIT;
     value_describe(L, &is);
@@ -64,10 +63,10 @@ static int read_string(lua_State *L, const struct lua_place *at, const struct fi
                        const char **out, struct buf *err)
 {
     if (lua_type(L, -1) != LUA_TSTRING)
-        return refuse(L, at, f, "a text", err);
+        return field_refuse(L, at, f, "a text", err);
     size_t len;
     *out = lua_tolstring(L, -1, &len);
-    if (len == 0)
+    if (len == 0 && f->type != FIELD_TEXT)
         return place_fail(at, f->name, err, "an empty text");
     if (strlen(*out) != len || utf8_valid(*out, len) != len)
         return place_fail(at, f->name, err, "not a text in UTF-8");
@@ -85,7 +84,23 @@ static int read_whole(lua_State *L, const struct lua_place *at, const struct fie
     char allowed[80];
     snprintf(allowed, sizeof(allowed), "a whole number from %lld to %lld", (long long)f->lo,
              (long long)f->hi);
-    return refuse(L, at, f, allowed, err);
+    return field_refuse(L, at, f, allowed, err);
+}
+
+static int read_number(lua_State *L, const struct lua_place *at, const struct field *f, double *out,
+                       struct buf *err)
+{
+    double lo = (double)f->lo, hi = (double)f->hi;
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+        *out = lua_tonumber(L, -1);
+        if (*out >= lo && *out <= hi && !(f->above && *out == lo)) // false for what is no number
+            return 0;
+    }
+    char allowed[80];
+    snprintf(allowed, sizeof(allowed),
+             f->above ? "a number above %.10g, up to %.10g" : "a number from %.10g to %.10g", lo,
+             hi);
+    return field_refuse(L, at, f, allowed, err);
 }
 
 static int read_word(lua_State *L, const struct lua_place *at, const struct field *f, int *out,
@@ -101,7 +116,7 @@ static int read_word(lua_State *L, const struct lua_place *at, const struct fiel
         }
         buf_addf(&allowed, "%s\"%s\"", i ? " or " : "", f->words[i]);
     }
-    refuse(L, at, f, allowed.s, err);
+    field_refuse(L, at, f, allowed.s, err);
     buf_release(&allowed);
     return -1;
 }
@@ -171,6 +186,7 @@ int field_read_value(lua_State *L, const struct lua_place *at, const struct fiel
     int64_t whole = 0;
     switch (f->type) {
     case FIELD_STRING:
+    case FIELD_TEXT:
         if (read_string(L, at, f, &text, err) != 0)
             return -1;
         free(*(char **)member);
@@ -183,9 +199,11 @@ int field_read_value(lua_State *L, const struct lua_place *at, const struct fiel
             return -1;
         *(int *)member = (int)whole;
         return 0;
+    case FIELD_NUMBER:
+        return read_number(L, at, f, member, err);
     case FIELD_FLAG:
         if (lua_type(L, -1) != LUA_TBOOLEAN)
-            return refuse(L, at, f, "true or false", err);
+            return field_refuse(L, at, f, "true or false", err);
         *(bool *)member = lua_toboolean(L, -1);
         return 0;
     case FIELD_STRINGS:
@@ -198,17 +216,18 @@ int field_read_value(lua_State *L, const struct lua_place *at, const struct fiel
     BUG("field type %d", (int)f->type);
 }
 
-static bool is_positional(const struct field *f)
+/* 1 for "[1]", the first value without a key; 0 for a field with a key. */
+static int position(const struct field *f)
 {
-    return strcmp(f->name, "[1]") == 0;
+    return f->name[0] == '[' ? f->name[1] - '0' : 0;
 }
 
 /* The field of the key on top of the stack; NULL: there is none. */
 static const struct field *find_field(lua_State *L, const struct field *fields)
 {
     for (const struct field *f = fields; f->name; f++) {
-        if (is_positional(f)
-                ? lua_isinteger(L, -1) && lua_tointeger(L, -1) == 1
+        if (position(f)
+                ? lua_isinteger(L, -1) && lua_tointeger(L, -1) == position(f)
                 : lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), f->name) == 0)
             return f;
     }
@@ -220,7 +239,7 @@ static int unknown_key(lua_State *L, const struct lua_place *at, const struct fi
 {
     struct buf allowed = BUF_INIT;
     for (const struct field *f = fields; f->name; f++)
-        if (!is_positional(f))
+        if (!position(f))
             buf_addf(&allowed, "%s%s", allowed.len ? ", " : "", f->name);
     if (!allowed.len)
         buf_adds(&allowed, "none");
@@ -247,8 +266,8 @@ int fields_read(lua_State *L, const struct lua_place *at, const struct field *fi
         }
     }
     for (const struct field *f = fields; f->name; f++) {
-        if (is_positional(f))
-            lua_rawgeti(L, -1, 1);
+        if (position(f))
+            lua_rawgeti(L, -1, position(f));
         else {
             lua_pushstring(L, f->name);
             lua_rawget(L, -2);
@@ -263,4 +282,20 @@ int fields_read(lua_State *L, const struct lua_place *at, const struct field *fi
             return -1;
     }
     return 0;
+}
+
+int table_read(lua_State *L, const struct lua_place *at, const struct field *fields, void *out,
+               struct buf *err)
+{
+    if (lua_type(L, -1) == LUA_TTABLE)
+        return fields_read(L, at, fields, out, err);
+    struct buf allowed = BUF_INIT, is = BUF_INIT;
+    for (const struct field *each = fields; each->name; each++)
+        buf_addf(&allowed, "%s%s%s", each == fields ? "{ " : ", ", position(each) ? "" : each->name,
+                 position(each) ? "..." : " =");
+    value_describe(L, &is);
+    place_fail(at, NULL, err, "%s; allowed is a table %s }", is.s, allowed.s);
+    buf_release(&allowed);
+    buf_release(&is);
+    return -1;
 }

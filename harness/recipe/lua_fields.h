@@ -21,8 +21,10 @@
 struct lua_place {
     const char *path;
     const char *text; /* the whole source */
-    int line;         /* of the constructor's call; 0: the file's only table */
+    int line;         /* of the constructor's call; 0: the table that the file returns */
     const char *word; /* the constructor, "seqtopk"; or what else the table is called */
+    const char *from; /* where in `text` the table begins; NULL: found by line and word; "": it is
+                         not seen in the source */
 };
 
 /* Fails with "PATH:LINE: WORD.KEY: ...", or without ".KEY" where `key` is NULL. */
@@ -32,6 +34,13 @@ int place_fail(const struct lua_place *at, const char *key, struct buf *err, con
 /* The line where `key` is given a value in the table at `at`; at->line where it is not seen. */
 int place_line(const struct lua_place *at, const char *key);
 
+/*
+ * The place of a table inside the one at `at`: the value of `key`, or where `n` is not 0 the n-th
+ * element (from 1) of the list that is its value. `word`: what it is called.
+ */
+struct lua_place place_inside(const struct lua_place *at, const char *key, size_t n,
+                              const char *word);
+
 struct wholes {
     int64_t *v;
     size_t len, cap;
@@ -39,8 +48,10 @@ struct wholes {
 
 enum field_type {
     FIELD_STRING,  /* char *, not empty */
+    FIELD_TEXT,    /* char *, may be empty */
     FIELD_WORD,    /* int: index into `words` */
     FIELD_WHOLE,   /* int, in [lo, hi] */
+    FIELD_NUMBER,  /* double, in [lo, hi] */
     FIELD_FLAG,    /* bool */
     FIELD_STRINGS, /* struct strings: a list, or one string */
     FIELD_WHOLES,  /* struct wholes: a list, or one number; each in [lo, hi] */
@@ -48,11 +59,12 @@ enum field_type {
 };
 
 struct field {
-    const char *name; /* "[1]" is the value without a key */
+    const char *name; /* "[1]" is the first value without a key, "[2]" the second */
     enum field_type type;
     size_t offset; /* of the member in the struct that is filled in */
     bool required;
     int64_t lo, hi;
+    bool above;               /* a number: `lo` itself is not allowed */
     const char *const *words; /* ended by NULL */
     int (*read)(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                 struct buf *err);
@@ -69,6 +81,10 @@ int fields_read(lua_State *L, const struct lua_place *at, const struct field *fi
 int field_read_value(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                      struct buf *err) MUST_USE;
 
+/* The same where the value on top of the stack may be something else than a table. */
+int table_read(lua_State *L, const struct lua_place *at, const struct field *fields, void *out,
+               struct buf *err) MUST_USE;
+
 /*
  * Calls `read` for each element of the value on top of the stack, which is a list that is not
  * empty or, where it is no table, the only element itself.
@@ -77,6 +93,10 @@ int list_read(lua_State *L, const struct lua_place *at, const struct field *f, v
               int (*read)(lua_State *L, const struct lua_place *at, const struct field *f,
                           void *member, struct buf *err),
               struct buf *err) MUST_USE;
+
+/* Fails with "...: WHAT-IT-IS; allowed is ALLOWED" of the value on top of the stack. */
+int field_refuse(lua_State *L, const struct lua_place *at, const struct field *f,
+                 const char *allowed, struct buf *err);
 
 /* Says in a few words what the value on top of the stack is: the text "x", a table, 3.5. */
 void value_describe(lua_State *L, struct buf *out);

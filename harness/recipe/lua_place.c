@@ -42,6 +42,26 @@ static const char *skip_text(const char *p)
     return *q ? q + 1 : q;
 }
 
+/* Behind white space and comments. */
+static const char *skip_blank(const char *p)
+{
+    while (isspace((unsigned char)*p) || (p[0] == '-' && p[1] == '-'))
+        p = *p == '-' ? skip_text(p) : p + 1;
+    return p;
+}
+
+/* Does ["KEY"] = stand at p? */
+static bool is_quoted_key(const char *p, const char *key)
+{
+    size_t len = strlen(key);
+    p += 1 + strspn(p + 1, " \t");
+    if ((*p != '"' && *p != '\'') || strncmp(p + 1, key, len) != 0 || p[1 + len] != *p)
+        return false;
+    p += len + 2;
+    p += strspn(p, " \t");
+    return *p == ']' && *skip_blank(p + 1) == '=';
+}
+
 /*
  * Looks for KEY = among the direct fields of the first table from p on. NULL: not there. `end` gets
  * the place behind the table.
@@ -67,6 +87,8 @@ static const char *find_key(const char *p, const char *key, const char **end)
             p += n;
             continue;
         }
+        if (depth == 1 && *p == '[' && is_quoted_key(p, key))
+            return p;
         if (strchr("{([", *p))
             depth += *p == '{' || depth > 0;
         else if (strchr("})]", *p) && depth > 0 && --depth == 0)
@@ -99,26 +121,86 @@ static const char *find_word(const char *p, const char *word)
     return NULL;
 }
 
-int place_line(const struct lua_place *at, const char *key)
+/* The beginning of the table that the file returns: of its last line that begins with `return`. */
+static const char *find_returned(const char *text)
+{
+    const char *found = text;
+    for (const char *p = text; p; p = strchr(p, '\n')) {
+        p += *p == '\n';
+        if (strncmp(p, "return", 6) == 0)
+            found = p;
+    }
+    return found;
+}
+
+/* Where `key` stands in the table at `at`; NULL: it is not seen. */
+static const char *find_in_place(const struct lua_place *at, const char *key)
 {
     const char *start = at->text, *found = NULL, *end;
-    int line = at->line > 0 ? at->line : 1;
-    for (int i = 1; i < line && start; i++) {
+    if (at->from || at->line == 0)
+        return find_key(at->from ? at->from : find_returned(at->text), key, &end);
+    for (int i = 1; i < at->line && start; i++) {
         start = strchr(start, '\n');
         start += start != NULL;
     }
-    if (!start || !key)
-        return line;
-    if (at->line == 0)
-        found = find_key(start, key, &end);
-    else // One line may hold several calls of the same constructor.
-        for (const char *p = start; !found && (p = find_word(p, at->word));)
-            found = find_key(p, key, &end);
-    if (!found)
-        return line;
-    for (const char *p = start; p < found; p++)
-        line += *p == '\n';
+    // One line may hold several calls of the same constructor.
+    for (const char *p = start; p && !found && (p = find_word(p, at->word));)
+        found = find_key(p, key, &end);
+    return found;
+}
+
+static int line_of(const char *text, const char *p)
+{
+    int line = 1;
+    for (; text < p; text++)
+        line += *text == '\n';
     return line;
+}
+
+int place_line(const struct lua_place *at, const char *key)
+{
+    const char *found = key ? find_in_place(at, key) : NULL;
+    if (found)
+        return line_of(at->text, found);
+    return at->line > 0 ? at->line : 1;
+}
+
+/* The n-th element (from 1) of the list whose brace is at p; where it is not there, the list's end. */
+static const char *find_element(const char *p, size_t n)
+{
+    int depth = 0;
+    for (p++; n > 1 && *p;) {
+        const char *next = skip_text(p);
+        if (next > p) {
+            p = next;
+            continue;
+        }
+        if (strchr("{([", *p))
+            depth++;
+        else if (strchr("})]", *p) && depth-- == 0)
+            return p;
+        else if (depth == 0 && strchr(",;", *p))
+            n--;
+        p++;
+    }
+    return skip_blank(p);
+}
+
+struct lua_place place_inside(const struct lua_place *at, const char *key, size_t n,
+                              const char *word)
+{
+    struct lua_place inside = { at->path, at->text, place_line(at, key), word, "" };
+    const char *found = find_in_place(at, key);
+    if (!found)
+        return inside;
+    found = skip_blank(found + strcspn(found, "=") + 1);
+    if (n && *found == '{')
+        found = find_element(found, n);
+    if (*found == '{') {
+        inside.from = found;
+        inside.line = line_of(at->text, found);
+    }
+    return inside;
 }
 
 int place_fail(const struct lua_place *at, const char *key, struct buf *err, const char *fmt, ...)

@@ -74,14 +74,17 @@ static void look_at_limits(lua_State *L, lua_Debug *ar)
     lua_error(L);
 }
 
-struct lua_sandbox *lua_sandbox_open(const char *path, const struct lua_limits *limits,
-                                     struct buf *err)
+/* `text` NULL: what the file `path` has. */
+static struct lua_sandbox *sandbox_make(const char *path, const char *text,
+                                        const struct lua_limits *limits, struct buf *err)
 {
     struct lua_sandbox *s = xcalloc(1, sizeof(*s));
     buf_init(&s->text);
     s->path = xstrdup(path);
     s->limits = *limits;
-    if (read_file(path, FILE_MAX, &s->text, err) != 0) {
+    if (text)
+        buf_adds(&s->text, text);
+    if (!text && read_file(path, FILE_MAX, &s->text, err) != 0) {
         lua_sandbox_close(s);
         return NULL;
     }
@@ -95,6 +98,18 @@ struct lua_sandbox *lua_sandbox_open(const char *path, const struct lua_limits *
         die(1, "out of memory: no room for a Lua state");
     lua_library_open(s->L);
     return s;
+}
+
+struct lua_sandbox *lua_sandbox_open(const char *path, const struct lua_limits *limits,
+                                     struct buf *err)
+{
+    return sandbox_make(path, NULL, limits, err);
+}
+
+struct lua_sandbox *lua_sandbox_open_text(const char *name, const char *text,
+                                          const struct lua_limits *limits, struct buf *err)
+{
+    return sandbox_make(name, text, limits, err);
 }
 
 void lua_sandbox_close(struct lua_sandbox *s)

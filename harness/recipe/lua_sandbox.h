@@ -31,6 +31,10 @@ struct lua_sandbox;
 /* Reads the file `path` (1 MB at most) and makes a state for it; nothing runs yet. */
 struct lua_sandbox *lua_sandbox_open(const char *path, const struct lua_limits *limits,
                                      struct buf *err) MUST_USE;
+/* The same for a source that is no file; messages call it `name`. */
+struct lua_sandbox *lua_sandbox_open_text(const char *name, const char *text,
+                                          const struct lua_limits *limits,
+                                          struct buf *err) MUST_USE;
 void lua_sandbox_close(struct lua_sandbox *s);
 
 lua_State *lua_sandbox_state(struct lua_sandbox *s);

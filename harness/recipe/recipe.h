@@ -14,6 +14,7 @@
 #include "routers/router.h"
 #include "recipe/expr.h"
 #include "recipe/lua_fields.h"
+#include "score/judge.h"
 
 struct recipe_router {
     const struct router *router;
@@ -27,6 +28,9 @@ struct recipe_task {
     char *text; /* nll: the field with the text */
     int limit;  /* 0: none */
     bool truncate;
+    /* Over the form's decoding; what was not said is 0, and -1 for the temperature. */
+    int max_tokens;
+    double temperature, top_p;
     struct lua_place at;
 };
 
@@ -47,11 +51,20 @@ struct recipe {
     struct recipe_task *tasks;
     size_t ntasks, tasks_cap;
     int log_tokens;
-    char *device, *dtype; /* NULL: not said */
-    int limit;            /* 0: none */
+    char *device, *dtype;    /* NULL: not said */
+    int limit;               /* 0: none */
+    bool judged;             /* judge = { ... } was said */
+    struct judge_spec judge; /* its strings are the recipe's own */
 };
 
 struct recipe *recipe_open(const char *path, struct buf *err) MUST_USE;
 void recipe_free(struct recipe *r);
+
+/* Reads the router that a constructor made, on top of the stack; free `value` after, also after -1. */
+int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_router *r,
+                       struct buf *err) MUST_USE;
+
+/* For those who own a spec's strings. */
+void judge_spec_release(struct judge_spec *spec);
 
 #endif

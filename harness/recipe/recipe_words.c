@@ -172,3 +172,8 @@ void made_push_table(lua_State *L)
 {
     lua_getiuservalue(L, -1, 1);
 }
+
+struct lua_place made_place(const struct lua_place *at, const struct made *m)
+{
+    return (struct lua_place){ at->path, at->text, m->line, m->word, NULL };
+}

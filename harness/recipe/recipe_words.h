@@ -10,6 +10,7 @@
 
 #include "routers/router.h"
 #include "recipe/expr.h"
+#include "recipe/lua_fields.h"
 #include "recipe/lua_sandbox.h"
 
 enum made_kind {
@@ -33,6 +34,9 @@ void recipe_words_add(struct lua_sandbox *s);
 /* The value on top of the stack as what a constructor made, or as an expression; else NULL. */
 const struct made *made_top(lua_State *L);
 const struct expr *expr_top(lua_State *L);
+
+/* Where what a constructor made stands, in the file of `at`. */
+struct lua_place made_place(const struct lua_place *at, const struct made *m);
 
 /* Pushes the table that the constructor of the value on top was called with. */
 void made_push_table(lua_State *L);

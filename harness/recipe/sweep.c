@@ -110,15 +110,32 @@ static int choose_place(struct sweep *s, const struct recipe *r, const struct sw
     return 0;
 }
 
+/* Can the router be used for all tasks? One that looks ahead cannot where a text is generated. */
+static int check_tasks(const struct sweep *s, const struct recipe_router *r,
+                       const struct router_args *args, struct buf *err)
+{
+    for (size_t i = 0; i < s->ntasks; i++)
+        if (task_generates(&s->tasks[i]) && !router_decodes(r->router, args)) {
+            const char *mode = router_mode(r->router, args);
+            return place_fail(&r->at, NULL, err,
+                              "%s%sselects over whole sequences and so cannot route a text while "
+                              "it is written, as task %s asks; say seqtopk { mode = \"online\", "
+                              "prefill = \"global\" } instead",
+                              mode, *mode ? " " : "", s->tasks[i].name);
+        }
+    return 0;
+}
+
 /* The routers' arguments for one model and one K, checked. args: [routers] */
-static int make_args(const struct sweep_model *m, const struct recipe *r, int K,
-                     struct router_args *args, struct buf *err)
+static int make_args(const struct sweep *s, const struct sweep_model *m, const struct recipe *r,
+                     int K, struct router_args *args, struct buf *err)
 {
     if (K > m->config.experts)
         return place_fail(&r->at, "K", err, "K = %d is above N = %d, the experts of model %s", K,
                           m->config.experts, m->name);
     for (size_t i = 0; i < r->nrouters; i++)
-        if (cell_args(&r->routers[i], K, m, &args[i], err) != 0)
+        if (cell_args(&r->routers[i], K, m, &args[i], err) != 0 ||
+            check_tasks(s, &r->routers[i], &args[i], err) != 0)
             return -1;
     return 0;
 }
@@ -140,7 +157,7 @@ static void add_cells(struct sweep *s, const struct sweep_model *m, const struct
                                     .task = &s->tasks[t],
                                     .seed = seeds[j],
                                     .train = "none" };
-                cell_identify(c, s->dtype, s->device, s->log_tokens);
+                cell_identify(c, s);
             }
 }
 
@@ -184,7 +201,7 @@ static int make_cells(struct sweep *s, const struct recipe *r, struct buf *err)
     struct router_args *args = xcalloc(s->nmodels * each, sizeof(*args)); // [models, K, routers]
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s->nmodels * r->K.len; i++)
-        rc = make_args(&s->models[i / r->K.len], r, (int)r->K.v[i % r->K.len],
+        rc = make_args(s, &s->models[i / r->K.len], r, (int)r->K.v[i % r->K.len],
                        args + i * r->nrouters, err);
     if (rc == 0)
         rc = hash_models(s, err);
@@ -207,6 +224,9 @@ struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct
     buf_init(&s->text);
     buf_adds(&s->text, r->text.s);
     s->log_tokens = r->log_tokens == LOG_ALL;
+    s->judged = r->judged;
+    s->judge = r->judge; // and so are its strings
+    r->judge = (struct judge_spec){ 0 };
     bool ok = choose_place(s, r, o, err) == 0 && open_models(s, r, o, err) == 0 &&
               open_tasks(s, r, o, err) == 0 && make_cells(s, r, err) == 0;
     recipe_free(r);
@@ -227,6 +247,7 @@ void sweep_free(struct sweep *s)
     }
     for (size_t i = 0; i < s->ntasks; i++)
         task_release(&s->tasks[i]);
+    judge_spec_release(&s->judge);
     buf_release(&s->text);
     free(s->models);
     free(s->tasks);
@@ -239,8 +260,31 @@ void sweep_free(struct sweep *s)
 
 bool sweep_repeats(const struct sweep *s)
 {
-    for (size_t i = 1; i < s->ncells; i++)
-        if (s->cells[i].seed != s->cells[0].seed)
+    const struct cell *first = NULL;
+    for (size_t i = 0; i < s->ncells; i++) {
+        const struct cell *c = &s->cells[i];
+        if (task_samples(c->task))
+            continue;
+        if (!first)
+            first = c;
+        if (c->seed != first->seed)
+            return true;
+    }
+    return false;
+}
+
+bool sweep_runs_code(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->ntasks; i++)
+        if (task_runs_code(&s->tasks[i]))
+            return true;
+    return false;
+}
+
+bool sweep_asks_judge(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->ntasks; i++)
+        if (task_asks_judge(&s->tasks[i]))
             return true;
     return false;
 }

@@ -8,7 +8,8 @@
  *
  * Invariant: a `struct sweep` that opened has only cells that can run as far as can be known
  * without loading weights: models, tokenizers and data files exist, each line of the data that
- * will be used has the fields it needs, bounds hold for each K and N.
+ * will be used has the fields it needs, bounds hold for each K and N, and a router of a task that
+ * generates can route a text while it is written.
  * Leaves out: tokens (so whether a text fits the context, see data.h), and the work (run.h).
  */
 #ifndef SWEEP_H
@@ -28,12 +29,14 @@ struct sweep_model {
 
 /*
  * `id` is the hash of all that can change the cell's numbers: weights and tokenizer, router and
- * the value of each of its parameters, K, training, the task's name, version and templates, the
- * hash of its data, how many documents are read and whether they may be cut, dtype, kind of
- * device, seed, whether tokens are logged (without them there are fewer metrics), and
- * NUMERICS_VERSION. Versions of libtorch and kinds of processor are not: they round differently. The number of documents is in it although a shorter run of
- * most routers is a prefix of the longer one: a cell's metrics are over all its documents, and
- * batchtopk's last pool hangs on where they end.
+ * the value of each of its parameters, K, training, the task's name and all of its form (templates,
+ * shots, decoding, measures, which lines), the hashes of its data and of its shots' data, how many
+ * documents are read and whether they may be cut, the judge where a measure asks one, dtype, kind
+ * of device, seed, whether tokens are logged (without them there are fewer metrics), and
+ * NUMERICS_VERSION. Versions of libtorch and kinds of processor are not: they round differently.
+ * The number of documents is in it although a shorter run of most routers is a prefix of the longer
+ * one: a cell's metrics are over all its documents, and batchtopk's last pool hangs on where they
+ * end.
  */
 struct cell {
     char id[33];
@@ -57,6 +60,8 @@ struct sweep {
     bool log_tokens; /* log = { tokens = "all" } (default) or "none" */
     char *device;    /* "cpu" or "cuda", "cuda:1" */
     enum dtype dtype;
+    bool judged;             /* judge = { ... } was said */
+    struct judge_spec judge; /* its strings are the sweep's own; judge_open() checks what it says */
 };
 
 /* What the command line may say over the recipe; NULL and 0 where it is silent. */
@@ -70,12 +75,16 @@ struct sweep_options {
 struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err) MUST_USE;
 void sweep_free(struct sweep *s);
 
-/* Does it compute cells that differ in nothing but the seed, while nothing here is random yet? */
+/* Does it compute cells that differ in nothing but the seed, while nothing of theirs is drawn? */
 bool sweep_repeats(const struct sweep *s);
+
+/* Does a task of it run code that a model wrote, or ask a judge? */
+bool sweep_runs_code(const struct sweep *s);
+bool sweep_asks_judge(const struct sweep *s);
 
 /*
  * Raised by hand whenever results may change for the same inputs: it is a part of every cell's id.
  */
-#define NUMERICS_VERSION 1
+#define NUMERICS_VERSION 2
 
 #endif

@@ -2,15 +2,39 @@
  * task.c: see task.h.
  */
 #include "recipe/task.h"
-#include "recipe/eval.h"
 
 #include <string.h>
 #include <unistd.h>
 
+/* Fails with the place in the recipe, where there is one. */
+static int refuse(const struct recipe_task *spec, const char *key, struct buf *err, const char *fmt,
+                  ...) PRINTF(4, 5);
+static int refuse(const struct recipe_task *spec, const char *key, struct buf *err, const char *fmt,
+                  ...)
+{
+    struct buf what = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vaddf(&what, fmt, ap);
+    va_end(ap);
+    if (spec->at.path)
+        place_fail(&spec->at, key, err, "%s", what.s);
+    else
+        fail(err, "%s", what.s);
+    buf_release(&what);
+    return -1;
+}
+
+/* What the task's name is the value of: no key of task { ... }, but one of sweep { ... }. */
+static const char *name_key(const struct recipe_task *spec)
+{
+    return spec->at.word && strcmp(spec->at.word, "task") != 0 ? "tasks" : NULL;
+}
+
 /* The file a recipe names: beside the recipe, or else in the current folder. */
 static int find_file(const struct recipe_task *spec, char **out, struct buf *err)
 {
-    const char *slash = strrchr(spec->at.path, '/');
+    const char *slash = spec->at.path ? strrchr(spec->at.path, '/') : NULL;
     char *beside = NULL;
     if (slash && spec->file[0] != '/')
         beside = xasprintf("%.*s/%s", (int)(slash - spec->at.path), spec->at.path, spec->file);
@@ -21,69 +45,114 @@ static int find_file(const struct recipe_task *spec, char **out, struct buf *err
     if (access(spec->file, F_OK) == 0)
         *out = xstrdup(spec->file);
     else
-        place_fail(&spec->at, "file", err, "%s: no such file%s%s", spec->file,
-                   beside ? ", nor is there " : "", beside ? beside : "");
+        refuse(spec, "file", err, "%s: no such file%s%s", spec->file,
+               beside ? ", nor is there " : "", beside ? beside : "");
     free(beside);
     return *out ? 0 : -1;
 }
 
-/* The file an eval names. */
-static int find_data(const struct recipe_task *spec, const char *key, const char *file, char **out,
-                     struct buf *err)
+/* A file that an eval names. */
+static int find_data(const struct recipe_task *spec, const char *file, char **out, struct buf *err)
 {
     *out = xasprintf("%s/%s", eval_data_dir(), file);
     if (access(*out, F_OK) == 0)
         return 0;
     const char *env = getenv("SEQTOPK_DATA");
-    return place_fail(&spec->at, key, err,
-                      "%s: %s is missing; its folder is what SEQTOPK_DATA says (%s), \"data\" "
-                      "where it says nothing",
-                      spec->name, *out, env && *env ? env : "nothing now");
+    return refuse(spec, name_key(spec), err,
+                  "%s: %s is missing; scripts/fetch-data gets it; its folder is what SEQTOPK_DATA "
+                  "says (%s), \"data\" where it says nothing",
+                  spec->name, *out, env && *env ? env : "nothing now");
 }
 
-static int unknown_form(const struct recipe_task *spec, const char *key, const struct eval *eval,
-                        struct buf *err)
+static int unknown_form(const struct recipe_task *spec, const struct eval *eval, struct buf *err)
 {
     struct buf known = BUF_INIT;
     for (size_t i = 0; i < eval->nforms; i++)
         buf_addf(&known, "%s%s/%s", i ? ", " : "", eval->name, eval->forms[i].name);
-    place_fail(&spec->at, key, err, "there is no task '%.80s'; known of %s are %s", spec->name,
-               eval->name, known.s);
+    refuse(spec, name_key(spec), err, "there is no task '%.80s'; known of %s are %s", spec->name,
+           eval->name, known.s);
     buf_release(&known);
     return -1;
 }
 
-/* A task of evals/: its form's templates, and the file unless the recipe names another. */
-static int resolve_named(const struct recipe_task *spec, struct task *out, struct buf *err)
+/* The task's eval and form, of the name TASK/FORM. */
+static int find_form(const struct recipe_task *spec, struct task *out, struct buf *err)
 {
-    const char *key = strcmp(spec->at.word, "task") == 0 ? NULL : "tasks";
     const char *slash = strchr(spec->name, '/');
     if (!slash)
-        return place_fail(&spec->at, key, err,
-                          "'%.80s' is no task; its name is TASK/FORM, such as "
-                          "gsm8k/nll",
-                          spec->name);
+        return refuse(spec, name_key(spec), err,
+                      "'%.80s' is no task; its name is TASK/FORM, such as gsm8k/nll", spec->name);
     char *name = xstrndup(spec->name, (size_t)(slash - spec->name));
-    struct eval *eval = eval_open(name, err);
+    out->eval = eval_open(name, err);
     free(name);
-    if (!eval)
-        return place_fail(&spec->at, key, err, "%s", err->s);
-    const struct eval_form *form = NULL;
-    for (size_t i = 0; i < eval->nforms; i++)
-        if (strcmp(eval->forms[i].name, slash + 1) == 0)
-            form = &eval->forms[i];
-    int rc = form ? 0 : unknown_form(spec, key, eval, err);
-    if (rc == 0)
-        rc = spec->file ? find_file(spec, &out->file, err)
-                        : find_data(spec, key, eval->file, &out->file, err);
-    if (rc == 0) {
+    if (!out->eval)
+        return refuse(spec, name_key(spec), err, "%s", err->s);
+    for (size_t i = 0; i < out->eval->nforms; i++)
+        if (strcmp(out->eval->forms[i].name, slash + 1) == 0)
+            out->form = &out->eval->forms[i];
+    return out->form ? 0 : unknown_form(spec, out->eval, err);
+}
+
+static int refuse_decoding(const struct recipe_task *spec, struct buf *err)
+{
+    const char *key = spec->max_tokens         ? "max_tokens"
+                      : spec->temperature >= 0 ? "temperature"
+                                               : "top_p";
+    return refuse(spec, key, err,
+                  "'%.80s' scores a loss and generates no text; %s goes with a form that does",
+                  spec->name, key);
+}
+
+/* Adds "KEY=VALUE" to what stands in the brackets behind the task's name. */
+static void note_change(struct buf *changes, const char *key, double value)
+{
+    buf_addf(changes, "%s%s=%.10g", changes->len ? "," : "", key, value);
+}
+
+/* The form's decoding with the recipe's changes, which the task's name then tells. */
+static int set_decoding(const struct recipe_task *spec, struct task *out, struct buf *err)
+{
+    const struct decoding *form = &out->form->decoding;
+    struct decoding *d = &out->decoding;
+    if (!out->form->generates) {
         out->name = xstrdup(spec->name);
-        out->prompt = xstrdup(form->prompt);
-        out->target = xstrdup(form->target);
-        out->version = form->version;
+        bool said = spec->max_tokens || spec->temperature >= 0 || spec->top_p > 0;
+        return said ? refuse_decoding(spec, err) : 0;
     }
-    eval_free(eval);
-    return rc;
+    d->max_tokens = spec->max_tokens ? spec->max_tokens : form->max_tokens;
+    d->temperature = spec->temperature >= 0 ? spec->temperature : form->temperature;
+    d->top_p = spec->top_p > 0 ? spec->top_p : d->temperature == 0 ? 1 : form->top_p;
+    for (size_t i = 0; i < form->stop.len; i++)
+        strings_add(&d->stop, form->stop.v[i]);
+    struct buf changes = BUF_INIT;
+    if (d->max_tokens != form->max_tokens)
+        note_change(&changes, "max_tokens", d->max_tokens);
+    if (d->temperature != form->temperature)
+        note_change(&changes, "temperature", d->temperature);
+    if (d->top_p != form->top_p)
+        note_change(&changes, "top_p", d->top_p);
+    out->name = changes.len ? xasprintf("%s(%s)", spec->name, changes.s) : xstrdup(spec->name);
+    buf_release(&changes);
+    if (d->temperature == 0 && d->top_p < 1)
+        return refuse(spec, "top_p", err,
+                      "%.10g, but at temperature 0 nothing is drawn; say a temperature above 0",
+                      d->top_p);
+    return 0;
+}
+
+static int resolve_named(const struct recipe_task *spec, struct task *out, struct buf *err)
+{
+    if (find_form(spec, out, err) != 0 || set_decoding(spec, out, err) != 0)
+        return -1;
+    const struct eval_form *form = out->form;
+    // A form that cuts long prompts does what `truncate` asks for.
+    out->truncate |= form->long_prompt == LONG_PROMPT_CUT;
+    if (form->shots.file && find_data(spec, form->shots.file, &out->shots_file, err) != 0)
+        return -1;
+    if (spec->file)
+        return find_file(spec, &out->file, err);
+    out->sha256 = out->eval->sha256;
+    return find_data(spec, out->eval->file, &out->file, err);
 }
 
 int task_resolve(const struct recipe_task *spec, int limit, struct task *out, struct buf *err)
@@ -96,16 +165,53 @@ int task_resolve(const struct recipe_task *spec, int limit, struct task *out, st
     const char *base = strrchr(spec->file, '/');
     out->name = xasprintf("nll:%s", base ? base + 1 : spec->file);
     out->text = xstrdup(spec->text);
-    out->version = 1;
     return find_file(spec, &out->file, err);
+}
+
+int task_named(const char *name, const char *file, int limit, struct task *out, struct buf *err)
+{
+    char *copy = xstrdup(name), *other = file ? xstrdup(file) : NULL;
+    struct recipe_task spec = { .name = copy, .file = other, .temperature = -1 };
+    *out = (struct task){ .limit = limit };
+    int rc = resolve_named(&spec, out, err);
+    free(copy);
+    free(other);
+    return rc;
 }
 
 void task_release(struct task *t)
 {
+    eval_free(t->eval);
+    strings_release(&t->decoding.stop);
     free(t->name);
-    free(t->file);
     free(t->text);
-    free(t->prompt);
-    free(t->target);
+    free(t->file);
+    free(t->shots_file);
     *t = (struct task){ 0 };
+}
+
+bool task_generates(const struct task *t)
+{
+    return t->form && t->form->generates;
+}
+
+bool task_samples(const struct task *t)
+{
+    return task_generates(t) && t->decoding.temperature > 0;
+}
+
+bool task_runs_code(const struct task *t)
+{
+    for (size_t i = 0; t->form && i < t->form->nmeasures; i++)
+        if (t->form->measures[i].scorer->runs_code)
+            return true;
+    return false;
+}
+
+bool task_asks_judge(const struct task *t)
+{
+    for (size_t i = 0; t->form && i < t->form->nmeasures; i++)
+        if (t->form->measures[i].scorer->asks_judge)
+            return true;
+    return false;
 }

@@ -14,6 +14,7 @@ return sweep {
   tasks   = { nll { file = "texts.jsonl", limit = 2 }, task { "gsm8k/nll", file = "problems.jsonl" } },
   seeds   = { 0, 1 },
   log     = { tokens = "none" },
+  judge   = { command = "cat", model = "echo", tries = 2, timeout = 5 },
   device  = "cpu",
   dtype   = "float32",
 }

@@ -1,0 +1,124 @@
+/*
+ * recipe_tasks.c: see recipe_tasks.h.
+ */
+#include "recipe/recipe_tasks.h"
+#include "recipe/recipe_words.h"
+
+enum { TOKENS_MAX = 1000000, TEMPERATURE_MAX = 100, TRIES_MAX = 100, TIMEOUT_MAX = 3600 };
+
+/* What every kind of task may say of its documents. */
+#define HOW_MUCH_FIELDS                                                                          \
+    { .name = "limit",                                                                           \
+      .type = FIELD_WHOLE,                                                                       \
+      .offset = offsetof(struct recipe_task, limit),                                             \
+      .lo = 1,                                                                                   \
+      .hi = INT32_MAX },                                                                         \
+    {                                                                                            \
+        .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) \
+    }
+
+static const struct field nll_fields[] = {
+    { .name = "file",
+      .type = FIELD_STRING,
+      .offset = offsetof(struct recipe_task, file),
+      .required = true },
+    { .name = "field", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, text) },
+    HOW_MUCH_FIELDS,
+    { .name = NULL },
+};
+
+static const struct field task_fields[] = {
+    { .name = "[1]",
+      .type = FIELD_STRING,
+      .offset = offsetof(struct recipe_task, name),
+      .required = true },
+    { .name = "file", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, file) },
+    HOW_MUCH_FIELDS,
+    { .name = "max_tokens",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, max_tokens),
+      .lo = 1,
+      .hi = TOKENS_MAX },
+    { .name = "temperature",
+      .type = FIELD_NUMBER,
+      .offset = offsetof(struct recipe_task, temperature),
+      .hi = TEMPERATURE_MAX },
+    { .name = "top_p",
+      .type = FIELD_NUMBER,
+      .offset = offsetof(struct recipe_task, top_p),
+      .hi = 1,
+      .above = true },
+    { .name = NULL },
+};
+
+static int add_task(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                    struct buf *err)
+{
+    struct recipe *recipe = member;
+    const struct made *m = made_top(L);
+    bool named = lua_type(L, -1) == LUA_TSTRING;
+    if (!named && (!m || (m->kind != MADE_NLL && m->kind != MADE_TASK)))
+        return field_refuse(L, at, f,
+                            "the name of a task, such as \"gsm8k/nll\", task { ... } or "
+                            "nll { file = ... }",
+                            err);
+    ARRAY_GROW(recipe->tasks, recipe->tasks_cap, recipe->ntasks + 1);
+    struct recipe_task *t = &recipe->tasks[recipe->ntasks++];
+    *t = (struct recipe_task){ .temperature = -1, .at = named ? *at : made_place(at, m) };
+    if (named) {
+        struct field name = { .name = f->name, .type = FIELD_STRING };
+        return field_read_value(L, at, &name, &t->name, err);
+    }
+    if (m->kind == MADE_NLL)
+        t->text = xstrdup("text");
+    made_push_table(L);
+    int rc = fields_read(L, &t->at, m->kind == MADE_NLL ? nll_fields : task_fields, t, err);
+    lua_pop(L, 1);
+    return rc;
+}
+
+int recipe_read_tasks(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                      struct buf *err)
+{
+    return list_read(L, at, f, member, add_task, err);
+}
+
+int recipe_read_judge(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                      struct buf *err)
+{
+#define STRING(member)                                                                       \
+    {                                                                                        \
+        .name = #member, .type = FIELD_STRING, .offset = offsetof(struct judge_spec, member) \
+    }
+    static const struct field fields[] = {
+        STRING(url),
+        STRING(model),
+        STRING(key_env),
+        STRING(command),
+        { .name = "tries",
+          .type = FIELD_WHOLE,
+          .offset = offsetof(struct judge_spec, tries),
+          .lo = 1,
+          .hi = TRIES_MAX },
+        { .name = "timeout",
+          .type = FIELD_NUMBER,
+          .offset = offsetof(struct judge_spec, timeout),
+          .hi = TIMEOUT_MAX,
+          .above = true },
+        { .name = NULL },
+    };
+#undef STRING
+    struct recipe *r = member;
+    r->judged = true;
+    struct lua_place place = place_inside(at, f->name, 0, f->name);
+    return table_read(L, &place, fields, &r->judge, err);
+}
+
+void judge_spec_release(struct judge_spec *spec)
+{
+    free((void *)spec->url);
+    free((void *)spec->model);
+    free((void *)spec->key_env);
+    free((void *)spec->command);
+    *spec = (struct judge_spec){ 0 };
+}
