@@ -3,7 +3,7 @@
  */
 #include "corpus.h"
 
-static struct tokenizer *open_tokenizer(const struct sweep_model *m, struct buf *err)
+struct tokenizer *corpus_tokenizer(const struct sweep_model *m, struct buf *err)
 {
     char *path = xasprintf("%s/tokenizer.json", m->dir);
     struct tokenizer *t = tokenizer_open(path, err);
@@ -23,7 +23,7 @@ int corpora_read(struct corpora *c, const struct sweep *s, struct buf *err)
     c->v = xcalloc(c->len, sizeof(*c->v));
     for (size_t m = 0; m < s->nmodels; m++) {
         const struct sweep_model *model = &s->models[m];
-        struct tokenizer *tokenizer = open_tokenizer(model, err);
+        struct tokenizer *tokenizer = corpus_tokenizer(model, err);
         int rc = tokenizer ? 0 : -1;
         for (size_t t = 0; t < s->ntasks && rc == 0; t++) {
             struct corpus *to = &c->v[m * s->ntasks + t];
@@ -65,21 +65,19 @@ int corpora_truncated(const struct corpora *c)
     return (int)n;
 }
 
-/* The text of each id of one document that was not seen before. seen: [vocabulary] */
-static int store_document(const struct document *d, struct tokenizer *tokenizer,
-                          const struct cell *cell, bool *seen, struct store *store, struct buf *err)
+int corpus_store_ids(const int32_t *ids, size_t n, const struct tokenizer *tokenizer,
+                     const char *cell_id, bool *seen, struct store *store, struct buf *err)
 {
     struct buf text = BUF_INIT;
     int rc = 0;
-    for (size_t t = 0; t < d->ids.len && rc == 0; t++) {
-        int32_t id = d->ids.v[t];
-        if (seen[id])
+    for (size_t t = 0; t < n && rc == 0; t++) {
+        if (seen[ids[t]] || !tokenizer_has(tokenizer, ids[t]))
             continue;
-        seen[id] = true;
+        seen[ids[t]] = true;
         buf_reset(&text);
-        rc = tokenizer_decode(tokenizer, &id, 1, &text, err);
+        rc = tokenizer_decode(tokenizer, &ids[t], 1, &text, err);
         if (rc == 0)
-            rc = store_token_text(store, cell->id, id, text.s, text.len, err);
+            rc = store_token_text(store, cell_id, ids[t], text.s, text.len, err);
     }
     buf_release(&text);
     return rc;
@@ -88,15 +86,17 @@ static int store_document(const struct document *d, struct tokenizer *tokenizer,
 int corpora_store_texts(const struct corpora *c, const struct cell *cell, struct store *store,
                         struct buf *err)
 {
-    struct tokenizer *tokenizer = open_tokenizer(cell->model, err);
+    struct tokenizer *tokenizer = corpus_tokenizer(cell->model, err);
     if (!tokenizer)
         return -1;
     bool *seen = xcalloc((size_t)cell->model->config.vocab, sizeof(*seen));
     int rc = store_begin(store, err);
-    for (size_t i = 0; i < c->len && rc == 0; i++)
-        for (size_t d = 0; d < c->v[i].documents.len && c->v[i].model == cell->model && rc == 0;
-             d++)
-            rc = store_document(&c->v[i].documents.v[d], tokenizer, cell, seen, store, err);
+    for (size_t i = 0; i < c->len && rc == 0; i++) {
+        const struct documents *docs = &c->v[i].documents;
+        for (size_t d = 0; d < docs->len && c->v[i].model == cell->model && rc == 0; d++)
+            rc = corpus_store_ids(docs->v[d].ids.v, docs->v[d].ids.len, tokenizer, cell->id, seen,
+                                  store, err);
+    }
     if (rc == 0)
         rc = store_commit(store, err);
     if (rc)

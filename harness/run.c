@@ -1,31 +1,15 @@
 /*
- * run.c: see run.h. The cells of one model become a list of pools, pools become batches of about
- * BATCH_TOKENS, whatever cells they are of, and the workers score them; this thread alone writes.
+ * run.c: see run.h. What is missing in the store becomes units, and model after model is opened for
+ * its own.
  */
-#include "run.h"
+#include "run_impl.h"
 
 #include "engine.h"
-#include "progress.h"
 #include "summary.h"
-#include "work.h"
 
 #include <math.h>
 #include <signal.h>
 #include <string.h>
-
-struct runner {
-    const struct sweep *sweep;
-    struct store *store;
-    const struct engine *engine;
-    struct device device;
-    int threads;
-    struct run_result *result;
-    struct progress progress;
-    const struct corpora *corpora;
-    struct cell_run *cells;
-    size_t ncells;
-    struct units units; /* in the order of the cells */
-};
 
 static volatile sig_atomic_t interrupted;
 
@@ -33,6 +17,11 @@ static void on_signal(int signal)
 {
     (void)signal;
     interrupted = 1;
+}
+
+bool run_interrupted(void)
+{
+    return interrupted;
 }
 
 /* ---- before the first model is loaded ---- */
@@ -82,73 +71,29 @@ static int plan_cells(struct runner *r, struct buf *err)
         bool *present = xcalloc(run->corpus->documents.len, sizeof(*present));
         if (status != CELL_NEW)
             rc = store_cell_samples(r->store, c->id, present, run->corpus->documents.len, err);
-        units_add(&r->units, run, present);
+        units_add(task_generates(c->task) ? &r->texts : &r->losses, run, present);
         free(present);
         r->ncells++;
     }
     return rc;
 }
 
-/* ---- from numbers to the store ---- */
-
-/* Sequence i of a batch as document `doc` of a cell. used: scratch [layers * tokens] */
-static int store_document(struct runner *r, const struct unit *u, int doc, const struct scored *s,
-                          int i, uint16_t *used, struct buf *err)
-{
-    const struct document *d = &u->run->corpus->documents.v[doc];
-    int from = s->start[i], T = s->start[i + 1] - from;
-    double nll = 0;
-    for (int t = d->prompt_tokens; t < T; t++)
-        nll += (double)s->nll[from + t];
-    for (int l = 0; l < s->layers; l++)
-        memcpy(used + (size_t)l * (size_t)T, s->used + (size_t)l * (size_t)s->tokens + from,
-               (size_t)T * sizeof(*used));
-    size_t load = (size_t)i * (size_t)s->layers * (size_t)s->experts;
-    struct store_sample sample = {
-        .cell_id = u->run->cell->id,
-        .doc = doc,
-        .prompt_tokens = d->prompt_tokens,
-        .output_tokens = 0,
-        .nll = nll,
-        .nll_tokens = T - d->prompt_tokens,
-        .score = NAN,
-        .tokens = r->sweep->log_tokens ? T : 0,
-        .ids = d->ids.v,
-        .token_nll = s->nll + from,
-        .entropy = s->entropy + from,
-        .experts = used,
-        .load_tokens = s->load_tokens + load,
-        .load_weight = s->load_weight + load,
-    };
-    return store_sample_add(r->store, &sample, err);
-}
-
-static int store_samples(struct runner *r, const struct work *w, struct buf *err)
-{
-    const struct scored *s = &w->job.scored;
-    uint16_t *used = xmalloc((size_t)s->layers * (size_t)s->tokens * sizeof(*used));
-    int rc = 0, sequence = 0;
-    for (size_t i = 0; i < w->nunits && rc == 0; i++)
-        for (int d = 0; d < w->units[i].docs && rc == 0; d++)
-            rc = store_document(r, &w->units[i], w->units[i].doc + d, s, sequence++, used, err);
-    free(used);
-    return rc;
-}
+/* ---- what becomes of cells ---- */
 
 /* A cell that has all of its samples becomes `done`, with metrics and bins. */
-static int finish_cell(struct runner *r, struct cell_run *run, struct buf *err)
+int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err)
 {
     const char *id = run->cell->id;
-    size_t truncated = run->corpus->documents.truncated, n = run->corpus->documents.len;
+    size_t cut = run->corpus->documents.truncated, n = run->corpus->documents.len;
     if (cell_summarise(r->store, id, err) ||
-        store_metric_set(r->store, id, "truncated", (double)truncated, NAN, (int64_t)n, err) ||
+        store_metric_set(r->store, id, "cut", (double)cut, NAN, (int64_t)n, err) ||
         store_cell_finish(r->store, id, CELL_DONE, NULL, run->seconds, err))
         return -1;
     r->result->done++;
     return 0;
 }
 
-static int fail_cell(struct runner *r, struct cell_run *run, const char *why, struct buf *err)
+int run_fail_cell(struct runner *r, struct cell_run *run, const char *why, struct buf *err)
 {
     if (run->error)
         return 0;
@@ -159,40 +104,21 @@ static int fail_cell(struct runner *r, struct cell_run *run, const char *why, st
 }
 
 /* With the cell's and the document's name, which the model does not know. */
-static int fail_unit(struct runner *r, const struct unit *u, const char *why, struct buf *err)
+int run_fail_unit(struct runner *r, const struct unit *u, const char *why, struct buf *err)
 {
     const struct cell *c = u->run->cell;
     struct buf text = BUF_INIT;
     buf_addf(&text, "%s, ", c->model->name);
     router_label(c->router, &c->args, &text);
     buf_addf(&text, ", K = %d, %s, document %d: %s", c->args.K, c->task->name, u->doc, why);
-    int rc = fail_cell(r, u->run, text.s, err);
+    int rc = run_fail_cell(r, u->run, text.s, err);
     buf_release(&text);
     return rc;
 }
 
-/*
- * The samples of a batch and the cells that they complete, in one transaction. A batch that failed
- * and has several units is put back in pieces by the caller, so here it is one unit's cell that
- * fails.
- */
-static int store_work(struct runner *r, struct work *w, struct buf *err)
+int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err)
 {
-    if (store_begin(r->store, err))
-        return -1;
-    int rc = w->job.rc ? fail_unit(r, &w->units[0], w->job.err.s, err) : store_samples(r, w, err);
-    for (size_t i = 0; i < w->nunits && rc == 0; i++) {
-        struct cell_run *run = w->units[i].run;
-        run->seconds += w->job.seconds * (double)w->units[i].tokens / (double)w->tokens;
-        if (--run->units_left == 0 && !run->error)
-            rc = finish_cell(r, run, err);
-    }
-    if (rc == 0)
-        rc = store_commit(r->store, err);
-    if (rc)
-        store_rollback(r->store);
-    progress_add(&r->progress, w->tokens, r->result->done + r->result->failed);
-    return rc;
+    return --run->units_left == 0 && !run->error ? run_finish_cell(r, run, err) : 0;
 }
 
 /* ---- one model ---- */
@@ -208,47 +134,10 @@ static int begin_cells(struct runner *r, struct cell_run *first, size_t n, struc
         if (rc)
             return -1;
         // It was stopped between its last sample and its summary.
-        if (first[i].units_left == 0 && finish_cell(r, &first[i], err))
+        if (first[i].units_left == 0 && run_finish_cell(r, &first[i], err))
             return -1;
     }
     return r->sweep->log_tokens ? corpora_store_texts(r->corpora, first->cell, r->store, err) : 0;
-}
-
-/* Puts a batch that failed back in pieces; returns how many. */
-static int put_pieces(struct workers *workers, const struct work *w)
-{
-    struct work **parts = xcalloc(w->nunits, sizeof(struct work *));
-    size_t n = work_split(w, parts);
-    for (size_t i = 0; i < n; i++)
-        workers_put(workers, &parts[i]->job);
-    free(parts);
-    return (int)n;
-}
-
-/* Scores units from..to, which are of one model; two batches wait for each that is computed. */
-static int score_units(struct runner *r, struct workers *workers, size_t from, size_t to,
-                       struct buf *err)
-{
-    int rc = 0, under_way = 0;
-    for (;;) {
-        while (rc == 0 && !interrupted && under_way < 3 * r->threads) {
-            struct work *w = work_new(r->units.v, &from, to);
-            if (!w)
-                break;
-            workers_put(workers, &w->job);
-            under_way++;
-        }
-        struct work *w = (struct work *)workers_take(workers);
-        if (!w)
-            return rc;
-        under_way--;
-        if (rc == 0 && w->job.rc && w->nunits > 1) {
-            under_way += put_pieces(workers, w);
-        } else if (rc == 0) {
-            rc = store_work(r, w, err);
-        }
-        work_free(w);
-    }
 }
 
 /* A model that cannot be loaded fails its cells; the other models go on. */
@@ -256,9 +145,31 @@ static int fail_cells(struct runner *r, struct cell_run *first, size_t n, struct
                       struct buf *err)
 {
     for (size_t i = 0; i < n; i++)
-        if (first[i].units_left && fail_cell(r, &first[i], why->s, err))
+        if (first[i].units_left && run_fail_cell(r, &first[i], why->s, err))
             return -1;
     return 0;
+}
+
+/* The units of the cells first .. first + n - 1, which lie together. */
+static const struct unit *units_of(const struct units *units, const struct cell_run *first,
+                                   size_t n, size_t *count)
+{
+    size_t from = 0, to;
+    while (from < units->len && units->v[from].run < first)
+        from++;
+    for (to = from; to < units->len && units->v[to].run < first + n;)
+        to++;
+    *count = to - from;
+    return units->v + from;
+}
+
+static struct model *open_model(struct runner *r, const struct cell *c, struct buf *why)
+{
+    struct weights *weights = weights_open(c->model->dir, why);
+    struct model *model =
+        weights ? r->engine->open(weights, r->device, r->sweep->dtype, why) : NULL;
+    weights_close(weights);
+    return model;
 }
 
 /* The cells first .. first + n - 1, all of one model. */
@@ -268,26 +179,20 @@ static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
     struct buf why = BUF_INIT;
     if (begin_cells(r, cells, n, err))
         return -1;
-    size_t from = 0, to;
-    while (from < r->units.len && r->units.v[from].run < cells)
-        from++;
-    for (to = from; to < r->units.len && r->units.v[to].run < cells + n;)
-        to++;
-    if (from == to)
+    size_t nlosses, ntexts;
+    const struct unit *losses = units_of(&r->losses, cells, n, &nlosses);
+    const struct unit *texts = units_of(&r->texts, cells, n, &ntexts);
+    if (nlosses + ntexts == 0)
         return 0;
-    struct weights *weights = weights_open(cells->cell->model->dir, &why);
-    struct model *model = NULL;
-    if (weights)
-        model = r->engine->open(weights, r->device, r->sweep->dtype, &why);
-    weights_close(weights);
+    struct model *model = open_model(r, cells->cell, &why);
     if (!model) {
         int rc = fail_cells(r, cells, n, &why, err);
         buf_release(&why);
         return rc;
     }
-    struct workers *workers = workers_new(r->engine, model, r->threads);
-    int rc = score_units(r, workers, from, to, err);
-    workers_free(workers);
+    int rc = nlosses ? run_losses(r, model, losses, nlosses, err) : 0;
+    if (rc == 0 && ntexts && !interrupted)
+        rc = run_texts(r, model, texts, ntexts, err);
     r->engine->close(model);
     for (size_t i = 0; i < n && interrupted && rc == 0; i++)
         if (cells[i].units_left && !cells[i].error)
@@ -299,8 +204,10 @@ static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
 static int run_models(struct runner *r, struct buf *err)
 {
     int64_t tokens = 0;
-    for (size_t i = 0; i < r->units.len; i++)
-        tokens += r->units.v[i].tokens;
+    for (size_t i = 0; i < r->losses.len; i++)
+        tokens += r->losses.v[i].tokens;
+    for (size_t i = 0; i < r->texts.len; i++)
+        tokens += r->texts.v[i].tokens;
     progress_start(&r->progress, tokens, (int)r->ncells);
     int rc = 0;
     for (size_t first = 0, n; first < r->ncells && rc == 0 && !interrupted; first += n) {
@@ -318,15 +225,19 @@ static void runner_release(struct runner *r)
     for (size_t i = 0; i < r->ncells; i++)
         free(r->cells[i].error);
     free(r->cells);
-    free(r->units.v);
+    free(r->losses.v);
+    free(r->texts.v);
 }
 
 int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
-              int threads, struct run_result *result, struct buf *err)
+              const struct run_options *options, struct run_result *result, struct buf *err)
 {
-    struct runner r = {
-        .sweep = s, .corpora = corpora, .store = store, .threads = threads, .result = result
-    };
+    struct runner r = { .sweep = s,
+                        .corpora = corpora,
+                        .store = store,
+                        .options = options,
+                        .threads = options->threads,
+                        .result = result };
     *result = (struct run_result){ .truncated = corpora_truncated(corpora) };
     interrupted = 0;
     int rc = plan_cells(&r, err);

@@ -12,6 +12,12 @@
 
 #include "corpus.h"
 
+struct run_options {
+    int threads;        /* at work on the CPU */
+    int batch;          /* texts that each of them writes side by side */
+    struct tools tools; /* for measures that need them, see measure.h */
+};
+
 struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */
     int truncated;           /* documents that were cut */
@@ -21,6 +27,7 @@ struct run_result {
 
 /* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */
 int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
-              int threads, struct run_result *result, struct buf *err) MUST_USE;
+              const struct run_options *options, struct run_result *result,
+              struct buf *err) MUST_USE;
 
 #endif

@@ -3,6 +3,8 @@
  * the results are written.
  */
 #include "summary.h"
+#include "decoding.h"
+#include "scoring.h"
 
 #include <limits.h>
 #include <math.h>
@@ -22,7 +24,7 @@ struct tokens {
 };
 
 struct metric {
-    char name[40];
+    char *name;
     struct estimate e;
 };
 
@@ -49,7 +51,9 @@ static void add_metric(struct results *r, struct estimate e, const char *fmt, ..
     struct metric *m = &r->metrics[r->nmetrics++];
     m->e = e;
     va_start(ap, fmt);
-    vsnprintf(m->name, sizeof(m->name), fmt, ap);
+    struct buf name = BUF_INIT;
+    buf_vaddf(&name, fmt, ap);
+    m->name = buf_detach(&name);
     va_end(ap);
 }
 
@@ -69,8 +73,10 @@ static int read_facts(struct store *s, const char *id, struct cell_facts *f, str
     if (rc == 1)
         *f = (struct cell_facts){ (int)rows_int(r, 0), (int)rows_int(r, 1), (int)rows_int(r, 2) };
     rows_close(r);
-    if (rc == 1 && (f->layers < 1 || f->layers > 65536 || f->experts < 1 || f->experts > 65536))
-        rc = fail(err, "%s: cell %s has %d layers of %d experts; each is from 1 to 65536",
+    if (rc == 1 && (f->layers < 0 || f->layers > 65536 || f->experts < 0 || f->experts > 65536 ||
+                    !f->layers != !f->experts))
+        rc = fail(err,
+                  "%s: cell %s has %d layers of %d experts; each is from 1 to 65536, or both are 0",
                   store_path(s), id, f->layers, f->experts);
     return rc == 1 ? 0 : -1;
 }
@@ -168,6 +174,52 @@ static int summarise_samples(struct store *s, const char *id, struct results *ou
         add_metric(out, exact((double)documents, documents), "documents");
     free(y);
     free(x);
+    return rc;
+}
+
+/* What was written: y of one text each, with a standard error over texts. */
+static struct estimate mean_of(const double *y, size_t n)
+{
+    double *ones = xmalloc((n + 1) * sizeof(*ones));
+    for (size_t i = 0; i < n; i++)
+        ones[i] = 1;
+    struct estimate e = ratio_of_sums(y, ones, (int)n);
+    free(ones);
+    return e;
+}
+
+static int summarise_outputs(struct store *s, const char *id, struct results *out, struct buf *err)
+{
+    double *length = NULL, *truncated = NULL;
+    size_t n = 0, length_cap = 0, truncated_cap = 0;
+    struct outcomes outcomes = { 0 };
+    struct rows *r = store_query(s, err,
+                                 "SELECT output_tokens, stop_reason, score, extracted FROM"
+                                 " v_samples WHERE cell_id = ? AND output IS NOT NULL ORDER BY doc",
+                                 id);
+    int rc = r ? 0 : -1;
+    while (r && (rc = rows_next(r, err)) == 1) {
+        const char *stop = rows_text(r, 1), *extracted = rows_text(r, 3);
+        if (stop) {
+            ARRAY_GROW(length, length_cap, n + 1);
+            ARRAY_GROW(truncated, truncated_cap, n + 1);
+            length[n] = rows_double(r, 0);
+            truncated[n++] = strcmp(stop, stop_reason_name(STOP_LENGTH)) == 0 ||
+                             strcmp(stop, stop_reason_name(STOP_CONTEXT)) == 0;
+        }
+        if (extracted && (rc = outcomes_add(&outcomes, rows_double(r, 2), extracted, err)) != 0)
+            break;
+    }
+    rows_close(r);
+    for (size_t i = 0; i < outcomes.len && rc == 0; i++)
+        add_metric(out, outcomes_estimate(&outcomes.v[i]), "%s", outcomes.v[i].name);
+    if (rc == 0 && n > 0) {
+        add_metric(out, mean_of(length, n), "output_tokens");
+        add_metric(out, mean_of(truncated, n), "truncated");
+    }
+    outcomes_release(&outcomes);
+    free(length);
+    free(truncated);
     return rc;
 }
 
@@ -400,6 +452,7 @@ int cell_summarise(struct store *s, const char *cell_id, struct buf *err)
         return -1;
     t.layers = f.layers;
     int rc = read_tokens(s, cell_id, &t, err) || summarise_samples(s, cell_id, &r, err) ||
+                     summarise_outputs(s, cell_id, &r, err) ||
                      summarise_load(s, cell_id, &f, &r, err)
                  ? -1
                  : 0;
@@ -413,6 +466,8 @@ int cell_summarise(struct store *s, const char *cell_id, struct buf *err)
         rc = write_all(s, cell_id, &r, err);
     free(t.v);
     free(t.experts);
+    for (size_t i = 0; i < r.nmetrics; i++)
+        free(r.metrics[i].name);
     free(r.metrics);
     free(r.bins);
     free(r.histogram);

@@ -6,7 +6,12 @@
  *   nll              loss in nats per scored token; n: scored tokens
  *   ppl              exp(nll)
  *   documents        samples without an error
- *   truncated        documents that were cut to the model's context (set by run, not here)
+ *   cut              documents, or prompts, that were cut to fit the model's context (a count; set
+ *                    by run, not here)
+ * from what was written, where texts were generated or given:
+ *   score, no_answer, and those of each measure: see scoring.h
+ *   output_tokens    tokens written, mean over texts (absent where only texts were given)
+ *   truncated        share of texts that ended at the limit of tokens or of the context
  * from the logged tokens, of prompts and of what is scored alike:
  *   entropy          predictive entropy in nats, mean over tokens
  *   experts          experts really used, mean over tokens and layers

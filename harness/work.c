@@ -3,6 +3,18 @@
  */
 #include "work.h"
 
+/* Tokens that a document may come to: with a text that is written, to its longest. */
+static int64_t document_tokens(const struct cell_run *run, const struct document *d)
+{
+    const struct task *t = run->cell->task;
+    int64_t tokens = (int64_t)d->ids.len;
+    if (!task_generates(t))
+        return tokens;
+    int64_t context = run->cell->model->config.context;
+    tokens += t->decoding.max_tokens;
+    return tokens < context ? tokens : context;
+}
+
 void units_add(struct units *units, struct cell_run *run, const bool *present)
 {
     const struct documents *d = &run->corpus->documents;
@@ -15,7 +27,7 @@ void units_add(struct units *units, struct cell_run *run, const bool *present)
             continue;
         struct unit u = { run, doc, docs, 0 };
         for (int i = doc; i < doc + docs; i++)
-            u.tokens += (int64_t)d->v[i].ids.len;
+            u.tokens += document_tokens(run, &d->v[i]);
         ARRAY_GROW(units->v, units->cap, units->len + 1);
         units->v[units->len++] = u;
         run->units_left++;
@@ -25,13 +37,14 @@ void units_add(struct units *units, struct cell_run *run, const bool *present)
 /* Lays the batch's sequences and pools out. */
 static void fill_batch(struct work *w, int sequences)
 {
-    struct batch *b = &w->job.batch;
+    struct batch *b = &w->batch;
     w->sequences = xcalloc((size_t)sequences, sizeof(*w->sequences));
     w->pools = xcalloc(w->nunits, sizeof(*w->pools));
     *b = (struct batch){ w->sequences, 0, w->pools, (int)w->nunits };
     for (size_t i = 0; i < w->nunits; i++) {
         const struct unit *u = &w->units[i];
-        w->pools[i] = (struct pool){ u->run->cell->router, u->run->cell->args, u->docs };
+        w->pools[i] = (struct pool){ u->run->cell->router, u->run->cell->args, u->docs,
+                                     u->run->corpus->documents.v[u->doc].prompt_tokens };
         for (int d = u->doc; d < u->doc + u->docs; d++) {
             const struct ids *ids = &u->run->corpus->documents.v[d].ids;
             w->sequences[b->nsequences++] = (struct sequence){ ids->v, (int)ids->len };
@@ -39,9 +52,19 @@ static void fill_batch(struct work *w, int sequences)
     }
 }
 
-struct work *work_new(const struct unit *units, size_t *at, size_t end)
+static int score(struct job *job, struct buf *err)
+{
+    struct work *w = (struct work *)job;
+    return w->engine->score(w->model, &w->batch, &w->scored, err);
+}
+
+struct work *work_new(const struct engine *engine, struct model *model, const struct unit *units,
+                      size_t *at, size_t end)
 {
     struct work *w = xcalloc(1, sizeof(*w));
+    w->job.work = score;
+    w->engine = engine;
+    w->model = model;
     size_t cap = 0;
     int sequences = 0;
     buf_init(&w->job.err);
@@ -66,7 +89,7 @@ struct work *work_new(const struct unit *units, size_t *at, size_t end)
 
 void work_free(struct work *w)
 {
-    scored_release(&w->job.scored);
+    scored_release(&w->scored);
     buf_release(&w->job.err);
     free(w->units);
     free(w->sequences);
@@ -79,7 +102,7 @@ size_t work_split(const struct work *w, struct work **parts)
     size_t n = 0;
     for (size_t i = 0; i < w->nunits; i++) {
         size_t at = 0;
-        struct work *part = work_new(&w->units[i], &at, 1);
+        struct work *part = work_new(w->engine, w->model, &w->units[i], &at, 1);
         if (part)
             parts[n++] = part;
     }

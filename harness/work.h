@@ -8,6 +8,7 @@
 #define WORK_H
 
 #include "corpus.h"
+#include "model.h"
 #include "workers.h"
 
 /* A cell that is to be computed. */
@@ -37,6 +38,10 @@ void units_add(struct units *units, struct cell_run *run, const bool *present);
 /* A batch under way, and the units that it is made of. */
 struct work {
     struct job job; /* first: the workers hand back this */
+    const struct engine *engine;
+    struct model *model;
+    struct batch batch;
+    struct scored scored; /* what came of it */
     struct unit *units;
     size_t nunits;
     int64_t tokens;
@@ -46,9 +51,10 @@ struct work {
 
 /*
  * A batch of about BATCH_TOKENS of the units from `*at` to `end` whose cells have not failed; moves
- * `*at` on. All must be of one model. NULL: there is none left.
+ * `*at` on. All must be of one model, which scores them. NULL: there is none left.
  */
-struct work *work_new(const struct unit *units, size_t *at, size_t end);
+struct work *work_new(const struct engine *engine, struct model *model, const struct unit *units,
+                      size_t *at, size_t end);
 void work_free(struct work *w);
 
 /*

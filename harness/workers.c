@@ -11,8 +11,6 @@ struct list {
 };
 
 struct workers {
-    const struct engine *engine;
-    struct model *model;
     pthread_t *threads;
     int nthreads, under_way;
     bool stop;
@@ -49,7 +47,7 @@ static void *work(void *arg)
         struct job *j = list_take(&w->to_do);
         pthread_mutex_unlock(&w->lock);
         double from = now_seconds();
-        j->rc = w->engine->score(w->model, &j->batch, &j->scored, &j->err);
+        j->rc = j->work(j, &j->err);
         j->seconds = now_seconds() - from;
         pthread_mutex_lock(&w->lock);
         list_put(&w->done, j);
@@ -59,11 +57,9 @@ static void *work(void *arg)
     return NULL;
 }
 
-struct workers *workers_new(const struct engine *engine, struct model *model, int threads)
+struct workers *workers_new(int threads)
 {
     struct workers *w = xcalloc(1, sizeof(*w));
-    w->engine = engine;
-    w->model = model;
     w->to_do.end = &w->to_do.first;
     w->done.end = &w->done.first;
     pthread_mutex_init(&w->lock, NULL);
@@ -111,6 +107,18 @@ struct job *workers_take(struct workers *w)
     if (w->under_way) {
         while (!w->done.first)
             pthread_cond_wait(&w->done_changed, &w->lock);
+        j = list_take(&w->done);
+        w->under_way--;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return j;
+}
+
+struct job *workers_poll(struct workers *w)
+{
+    struct job *j = NULL;
+    pthread_mutex_lock(&w->lock);
+    if (w->done.first) {
         j = list_take(&w->done);
         w->under_way--;
     }

@@ -110,14 +110,13 @@ limited() {
 truncated() {
     { cat texts.jsonl; printf '{"text": "%s"}\n' "$(yes 'one two three' | head -300 | tr '\n' ' ')"; } >long.jsonl
     recipe "'$model'" 2 'topk()' 'nll { file = "long.jsonl", truncate = true }' >long.lua
-    gives 0 "$seqtopk" run long.lua --db t.db && grep -q "1 document was cut to the model's context" err &&
-        [ "$(sql t.db "SELECT value FROM v_metrics WHERE metric = 'truncated'")" = 1.0 ] &&
+    gives 0 "$seqtopk" run long.lua --db t.db && grep -q "1 document was cut to fit the model's context" err &&
+        [ "$(sql t.db "SELECT value FROM v_metrics WHERE metric = 'cut'")" = 1.0 ] &&
         [ "$(sql t.db 'SELECT count(*) FROM v_tokens WHERE doc = 5')" = 512 ]
 }
 gsm8k() {
-    mkdir -p data/gsm8k
-    printf '%s\n' '{"question": "What is 2 + 3?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"}' >data/gsm8k/test.jsonl
-    recipe "'$model'" 2 'topk()' '"gsm8k/nll"' >gsm8k.lua
+    printf '%s\n' '{"question": "What is 2 + 3?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"}' >problem.jsonl
+    recipe "'$model'" 2 'topk()' 'task { "gsm8k/nll", file = "problem.jsonl" }' >gsm8k.lua
     gives 0 "$seqtopk" run gsm8k.lua --db g.db &&
         # The loss is of the answer's tokens: those behind the prompt.
         [ "$(sql g.db 'SELECT s.nll_tokens + s.prompt_tokens = count(*) AND s.nll_tokens < count(*) - 5
@@ -246,7 +245,7 @@ removed() {
 }
 seeds() {
     recipe "'$model'" 2 'topk()' "$text" 'seeds = { 1, 2 }' >seeds.lua
-    gives 0 "$seqtopk" plan seeds.lua && grep -q 'warning: nothing draws random numbers yet' err &&
+    gives 0 "$seqtopk" plan seeds.lua && grep -q 'warning: cells that differ in the seed alone give the same' err &&
         gives 0 "$seqtopk" plan one.lua && ! grep -q warning err
 }
 check "seeds that change nothing are warned of" seeds

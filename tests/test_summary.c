@@ -314,11 +314,62 @@ static void positions_without_entropy_are_left_to_the_other_metrics(void **state
     assert_true(metric("experts", "n") == 3 && metric("spearman", "n") == 2);
 }
 
+/* A text that was written and scored. */
+static void add_output(int doc, int tokens, const char *stop, double score, const char *extracted)
+{
+    struct store_sample p = { .cell_id = "c",
+                              .doc = doc,
+                              .prompt_tokens = 3,
+                              .output_tokens = tokens,
+                              .stop_reason = stop,
+                              .output = "x",
+                              .extracted = extracted,
+                              .nll = NAN,
+                              .score = score };
+    must(store_sample_add(db, &p, &err));
+}
+
+static void scores_are_means_over_texts(void **state)
+{
+    (void)state;
+    begin_cell("topk", 1, 3, 2);
+    add_output(
+        0, 10, "stop", 1,
+        "{\"a\": {\"score\": 1, \"found\": \"x\"}, \"b:j\": {\"score\": 0.5, \"reply\": \"5\"}}");
+    add_output(1, 20, "length", 0,
+               "{\"a\": {\"score\": 0, \"found\": null}, \"b:j\": {\"score\": 0, \"reply\": \"?\", "
+               "\"unparsed\": true}}");
+    add_output(2, 30, "context", 0,
+               "{\"a\": {\"score\": 0, \"found\": \"y\"}, \"b:j\": {\"failure\": \"HTTP 500\"}}");
+    add_output(4, 40, "eos", 1, "{\"a\": {\"score\": 1, \"found\": \"x\"}}");
+    must(cell_summarise(db, "c", &err));
+    assert_true(metric("score", "value") == 0.5 && metric("a", "value") == 0.5);
+    // The sample standard deviation over sqrt(n).
+    NEAR(metric("score", "stderr"), sqrt(1.0 / 3) / 2, 1e-12);
+    assert_true(metric("score", "n") == 4 && metric("no_answer", "value") == 0.25);
+    assert_true(metric("a_no_answer", "value") == 0.25 && !has_metric("b:j_no_answer"));
+    assert_true(metric("b:j", "value") == 0.25 && metric("b:j", "n") == 2);
+    assert_true(metric("b:j_unparsed", "value") == 0.5 && metric("b:j_unparsed", "n") == 2);
+    assert_true(metric("b:j_failed", "value") == 1 && metric("b:j_failed", "n") == 1);
+    assert_true(metric("truncated", "value") == 0.5 && metric("output_tokens", "value") == 25);
+    assert_false(has_metric("nll"));
+    assert_true(metric("documents", "value") == 4);
+}
+
+static void what_is_no_verdict_is_refused(void **state)
+{
+    (void)state;
+    begin_cell("topk", 1, 3, 2);
+    add_output(0, 10, "stop", 1, "[1]");
+    assert_int_equal(cell_summarise(db, "c", &err), -1);
+    assert_non_null(strstr(err.s, "extracted"));
+}
+
 static void summarising_again_changes_nothing(void **state)
 {
     (void)state;
     fill();
-    must(store_metric_set(db, "c", "truncated", 3, NAN, 6, &err));
+    must(store_metric_set(db, "c", "cut", 3, NAN, 6, &err));
     double metrics = number("SELECT count(*) FROM v_metrics");
     double bins = number("SELECT sum(experts_mean) + count(*) FROM v_entropy_bins");
     must(store_begin(db, &err));
@@ -326,7 +377,7 @@ static void summarising_again_changes_nothing(void **state)
     must(store_commit(db, &err));
     assert_true(number("SELECT count(*) FROM v_metrics") == metrics);
     assert_true(number("SELECT sum(experts_mean) + count(*) FROM v_entropy_bins") == bins);
-    assert_true(metric("truncated", "value") == 3);
+    assert_true(metric("cut", "value") == 3);
 }
 
 static void a_cell_that_is_not_there_is_named(void **state)
@@ -397,6 +448,8 @@ int main(int argc, char **argv)
         TEST(a_router_that_never_varies_has_no_correlation_but_its_row),
         TEST(samples_with_an_error_do_not_count),
         TEST(positions_without_entropy_are_left_to_the_other_metrics),
+        TEST(scores_are_means_over_texts),
+        TEST(what_is_no_verdict_is_refused),
         TEST(summarising_again_changes_nothing),
         TEST(a_cell_that_is_not_there_is_named),
         TEST(rows_that_make_no_sense_are_refused_by_place),

@@ -15,6 +15,7 @@ enum { DOCS = 10, TOKENS = 300 };
 static int32_t tokens[TOKENS];
 static struct document documents[DOCS];
 static struct corpus corpus = { .documents = { documents, DOCS, DOCS, 0 } };
+static struct task task;
 static bool present[DOCS];
 
 static struct cell_run cell_of(struct cell *c, const struct router *r, int batch)
@@ -22,7 +23,7 @@ static struct cell_run cell_of(struct cell *c, const struct router *r, int batch
     for (int i = 0; i < DOCS; i++)
         documents[i] = (struct document){ .ids = { tokens, TOKENS, TOKENS }, .prompt_tokens = 1 };
     memset(present, 0, sizeof(present));
-    *c = (struct cell){ .router = r, .args = { .K = 1, .N = 2, .max = 2, .batch = batch } };
+    *c = (struct cell){ .task = &task, .router = r, .args = { .K = 1, .N = 2, .max = 2, .batch = batch } };
     return (struct cell_run){ .cell = c, .corpus = &corpus };
 }
 
@@ -64,10 +65,10 @@ static void every_unit_comes_into_one_batch(void **state)
     units_add(&units, &run, present);
     size_t at = 0, seen = 0;
     struct work *w;
-    while ((w = work_new(units.v, &at, units.len))) {
+    while ((w = work_new(NULL, NULL, units.v, &at, units.len))) {
         assert_true(w->tokens <= BATCH_TOKENS);
-        assert_int_equal(w->job.batch.npools, w->nunits);
-        assert_int_equal(w->job.batch.nsequences, w->nunits);
+        assert_int_equal(w->batch.npools, w->nunits);
+        assert_int_equal(w->batch.nsequences, w->nunits);
         for (size_t i = 0; i < w->nunits; i++)
             assert_int_equal(w->units[i].doc, seen++);
         work_free(w);
@@ -84,11 +85,11 @@ static void a_unit_larger_than_a_batch_is_a_batch_of_its_own(void **state)
     struct units units = { 0 };
     units_add(&units, &run, present);
     size_t at = 0;
-    struct work *w = work_new(units.v, &at, units.len);
+    struct work *w = work_new(NULL, NULL, units.v, &at, units.len);
     assert_int_equal(w->nunits, 1);
-    assert_int_equal(w->job.batch.nsequences, DOCS);
+    assert_int_equal(w->batch.nsequences, DOCS);
     work_free(w);
-    assert_null(work_new(units.v, &at, units.len));
+    assert_null(work_new(NULL, NULL, units.v, &at, units.len));
     free(units.v);
 }
 
@@ -102,7 +103,7 @@ static void pieces_of_failed_cells_are_neither_made_nor_counted(void **state)
     units_add(&units, &one, present);
     units_add(&units, &two, present);
     size_t at = DOCS - 1;
-    struct work *w = work_new(units.v, &at, units.len), *parts[8];
+    struct work *w = work_new(NULL, NULL, units.v, &at, units.len), *parts[8];
     assert_int_equal(w->nunits, 3); // one of the first cell, two of the second
     two.error = "it failed";
     size_t n = work_split(w, parts);
@@ -110,7 +111,8 @@ static void pieces_of_failed_cells_are_neither_made_nor_counted(void **state)
     assert_ptr_equal(parts[0]->units[0].run, &one);
     work_free(parts[0]);
     work_free(w);
-    assert_null(work_new(units.v, &at, units.len)); // all that is left is of the failed cell
+    assert_null(
+        work_new(NULL, NULL, units.v, &at, units.len)); // all that is left is of the failed cell
     assert_int_equal(at, units.len);
     free(units.v);
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024 };
+enum { MAX_THREADS = 1024, MAX_BATCH = 4096 };
 
 /* Where results go unless --db says so: results/NAME.db. */
 static void default_db(const struct sweep *s, struct buf *path)
@@ -40,7 +40,7 @@ static void report(const struct sweep *s, const struct run_result *r, const char
     fprintf(stderr, "%s: %d cell%s computed, %d in the database already, %d failed", s->name,
             r->done, r->done == 1 ? "" : "s", r->there, r->failed);
     if (r->truncated)
-        fprintf(stderr, "; %d document%s cut to the model's context", r->truncated,
+        fprintf(stderr, "; %d document%s cut to fit the model's context", r->truncated,
                 r->truncated == 1 ? " was" : "s were");
     fprintf(stderr, "%s\n", r->interrupted ? "; interrupted, run it again to go on" : "");
     printf("%s\n", db);
@@ -48,30 +48,46 @@ static void report(const struct sweep *s, const struct run_result *r, const char
         die(1, "%d of %zu cells failed; the first: %s", r->failed, s->ncells, r->first_error);
 }
 
+/* The first task that runs code; NULL: none does. */
+static const char *code_task(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->ntasks; i++)
+        if (task_runs_code(&s->tasks[i]))
+            return s->tasks[i].name;
+    return NULL;
+}
+
 static int run_run(int argc, char **argv)
 {
     struct sweep_options o = { 0 };
+    struct run_options run = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .batch = 32 };
     const char *db = NULL;
-    int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    bool allowed = false;
     const struct option_spec specs[] = {
         { .name = "--db", .value = &db },
         { .name = "--model", .value = &o.model },
         { .name = "--device", .value = &o.device },
         { .name = "--dtype", .value = &o.dtype },
         { .name = "--limit", .number = &o.limit },
-        { .name = "--threads", .number = &threads },
+        { .name = "--threads", .number = &run.threads },
+        { .name = "--batch", .number = &run.batch },
+        { .name = "--allow-code-execution", .flag = &allowed },
         { .name = NULL },
     };
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
-    if (threads > MAX_THREADS)
-        die(2, "run: --threads %d: at most %d are allowed", threads, MAX_THREADS);
+    if (run.threads > MAX_THREADS)
+        die(2, "run: --threads %d: at most %d are allowed", run.threads, MAX_THREADS);
+    if (run.batch > MAX_BATCH)
+        die(2, "run: --batch %d: at most %d are allowed", run.batch, MAX_BATCH);
     struct buf err = BUF_INIT, path = BUF_INIT;
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)
         die(1, "%s", err.s);
     check_device(s);
+    cmd_tools_open(&run.tools, &cmd_run, code_task(s), allowed,
+                   sweep_asks_judge(s) && s->judged ? &s->judge : NULL);
     if (sweep_repeats(s))
-        warning("nothing draws random numbers yet: cells that differ in the seed give the same");
+        warning("cells that differ in the seed alone give the same where nothing is sampled");
     struct corpora corpora;
     if (corpora_read(&corpora, s, &err))
         die(1, "%s", err.s);
@@ -83,12 +99,13 @@ static int run_run(int argc, char **argv)
     if (!store || store_lock(store, &err))
         die(1, "%s", err.s);
     struct run_result result;
-    int rc = sweep_run(s, &corpora, store, threads, &result, &err);
+    int rc = sweep_run(s, &corpora, store, &run, &result, &err);
     store_close(store);
     if (rc)
         die(1, "%s", err.s);
     report(s, &result, path.s);
     free(result.first_error);
+    cmd_tools_close(&run.tools);
     corpora_release(&corpora);
     buf_release(&path);
     sweep_free(s);
@@ -97,7 +114,8 @@ static int run_run(int argc, char **argv)
 
 const struct cmd cmd_run = {
     .name = "run",
-    .args = "RECIPE [--db FILE] [--model M] [--device D] [--dtype T] [--limit N] [--threads N]",
+    .args = "RECIPE [--db FILE] [--model M] [--device D] [--dtype T] [--limit N] [--threads N]\n"
+            "       [--batch N] [--allow-code-execution]",
     .help = "run a recipe's cells that are not in the database yet",
     .run = run_run,
 };

@@ -43,47 +43,68 @@ enum what {
     VALUE_3,
     VALUE_WITH_ERROR,
     VALUE_WITH_INTERVAL,
+    COUNT,
+};
+
+/* Where a column is left out. */
+enum shown {
+    ALWAYS,
+    IF_VARIED, /* not where all rows say the same */
+    IF_THERE,  /* not where no row has the metric */
 };
 
 struct column {
     const char *name; /* '#' before it: numbers */
     enum what what;
     const char *metric;
-    bool if_varied; /* only where not all rows say the same */
+    enum shown shown;
 };
 
 static const struct column for_people[] = {
-    { "model", CELL_MODEL, NULL, false },  { "task", CELL_TASK, NULL, false },
-    { "#K", CELL_K, NULL, false },         { "router", CELL_ROUTER, NULL, false },
-    { "train", CELL_TRAIN, NULL, true },   { "#seed", CELL_SEED, NULL, true },
-    { "device", CELL_DEVICE, NULL, true }, { "dtype", CELL_DTYPE, NULL, true },
-    { "status", CELL_STATUS, NULL, true },
+    { "model", CELL_MODEL, NULL, ALWAYS },
+    { "task", CELL_TASK, NULL, ALWAYS },
+    { "#K", CELL_K, NULL, ALWAYS },
+    { "router", CELL_ROUTER, NULL, ALWAYS },
+    { "train", CELL_TRAIN, NULL, IF_VARIED },
+    { "#seed", CELL_SEED, NULL, IF_VARIED },
+    { "device", CELL_DEVICE, NULL, IF_VARIED },
+    { "dtype", CELL_DTYPE, NULL, IF_VARIED },
+    { "status", CELL_STATUS, NULL, IF_VARIED },
 };
 static const struct column metrics_for_people[] = {
-    { "#nll \xc2\xb1 se", VALUE_WITH_ERROR, "nll", false },
-    { "#ppl", VALUE_3, "ppl", false },
-    { "#experts", VALUE_3, "experts", false },
-    { "#spearman [95 %]", VALUE_WITH_INTERVAL, "spearman", false },
-    { "#load entropy", VALUE_3, "load_entropy", false },
+    { "#score \xc2\xb1 se", VALUE_WITH_ERROR, "score", IF_THERE },
+    { "#n", COUNT, "score", IF_THERE },
+    { "#no answer", VALUE_3, "no_answer", IF_THERE },
+    { "#truncated", VALUE_3, "truncated", IF_THERE },
+    { "#nll \xc2\xb1 se", VALUE_WITH_ERROR, "nll", IF_THERE },
+    { "#ppl", VALUE_3, "ppl", IF_THERE },
+    { "#experts", VALUE_3, "experts", ALWAYS },
+    { "#spearman [95 %]", VALUE_WITH_INTERVAL, "spearman", ALWAYS },
+    { "#load entropy", VALUE_3, "load_entropy", ALWAYS },
 };
 static const struct column for_programs[] = {
-    { "cell_id", CELL_ID, NULL, false },    { "model", CELL_MODEL, NULL, false },
-    { "task", CELL_TASK, NULL, false },     { "#k", CELL_K, NULL, false },
-    { "router", CELL_ROUTER, NULL, false }, { "mode", CELL_MODE, NULL, false },
-    { "#min", CELL_MIN, NULL, false },      { "#max", CELL_MAX, NULL, false },
-    { "train", CELL_TRAIN, NULL, false },   { "#seed", CELL_SEED, NULL, false },
-    { "device", CELL_DEVICE, NULL, false }, { "dtype", CELL_DTYPE, NULL, false },
-    { "status", CELL_STATUS, NULL, false },
+    { "cell_id", CELL_ID, NULL, ALWAYS },    { "model", CELL_MODEL, NULL, ALWAYS },
+    { "task", CELL_TASK, NULL, ALWAYS },     { "#k", CELL_K, NULL, ALWAYS },
+    { "router", CELL_ROUTER, NULL, ALWAYS }, { "mode", CELL_MODE, NULL, ALWAYS },
+    { "#min", CELL_MIN, NULL, ALWAYS },      { "#max", CELL_MAX, NULL, ALWAYS },
+    { "train", CELL_TRAIN, NULL, ALWAYS },   { "#seed", CELL_SEED, NULL, ALWAYS },
+    { "device", CELL_DEVICE, NULL, ALWAYS }, { "dtype", CELL_DTYPE, NULL, ALWAYS },
+    { "status", CELL_STATUS, NULL, ALWAYS },
 };
 static const struct column metrics_for_programs[] = {
-    { "#nll", VALUE, "nll", false },
-    { "#nll_stderr", STDERR, "nll", false },
-    { "#ppl", VALUE, "ppl", false },
-    { "#experts", VALUE, "experts", false },
-    { "#spearman", VALUE, "spearman", false },
-    { "#spearman_low", LOW, "spearman", false },
-    { "#spearman_high", HIGH, "spearman", false },
-    { "#load_entropy", VALUE, "load_entropy", false },
+    { "#nll", VALUE, "nll", ALWAYS },
+    { "#nll_stderr", STDERR, "nll", ALWAYS },
+    { "#ppl", VALUE, "ppl", ALWAYS },
+    { "#experts", VALUE, "experts", ALWAYS },
+    { "#spearman", VALUE, "spearman", ALWAYS },
+    { "#spearman_low", LOW, "spearman", ALWAYS },
+    { "#spearman_high", HIGH, "spearman", ALWAYS },
+    { "#load_entropy", VALUE, "load_entropy", ALWAYS },
+    { "#score", VALUE, "score", ALWAYS },
+    { "#score_stderr", STDERR, "score", ALWAYS },
+    { "#score_n", COUNT, "score", ALWAYS },
+    { "#no_answer", VALUE, "no_answer", ALWAYS },
+    { "#truncated", VALUE, "truncated", ALWAYS },
 };
 
 static void add_number(struct buf *out, const char *before, int places, double v, const char *after)
@@ -105,7 +126,11 @@ static void show_metric(const struct column *c, const struct result *r, struct b
     struct estimate e = { .value = m ? m->value : NAN, .stderr_ = m ? m->stderr_ : NAN };
     double lo, hi;
     correlation_interval(e, &lo, &hi);
-    if (c->what == VALUE)
+    if (c->what == COUNT && m)
+        buf_addf(out, "%lld", (long long)m->n);
+    else if (c->what == COUNT)
+        return;
+    else if (c->what == VALUE)
         add_exact(out, e.value);
     else if (c->what == STDERR)
         add_exact(out, e.stderr_);
@@ -171,6 +196,14 @@ static bool varies(const struct results *all, const struct column *c)
     return different;
 }
 
+static bool is_there(const struct results *all, const char *metric)
+{
+    for (size_t i = 0; i < all->len; i++)
+        if (result_metric(&all->v[i], metric))
+            return true;
+    return false;
+}
+
 static void add_column(struct view *v, struct column c)
 {
     ARRAY_GROW(v->columns, v->columns_cap, v->ncolumns + 1);
@@ -180,7 +213,8 @@ static void add_column(struct view *v, struct column c)
 static void add_columns(struct view *v, const struct results *all, const struct column *c, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!c[i].if_varied || varies(all, &c[i]))
+        if (c[i].shown == ALWAYS || (c[i].shown == IF_VARIED && varies(all, &c[i])) ||
+            (c[i].shown == IF_THERE && is_there(all, c[i].metric)))
             add_column(v, c[i]);
 }
 
@@ -200,9 +234,9 @@ static void choose_columns(struct view *v, const struct results *all)
     for (size_t i = 0; i < v->nmetrics; i++) {
         const char *m = v->metrics[i];
         enum what what = people ? VALUE_WITH_ERROR : VALUE;
-        add_column(v, (struct column){ own(v, xasprintf("#%s", m)), what, m, false });
+        add_column(v, (struct column){ own(v, xasprintf("#%s", m)), what, m, ALWAYS });
         if (!people)
-            add_column(v, (struct column){ own(v, xasprintf("#%s_stderr", m)), STDERR, m, false });
+            add_column(v, (struct column){ own(v, xasprintf("#%s_stderr", m)), STDERR, m, ALWAYS });
     }
     if (v->nmetrics == 0 && people)
         add_columns(v, all, metrics_for_people, ARRAY_LEN(metrics_for_people));

@@ -1,0 +1,46 @@
+/*
+ * run_impl.h: what the files of a run share: run.c plans and goes from model to model,
+ * run_losses.c scores texts that are there, run_texts.c has texts written and measured.
+ */
+#ifndef RUN_IMPL_H
+#define RUN_IMPL_H
+
+#include "progress.h"
+#include "run.h"
+#include "work.h"
+
+struct runner {
+    const struct sweep *sweep;
+    struct store *store;
+    const struct engine *engine;
+    struct device device;
+    const struct run_options *options;
+    int threads;
+    struct run_result *result;
+    struct progress progress;
+    const struct corpora *corpora;
+    struct cell_run *cells;
+    size_t ncells;
+    struct units losses, texts; /* of all cells, in their order */
+};
+
+/* Has the user asked for an end? What is under way is finished, or left for the next time. */
+bool run_interrupted(void);
+
+/* A cell that has all of its samples becomes `done`, with metrics and bins. */
+int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err) MUST_USE;
+int run_fail_cell(struct runner *r, struct cell_run *run, const char *why,
+                  struct buf *err) MUST_USE;
+/* With the cell's and the document's name in the sentence. */
+int run_fail_unit(struct runner *r, const struct unit *u, const char *why,
+                  struct buf *err) MUST_USE;
+/* A unit of the cell is stored, or has failed. */
+int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err) MUST_USE;
+
+/* The units v[0 .. n-1], all of one model. */
+int run_losses(struct runner *r, struct model *model, const struct unit *v, size_t n,
+               struct buf *err) MUST_USE;
+int run_texts(struct runner *r, struct model *model, const struct unit *v, size_t n,
+              struct buf *err) MUST_USE;
+
+#endif
