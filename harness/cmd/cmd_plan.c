@@ -43,6 +43,16 @@ static void print_summary(const struct sweep *s)
             s->ntasks, s->ntasks == 1 ? "" : "s", documents, s->device, dtype_name(s->dtype));
 }
 
+/* What `run` will want besides the recipe. */
+static void print_wants(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->ntasks; i++)
+        if (task_runs_code(&s->tasks[i]))
+            warning("%s runs code that a model wrote: run wants --allow-code-execution",
+                    s->tasks[i].name);
+    cmd_judge_note(s);
+}
+
 static int run_plan(int argc, char **argv)
 {
     struct sweep_options o = { 0 };
@@ -71,6 +81,7 @@ static int run_plan(int argc, char **argv)
     print_summary(s);
     if (sweep_repeats(s))
         warning("cells that differ in the seed alone give the same where nothing is sampled");
+    print_wants(s);
     table_free(t);
     corpora_release(&corpora);
     sweep_free(s);

@@ -88,6 +88,7 @@ static int run_run(int argc, char **argv)
                    sweep_asks_judge(s) && s->judged ? &s->judge : NULL);
     if (sweep_repeats(s))
         warning("cells that differ in the seed alone give the same where nothing is sampled");
+    cmd_judge_note(s);
     struct corpora corpora;
     if (corpora_read(&corpora, s, &err))
         die(1, "%s", err.s);

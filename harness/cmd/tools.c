@@ -2,6 +2,7 @@
  * tools.c: opens the sandbox and the judge for the commands that measure texts; see cmd.h.
  */
 #include "cmd/cmd.h"
+#include "recipe/sweep.h"
 #include "score/judge.h"
 #include "score/measure.h"
 #include "score/sandbox.h"
@@ -27,4 +28,13 @@ void cmd_tools_close(struct tools *t)
 {
     sandbox_close(t->sandbox);
     judge_close(t->judge);
+}
+
+void cmd_judge_note(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->ntasks && !s->judged; i++)
+        if (task_asks_judge(&s->tasks[i]))
+            warning("%s has no judge, and so no judge's score: judge = { url =, model = } or { "
+                    "command = } in the recipe names one",
+                    s->tasks[i].name);
 }
