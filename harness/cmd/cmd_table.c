@@ -5,6 +5,7 @@
  * value stands with its error; for programs (--tsv, --json) all columns are there, and numbers alone.
  */
 #include "cmd/cmd.h"
+#include "cmd/pass_at.h"
 #include "store/results.h"
 #include "stats.h"
 
@@ -351,15 +352,22 @@ static int table_run(int argc, char **argv)
     struct view v = { 0 };
     bool json = false, tsv = false, markdown = false;
     const char *where = NULL, *unused = NULL;
+    int pass_at = 0;
     const struct option_spec specs[] = {
-        { .name = "--where", .value = &where },   { .name = "--json", .flag = &json },
-        { .name = "--tsv", .flag = &tsv },        { .name = "--markdown", .flag = &markdown },
-        { .name = "--metric", .value = &unused }, { .name = NULL },
+        { .name = "--where", .value = &where },
+        { .name = "--json", .flag = &json },
+        { .name = "--tsv", .flag = &tsv },
+        { .name = "--markdown", .flag = &markdown },
+        { .name = "--metric", .value = &unused },
+        { .name = "--pass-at", .number = &pass_at },
+        { .name = NULL },
     };
     argc = take_metrics(argc, argv, &v);
     cmd_options(&cmd_table, argc, argv, specs, 1, 1);
     if (json + tsv + markdown > 1)
         die(2, "table: only one of --json, --tsv and --markdown is allowed");
+    if (pass_at && (markdown || v.nmetrics))
+        die(2, "table: --pass-at goes with --where, --json and --tsv only");
     v.format = json ? FORMAT_JSON : tsv ? FORMAT_TSV : markdown ? FORMAT_MARKDOWN : FORMAT_TEXT;
 
     struct buf err = BUF_INIT;
@@ -367,12 +375,16 @@ static int table_run(int argc, char **argv)
     struct store *s = store_open(argv[1], STORE_READ, &err);
     if (!s || results_read(s, where, &all, &err))
         die(1, "%s", err.s);
-    check_metrics(&v, &all, argv[1]);
-    choose_columns(&v, &all);
-    if (v.format == FORMAT_MARKDOWN)
-        print_markdown(&v, &all);
-    else
-        print_plain(&v, &all);
+    if (pass_at) {
+        pass_at_print(s, &all, pass_at, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
+    } else {
+        check_metrics(&v, &all, argv[1]);
+        choose_columns(&v, &all);
+        if (v.format == FORMAT_MARKDOWN)
+            print_markdown(&v, &all);
+        else
+            print_plain(&v, &all);
+    }
     store_close(s);
     results_release(&all);
     view_release(&v);
@@ -382,7 +394,7 @@ static int table_run(int argc, char **argv)
 
 const struct cmd cmd_table = {
     .name = "table",
-    .args = "DB [--where SQL] [--metric NAME]... [--json | --tsv | --markdown]",
+    .args = "DB [--where SQL] [--metric NAME... | --pass-at K] [--json | --tsv | --markdown]",
     .help = "what each cell measured: loss, experts used, correlation with entropy, load",
     .run = table_run,
 };

@@ -53,24 +53,11 @@ struct feature {
     const char *name, *a, *b;
 };
 
-static bool same_text(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
 /* Two cells of one side: all but the seed, and the id and the sweep, must be the same. */
 static const char *what_differs(const struct result *p, const struct result *q)
 {
-    const struct feature features[] = {
-        { "model", p->model, q->model },    { "task", p->task, q->task },
-        { "router", p->router, q->router }, { "router's parameters", p->params, q->params },
-        { "training", p->train, q->train }, { "device", p->device, q->device },
-        { "dtype", p->dtype, q->dtype },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(features); i++)
-        if (!same_text(features[i].a, features[i].b))
-            return features[i].name;
-    return p->k != q->k ? "K" : p->seed == q->seed ? "id" : NULL;
+    const char *feature = result_differs(p, q);
+    return feature ? feature : p->seed == q->seed ? "id" : NULL;
 }
 
 static int check_side(const struct side *side, const char *name, struct buf *err)
@@ -264,7 +251,7 @@ static void doubt_cells(struct comparison *c)
         { "devices", a->device, b->device },
     };
     for (size_t i = 0; i < ARRAY_LEN(features); i++)
-        if (!same_text(features[i].a, features[i].b))
+        if (strcmp(features[i].a, features[i].b) != 0)
             strings_addf(&c->warnings, "the %s differ: A is %s, B is %s", features[i].name,
                          features[i].a, features[i].b);
     const struct side *sides[] = { &c->a, &c->b };

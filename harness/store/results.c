@@ -142,3 +142,24 @@ const struct result_metric *result_metric(const struct result *r, const char *na
             return &r->metrics[i];
     return NULL;
 }
+
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+const char *result_differs(const struct result *p, const struct result *q)
+{
+    const struct {
+        const char *name, *a, *b;
+    } features[] = {
+        { "model", p->model, q->model },    { "task", p->task, q->task },
+        { "router", p->router, q->router }, { "router's parameters", p->params, q->params },
+        { "training", p->train, q->train }, { "device", p->device, q->device },
+        { "dtype", p->dtype, q->dtype },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(features); i++)
+        if (!same_text(features[i].a, features[i].b))
+            return features[i].name;
+    return p->k != q->k ? "K" : NULL;
+}

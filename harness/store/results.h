@@ -38,6 +38,12 @@ void results_release(struct results *r);
 /* NULL where the cell has no such metric. */
 const struct result_metric *result_metric(const struct result *r, const char *name);
 
+/*
+ * In what two cells differ, apart from the seed, the id, the sweep and what came of them: "model",
+ * "router's parameters", ... NULL: in nothing.
+ */
+const char *result_differs(const struct result *p, const struct result *q);
+
 /* The router as a label, from what v_cells says of it. */
 void result_label(const char *router, int k, const char *params, struct buf *out);
 
