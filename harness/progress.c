@@ -37,13 +37,15 @@ void progress_line(const struct progress *p, double seconds, int width, struct b
 {
     struct buf tail = BUF_INIT;
     double share = p->total ? (double)p->done / (double)p->total : 1;
-    buf_addf(&tail, " %3d%%  %d/%d cells", (int)(100 * share), p->cells, p->cells_total);
+    buf_addf(&tail, " %3d%%", (int)(100 * share));
+    if (!p->unit)
+        buf_addf(&tail, "  %d/%d cells", p->cells, p->cells_total);
     // A rate from the first moments would say more about the start than about the run.
     if (p->done > 0 && seconds > 0.5) {
         double rate = (double)p->done / seconds;
         buf_adds(&tail, "  ");
         add_number(&tail, (int64_t)rate);
-        buf_adds(&tail, " tokens/s  ");
+        buf_addf(&tail, " %s/s  ", p->unit ? p->unit : "tokens");
         add_duration(&tail, (double)(p->total - p->done) / rate);
         buf_adds(&tail, " left");
     }
@@ -76,6 +78,14 @@ static void draw(struct progress *p)
 void progress_start(struct progress *p, int64_t tokens, int cells)
 {
     *p = (struct progress){ .total = tokens, .cells_total = cells, .from = now_seconds() };
+    p->shown = isatty(STDERR_FILENO);
+    if (p->shown)
+        draw(p);
+}
+
+void progress_start_units(struct progress *p, int64_t units, const char *unit)
+{
+    *p = (struct progress){ .total = units, .unit = unit, .from = now_seconds() };
     p->shown = isatty(STDERR_FILENO);
     if (p->shown)
         draw(p);

@@ -64,6 +64,16 @@ static void nothing_to_do_is_all_done(void **state)
     buf_release(&b);
 }
 
+static void other_units_have_no_cells(void **state)
+{
+    (void)state;
+    const struct progress texts = { .done = 50, .total = 100, .unit = "texts" };
+    struct buf b = BUF_INIT;
+    progress_line(&texts, 5, 80, &b);
+    assert_non_null(strstr(b.s, "]  50%  10 texts/s  0:05 left"));
+    buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -72,6 +82,7 @@ int main(void)
         cmocka_unit_test(the_first_moments_give_no_rate),
         cmocka_unit_test(it_never_wraps),
         cmocka_unit_test(nothing_to_do_is_all_done),
+        cmocka_unit_test(other_units_have_no_cells),
     };
     return cmocka_run_group_tests_name("progress", tests, NULL, NULL);
 }

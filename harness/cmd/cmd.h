@@ -18,10 +18,11 @@ struct cmd {
 
 /* An option of a command: either a flag or one with a value. The table is ended by a NULL name. */
 struct option_spec {
-    const char *name;   /* "--db" */
-    const char **value; /* gets the word behind it; or NULL */
-    bool *flag;         /* set; or NULL */
-    int *number;        /* gets the word behind it as a whole number of at least 1; or NULL */
+    const char *name;     /* "--db" */
+    const char **value;   /* gets the word behind it; or NULL */
+    bool *flag;           /* set; or NULL */
+    int *number;          /* gets the word behind it as a whole number of at least 1; or NULL */
+    struct strings *list; /* gets the word behind it, each time that the option stands; or NULL */
 };
 
 /*
@@ -31,6 +32,19 @@ struct option_spec {
  */
 int cmd_options(const struct cmd *c, int argc, char **argv, const struct option_spec *specs,
                 int min, int max);
+
+/*
+ * What measures need beside texts, checked: a sandbox where code is run, and a judge where `judge`
+ * is not NULL. What is wrong ends the program; code without `allowed` is refused by the command's name.
+ */
+struct tools;
+struct judge_spec;
+void cmd_tools_open(struct tools *t, const struct cmd *c, const char *task, bool allowed,
+                    const struct judge_spec *judge);
+void cmd_tools_close(struct tools *t);
+/* Says which tasks would ask a judge and find none. */
+struct sweep;
+void cmd_judge_note(const struct sweep *s);
 
 /* A table on stdout: columns aligned for people, or tab-separated, or a JSON array of objects. */
 enum table_format {
@@ -47,6 +61,6 @@ void table_print(const struct table *t, enum table_format format);
 void table_free(struct table *t);
 
 extern const struct cmd cmd_run, cmd_plan, cmd_status, cmd_table, cmd_plot, cmd_tokenize, cmd_list,
-    cmd_doctor;
+    cmd_doctor, cmd_show, cmd_compare, cmd_score, cmd_generate;
 
 #endif

@@ -1,17 +1,24 @@
 /*
  * cmd_doctor.c: what the program found on this machine, and what is wrong with it: one line each.
+ * "ok" is right, "BAD" makes the exit code 1, "-" is not there and need not be.
  */
 #include "cmd/cmd.h"
+#include "cmd/self_test.h"
 #include "engine.h"
+#include "score/measure.h"
+#include "score/sandbox.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#define PYTHON "/usr/bin/python3" // the only one that there is in the sandbox
+
 static int problems;
 
 static void good(const char *what, const char *fmt, ...) PRINTF(2, 3);
 static void bad(const char *what, const char *fmt, ...) PRINTF(2, 3);
+static void lacking(const char *what, const char *fmt, ...) PRINTF(2, 3);
 
 static void line(const char *mark, const char *what, const char *fmt, va_list ap)
 {
@@ -35,6 +42,20 @@ static void bad(const char *what, const char *fmt, ...)
     line("BAD", what, fmt, ap);
     va_end(ap);
     problems++;
+}
+
+static void lacking(const char *what, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    line("-", what, fmt, ap);
+    va_end(ap);
+}
+
+static void say(enum check c, const char *what, const char *text)
+{
+    (c == CHECK_OK ? good : c == CHECK_BAD ? bad : lacking)(what, "%s", text);
+    fflush(stdout); // the next one may take its time
 }
 
 static void check_engine(void)
@@ -95,22 +116,75 @@ static void check_model(void)
     buf_release(&dir);
 }
 
-static int run_doctor(int argc, char **argv)
+static void check_programs(void)
 {
-    cmd_options(&cmd_doctor, argc, argv, (const struct option_spec[]){ { .name = NULL } }, 0, 0);
-    good("cores", "%ld", sysconf(_SC_NPROCESSORS_ONLN));
-    check_engine();
     if (on_path("gnuplot"))
         good("gnuplot", "found");
     else
         bad("gnuplot", "not found; `plot` needs it: `apt-get install gnuplot-nox`");
+    if (on_path("curl"))
+        good("curl", "found");
+    else
+        lacking("curl", "not found; scripts/fetch-data and fetch-model need it to download: "
+                        "`apt-get install curl`");
+}
+
+/* What generated code is run in. `why`: what keeps it from being run. */
+static struct sandbox *check_sandbox(struct buf *why)
+{
+    struct sandbox *s = sandbox_open(why);
+    if (access(PYTHON, X_OK) == 0)
+        good("python3", "%s", PYTHON);
+    else
+        bad("python3", "there is no %s, which runs generated code: `apt-get install python3`",
+            PYTHON);
+    if (s)
+        good("sandbox", "bubblewrap; all that it should keep from a program, it does");
+    else
+        bad("sandbox", "%s", why->s);
+    return s;
+}
+
+static void run_self_tests(struct sandbox *sandbox, bool allowed, const char *why, int threads)
+{
+    const struct tools tools = { .sandbox = allowed ? sandbox : NULL };
+    self_test_all(&tools,
+                  allowed ? why
+                          : "it runs code, in the sandbox; say --allow-code-execution if it "
+                            "shall",
+                  threads, say);
+}
+
+static int run_doctor(int argc, char **argv)
+{
+    bool self_test = false, allowed = false;
+    const struct option_spec specs[] = {
+        { .name = "--self-test", .flag = &self_test },
+        { .name = "--allow-code-execution", .flag = &allowed },
+        { .name = NULL },
+    };
+    cmd_options(&cmd_doctor, argc, argv, specs, 0, 0);
+    if (allowed && !self_test)
+        die(2, "doctor: --allow-code-execution goes with --self-test");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct buf why = BUF_INIT;
+    good("cores", "%ld", cores);
+    check_engine();
+    check_programs();
+    struct sandbox *sandbox = check_sandbox(&why);
     check_model();
+    self_test_data(say);
+    if (self_test)
+        run_self_tests(sandbox, allowed, why.s, (int)cores);
+    sandbox_close(sandbox);
+    buf_release(&why);
     return problems ? 1 : 0;
 }
 
 const struct cmd cmd_doctor = {
     .name = "doctor",
-    .args = "",
-    .help = "what was found on this machine, and what is wrong with it",
+    .args = "[--self-test [--allow-code-execution]]",
+    .help =
+        "what was found on this machine and what is wrong with it; tests of the tasks' measures",
     .run = run_doctor,
 };

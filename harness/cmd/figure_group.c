@@ -34,8 +34,8 @@ static int read_shape(struct store *s, struct group *g, struct buf *err)
         g->experts = (int)rows_int(r, 1);
     }
     rows_close(r);
-    if (rc == 1 && (g->layers < 1 || g->layers > MOST_LAYERS))
-        rc = fail(err, "%s: cell %s has %d layers; from 1 to %d can be drawn", store_path(s),
+    if (rc == 1 && (g->layers < 0 || g->layers > MOST_LAYERS))
+        rc = fail(err, "%s: cell %s has %d layers; at most %d can be drawn", store_path(s),
                   g->first->id, g->layers, MOST_LAYERS);
     return rc == 1   ? 0
            : rc == 0 ? fail(err, "%s: cell %s is gone", store_path(s), g->first->id)
@@ -115,6 +115,10 @@ int groups_make(struct store *s, const struct results *results, struct groups *o
             out->v[out->len++] = (struct group){ .first = r };
             if (read_shape(s, &out->v[g], err))
                 return -1;
+        }
+        if (out->v[g].layers == 0) { // texts that were given were scored: there is nothing to draw
+            out->len = g;
+            continue;
         }
         add_to_group(&out->v[g], r);
     }

@@ -59,6 +59,8 @@ static int take_option(const struct cmd *c, char **argv, int i, const struct opt
         wrong_usage(c, "%s needs a value behind it", o->name);
     if (o->number)
         *o->number = whole_number(c, o->name, value);
+    else if (o->list)
+        strings_add(o->list, value);
     else
         *o->value = value;
     return equals ? 1 : 2;

@@ -40,9 +40,9 @@ int store_lock(struct store *s, struct buf *err) MUST_USE;
 struct store_cell {
     const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
     const char
-        *tokenizer;  /* its hash, for store_token_text; NULL: the model's name stands for it */
-    int k, min, max; /* -1 in min or max is null in the view */
-    int layers, experts;
+        *tokenizer;      /* its hash, for store_token_text; NULL: the model's name stands for it */
+    int k, min, max;     /* -1 in min or max is null in the view */
+    int layers, experts; /* both 0: no model was run, texts that were given are scored */
     int64_t seed;
 };
 

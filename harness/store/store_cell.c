@@ -113,7 +113,7 @@ static int cell_enter(struct store *s, const struct store_cell *c, enum cell_sta
 int store_cell_begin(struct store *s, const struct store_cell *c, enum cell_status *was,
                      struct buf *err)
 {
-    if (c->layers < 1 || c->experts < 1)
+    if (c->layers < 0 || c->experts < 0 || !c->layers != !c->experts)
         BUG("cell %s has %d layers of %d experts", c->id, c->layers, c->experts);
     return store_write_begin(s, err) ? -1 : store_write_end(s, cell_enter(s, c, was, err), err);
 }
