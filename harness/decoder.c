@@ -53,7 +53,7 @@ struct decoder *decoder_open(struct model *m, int slots, int capacity, struct bu
     size_t layers = (size_t)c->layers;
     d->m = m;
     d->nslots = slots;
-    d->capacity = (capacity + KEYS_WIDE - 1) / KEYS_WIDE * KEYS_WIDE;
+    d->capacity = (capacity + PANEL - 1) / PANEL * PANEL;
     d->scope = scope_new(false);
     d->keys = xcalloc(layers, sizeof(struct tensor *));
     d->values = xcalloc(layers, sizeof(struct tensor *));

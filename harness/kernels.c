@@ -5,6 +5,9 @@
 #include "kernels.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
@@ -88,111 +91,112 @@ VECTOR void kernel_softmax(float *x, int64_t n, int64_t width)
     memset(x + n, 0, (size_t)(width - n) * sizeof(*x));
 }
 
+/* ---- products ---- */
+
+void kernel_pack(const float *w, int64_t n, int64_t k, float *panels)
+{
+    for (int64_t p = 0; p < n; p += PANEL)
+        for (int64_t i = 0; i < k; i++)
+            for (int64_t j = 0; j < PANEL; j++)
+                *panels++ = p + j < n ? w[(p + j) * k + i] : 0;
+}
+
 void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, float *keys)
 {
     for (int64_t i = 0; i < n; i++, x += G * D) {
         int64_t pos = at + i;
-        float *to = keys + pos / KEYS_WIDE * G * D * KEYS_WIDE + pos % KEYS_WIDE;
+        float *to = keys + pos / PANEL * G * D * PANEL + pos % PANEL;
         for (int64_t j = 0; j < G * D; j++)
-            to[j * KEYS_WIDE] = x[j];
+            to[j * PANEL] = x[j];
     }
 }
 
-typedef float wide __attribute__((vector_size(KEYS_WIDE * sizeof(float)), aligned(4)));
+/* A form for each kind of processor: vectors of LANES floats, TILE rows at a time in registers. */
+struct products {
+    const char *processor;
+    void (*product)(const float *x, int64_t rows, int64_t stride, const float *panels, int64_t n,
+                    int64_t k, float *out);
+    void (*attend)(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
+                   const float *keys, const float *values, int64_t stride, float *scratch,
+                   float *out);
+};
 
-/*
- * The products of `rows` queries with 2 * KEYS_WIDE keys, in two blocks that lie `apart`.
- * q: rows `q_stride` floats apart; scores: rows `width` apart
- */
-INLINE void score_tile(const float *q, int64_t q_stride, const float *keys, int64_t apart,
-                       int64_t D, float *scores, int64_t width, const int rows)
+#ifdef __x86_64__
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4")
+#define NAME(x) x##_avx512
+#define LANES 16
+#define TILE 8
+#include "kernels_products.inl"
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#define NAME(x) x##_avx2
+#define LANES 8
+#define TILE 4
+#include "kernels_products.inl"
+#pragma GCC pop_options
+#endif
+
+#define NAME(x) x##_plain
+#define LANES 4
+#define TILE 2
+#include "kernels_products.inl"
+
+/* May the form be used here, for all that the environment says? */
+static bool wanted(const struct products *p)
 {
-    wide sum[KEYS_TILE][2] = { { { 0 } } };
-    for (int64_t d = 0; d < D; d++) {
-        wide a = *(const wide *)(keys + d * KEYS_WIDE);
-        wide b = *(const wide *)(keys + apart + d * KEYS_WIDE);
-        for (int r = 0; r < rows; r++) {
-            float x = q[r * q_stride + d];
-            sum[r][0] += x * a;
-            sum[r][1] += x * b;
-        }
-    }
-    for (int r = 0; r < rows; r++) {
-        *(wide *)(scores + r * width) = sum[r][0];
-        *(wide *)(scores + r * width + KEYS_WIDE) = sum[r][1];
-    }
+    const char *only = getenv("SEQTOPK_PROCESSOR");
+    return !only || !*only || strcmp(only, p->processor) == 0;
 }
 
-/* 2 * KEYS_WIDE columns of the values of n positions, weighted by each row's scores. */
-INLINE void value_tile(const float *scores, int64_t width, const float *values, int64_t stride,
-                       int64_t n, float *out, int64_t out_stride, const int rows)
+static const struct products *choose(void)
 {
-    wide sum[KEYS_TILE][2] = { { { 0 } } };
-    for (int64_t j = 0; j < n; j++) {
-        wide a = *(const wide *)(values + j * stride);
-        wide b = *(const wide *)(values + j * stride + KEYS_WIDE);
-        for (int r = 0; r < rows; r++) {
-            float p = scores[r * width + j];
-            sum[r][0] += p * a;
-            sum[r][1] += p * b;
-        }
-    }
-    for (int r = 0; r < rows; r++) {
-        *(wide *)(out + r * out_stride) = sum[r][0];
-        *(wide *)(out + r * out_stride + KEYS_WIDE) = sum[r][1];
-    }
+#ifdef __x86_64__
+    if (wanted(&products_avx512) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq"))
+        return &products_avx512;
+    if (wanted(&products_avx2) && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &products_avx2;
+#endif
+    return &products_plain;
 }
 
-/* The same of KEYS_WIDE columns or fewer. */
-INLINE void value_part(const float *scores, int64_t width, const float *values, int64_t stride,
-                       int64_t n, float *out, int64_t out_stride, const int rows, size_t columns)
+static const struct products *chosen;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void choose_once(void)
 {
-    wide sum[KEYS_TILE] = { { 0 } }, a = { 0 };
-    for (int64_t j = 0; j < n; j++) {
-        memcpy(&a, values + j * stride, columns * sizeof(float));
-        for (int r = 0; r < rows; r++)
-            sum[r] += scores[r * width + j] * a;
-    }
-    for (int r = 0; r < rows; r++)
-        memcpy(out + r * out_stride, &sum[r], columns * sizeof(float));
+    chosen = choose();
 }
 
-/* `rows` queries of one head, the first at position `at`. keys, values: of their head */
-INLINE void attend_tile(const float *q, int64_t at, int64_t H, int64_t G, int64_t D,
-                        const float *keys, const float *values, int64_t stride, float *scratch,
-                        float *out, const int rows)
+static const struct products *products(void)
 {
-    const int64_t pair = 2 * KEYS_WIDE, n = at + rows, width = (n + pair - 1) / pair * pair;
-    const int64_t block = G * D * KEYS_WIDE, blocks = (n + KEYS_WIDE - 1) / KEYS_WIDE;
-    for (int64_t b = 0; b < blocks; b += 2) // of a pair's missing half the first is taken twice
-        score_tile(q, H * D, keys + b * block, b + 1 < blocks ? block : 0, D,
-                   scratch + b * KEYS_WIDE, width, rows);
-    for (int r = 0; r < rows; r++)
-        kernel_softmax(scratch + r * width, at + r + 1, width);
-    int64_t d = 0;
-    for (; d + pair <= D; d += pair)
-        value_tile(scratch, width, values + d, stride, n, out + d, H * D, rows);
-    for (; d < D; d += KEYS_WIDE)
-        value_part(scratch, width, values + d, stride, n, out + d, H * D, rows,
-                   (size_t)(D - d < KEYS_WIDE ? D - d : KEYS_WIDE));
+    pthread_once(&once, choose_once);
+    return chosen;
 }
 
-VECTOR void kernel_attend(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
-                          const float *keys, const float *values, int64_t stride, float *scratch,
-                          float *out)
+const char *kernel_processor(void)
 {
-    for (int64_t h = 0; h < H; h++) {
-        const int64_t g = h * G / H;
-        const float *k = keys + g * D * KEYS_WIDE, *v = values + g * D;
-        int64_t i = 0;
-        for (; i + KEYS_TILE <= n; i += KEYS_TILE)
-            attend_tile(q + (i * H + h) * D, at + i, H, G, D, k, v, stride, scratch,
-                        out + (i * H + h) * D, KEYS_TILE);
-        for (; i < n; i++)
-            attend_tile(q + (i * H + h) * D, at + i, H, G, D, k, v, stride, scratch,
-                        out + (i * H + h) * D, 1);
-    }
+    return products()->processor;
 }
+
+void kernel_product(const float *x, int64_t rows, int64_t stride, const float *panels, int64_t n,
+                    int64_t k, float *out)
+{
+    products()->product(x, rows, stride, panels, n, k, out);
+}
+
+void kernel_attend(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
+                   const float *keys, const float *values, int64_t stride, float *scratch,
+                   float *out)
+{
+    products()->attend(q, n, at, H, G, D, keys, values, stride, scratch, out);
+}
+
+/* ---- the rest ---- */
 
 VECTOR void kernel_swiglu(const float *gate_up, int64_t rows, int64_t f, float *out)
 {

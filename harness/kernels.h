@@ -24,25 +24,41 @@ void kernel_rope(const float *x, int64_t heads, int64_t d, const float *cos, con
                  float scale, float *out);
 
 /*
- * Attention of a query on the keys and values up to its own position. Every element is summed in
- * one order, whatever stands in the other rows, so a sequence comes out the same to the bit whether
- * it is given at once or token by token.
+ * Products of rows with a matrix, and attention, which is two of them. Every element is one sum in
+ * one order, by fused multiply and add where the processor has it: a row is the same to the bit
+ * whatever stands in the other rows and however many there are, and a sequence whether it is given
+ * at once or token by token. No library that multiplies matrices promises that.
  *
- * keys: [positions / KEYS_WIDE, G, D, KEYS_WIDE], so that a vector holds one number of KEYS_WIDE
- * keys; values: [positions, G * D], rows `stride` floats apart.
+ * A matrix is packed in panels of PANEL of its rows: [n / PANEL rounded up, k, PANEL], zeros behind
+ * the last row.
  */
-enum { KEYS_WIDE = 16, KEYS_TILE = 4 };
+enum { PANEL = 16, TILE_MAX = 8 };
 
-/* Puts the keys of n positions, from `at` on, in their place. x: [n, G * D] */
+/* panels of w: [n, k] */
+void kernel_pack(const float *w, int64_t n, int64_t k, float *panels);
+
+/* out = x * w^T. x: [rows, k], `stride` floats a row; w: [n, k], packed; out: [rows, n] */
+void kernel_product(const float *x, int64_t rows, int64_t stride, const float *panels, int64_t n,
+                    int64_t k, float *out);
+
+/* Puts the keys of n positions, from `at` on, in their panels: keys: [positions / PANEL, G, D, PANEL];
+ * x: [n, G * D] */
 void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, float *keys);
 
 /*
- * Queries at the positions at .. at + n - 1, scaled and rotated. q, out: [n, H * D];
- * scratch: [KEYS_TILE, at + n rounded up to 2 * KEYS_WIDE], aligned to 64 bytes
+ * Queries at the positions at .. at + n - 1, scaled and rotated, on the keys and values up to their
+ * own. q, out: [n, H * D]; keys: as above; values: [positions, G * D], `stride` floats a row;
+ * scratch: [TILE_MAX, at + n rounded up to PANEL], aligned to 64 bytes
  */
 void kernel_attend(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
                    const float *keys, const float *values, int64_t stride, float *scratch,
                    float *out);
+
+/*
+ * "AVX-512", "AVX2" or "plain": which form of the products runs here, the best that the processor
+ * has, or a lesser one that SEQTOPK_PROCESSOR names: what another machine would compute.
+ */
+const char *kernel_processor(void);
 
 /* Softmax over the first `n` values; the values from n to `width` become 0. x: [width] */
 void kernel_softmax(float *x, int64_t n, int64_t width);

@@ -13,11 +13,17 @@ struct builder {
     struct model *m;
     struct buf *err;
     bool failed;
+    bool pack; /* matrices for our own products */
 };
 
-static void build_failed(struct builder *b, const struct st_tensor *t)
+enum use {
+    USE_AS_IT_IS,
+    USE_PRODUCT, /* something is multiplied by it */
+};
+
+static void build_failed(struct builder *b, const struct scope *s, const struct st_tensor *t)
 {
-    const char *why = scope_error(b->m->scope);
+    const char *why = scope_error(s);
     b->failed = true;
     if (why)
         fail(b->err, "%s: tensor %s: %s", t->file, t->name, why);
@@ -26,27 +32,32 @@ static void build_failed(struct builder *b, const struct st_tensor *t)
 }
 
 /* One parameter of `module` from `n` tensors of the files, one behind the other. */
-static void build(struct builder *b, struct module *module, const char *name, int ndim,
-                  const int64_t *shape, const struct st_tensor *const *parts, int n)
+static void build(struct builder *b, enum use use, struct module *module, const char *name,
+                  int ndim, const int64_t *shape, const struct st_tensor *const *parts, int n)
 {
-    struct scope *s = b->m->scope;
     if (b->failed)
         return;
+    struct scope *s = scope_new(false); // the module keeps what is needed
     struct tensor *t = tensor_empty(s, b->m->dtype, ndim, shape, b->m->device);
     int64_t offset = 0;
     for (int i = 0; i < n && !b->failed; i++) {
         int64_t count = (int64_t)(parts[i]->bytes / dtype_size(parts[i]->dtype));
         if (!tensor_fill(s, t, offset, parts[i]->data, parts[i]->dtype, count))
-            build_failed(b, parts[i]);
+            build_failed(b, s, parts[i]);
         offset += count;
     }
+    if (b->pack && use == USE_PRODUCT)
+        t = tensor_pack(s, t);
     module_set_tensor(s, module, name, t);
+    if (!b->failed && scope_error(s))
+        build_failed(b, s, parts[0]);
+    scope_free(s);
 }
 
-static void build_one(struct builder *b, struct module *module, const char *name,
+static void build_one(struct builder *b, enum use use, struct module *module, const char *name,
                       const struct st_tensor *t)
 {
-    build(b, module, name, t->ndim, t->shape, &t, 1);
+    build(b, use, module, name, t->ndim, t->shape, &t, 1);
 }
 
 /* Angles of the rotary positions, as float32 throughout: [context, head_dim / 2] each. */
@@ -75,18 +86,19 @@ static void build_attention(struct builder *b, struct module *module, const stru
     const struct model_config *c = &b->m->config;
     int64_t q_size = (int64_t)c->heads * c->head_dim, kv_size = (int64_t)c->kv_heads * c->head_dim;
     int64_t rows[2] = { q_size + 2 * kv_size, c->hidden };
-    build_one(b, module, "attn_norm", w->attn_norm);
-    build(b, module, "w_qkv", 2, rows, (const struct st_tensor *const[]){ w->q, w->k, w->v }, 3);
+    build_one(b, USE_AS_IT_IS, module, "attn_norm", w->attn_norm);
+    build(b, USE_PRODUCT, module, "w_qkv", 2, rows,
+          (const struct st_tensor *const[]){ w->q, w->k, w->v }, 3);
     if (w->q_bias)
-        build(b, module, "b_qkv", 1, rows,
+        build(b, USE_AS_IT_IS, module, "b_qkv", 1, rows,
               (const struct st_tensor *const[]){ w->q_bias, w->k_bias, w->v_bias }, 3);
     else // where the family has a bias and the model does without
         module_set_float(b->m->scope, module, "b_qkv", 0);
     if (w->q_norm) {
-        build_one(b, module, "q_norm", w->q_norm);
-        build_one(b, module, "k_norm", w->k_norm);
+        build_one(b, USE_AS_IT_IS, module, "q_norm", w->q_norm);
+        build_one(b, USE_AS_IT_IS, module, "k_norm", w->k_norm);
     }
-    build_one(b, module, "o", w->o);
+    build_one(b, USE_PRODUCT, module, "o", w->o);
     module_set_int(b->m->scope, module, "q_size", q_size);
     module_set_int(b->m->scope, module, "kv_size", kv_size);
     module_set_float(b->m->scope, module, "clip", c->clip_qkv);
@@ -103,19 +115,20 @@ static void build_experts(struct builder *b, struct module *module, const struct
         parts[2 * (size_t)e] = w->gate[e];
         parts[2 * (size_t)e + 1] = w->up[e];
     }
-    build_one(b, module, "ffn_norm", w->ffn_norm);
-    build_one(b, module, "router", w->router);
-    build(b, module, "gate_up", 3, gate_up, parts, 2 * c->experts);
-    build(b, module, "down", 3, down, w->down, c->experts);
+    build_one(b, USE_AS_IT_IS, module, "ffn_norm", w->ffn_norm);
+    build_one(b, USE_PRODUCT, module, "router", w->router);
+    build(b, USE_PRODUCT, module, "gate_up", 3, gate_up, parts, 2 * c->experts);
+    build(b, USE_PRODUCT, module, "down", 3, down, w->down, c->experts);
     free(parts);
     if (w->shared_gate) {
         int64_t shape[2] = { 2 * (int64_t)c->shared_ffn, c->hidden };
-        build(b, module, "shared_gate_up", 2, shape,
+        build(b, USE_PRODUCT, module, "shared_gate_up", 2, shape,
               (const struct st_tensor *const[]){ w->shared_gate, w->shared_up }, 2);
-        build_one(b, module, "shared_down", w->shared_down);
-        build_one(b, module, "shared_expert_gate", w->shared_expert_gate);
+        build_one(b, USE_PRODUCT, module, "shared_down", w->shared_down);
+        build_one(b, USE_PRODUCT, module, "shared_expert_gate", w->shared_expert_gate);
     }
     module_set_int(b->m->scope, module, "normalise", c->norm_topk_prob);
+    module_set_int(b->m->scope, module, "n_experts", c->experts);
 }
 
 static void build_layers(struct builder *b, const struct weights *w)
@@ -155,21 +168,23 @@ struct model *model_open(const struct weights *w, struct device device, enum dty
                          struct buf *err)
 {
     struct model *m = xcalloc(1, sizeof(*m));
-    struct builder b = { m, err, false };
+    struct builder b = { .m = m, .err = err };
     m->config = w->config;
     m->device = device;
     m->dtype = dtype;
+    b.pack = device.kind == DEVICE_CPU && dtype == DTYPE_F32;
     m->scope = scope_new(false);
     m->layers = xcalloc((size_t)m->config.layers, sizeof(struct module *));
     m->ends = module_new(m->scope, "decoder");
-    build_one(&b, m->ends, "embedding", w->embed);
-    build_one(&b, m->ends, "norm", w->norm);
-    // A tied head is the same tensor in memory.
-    if (w->head == w->embed)
+    build_one(&b, USE_AS_IT_IS, m->ends, "embedding", w->embed);
+    build_one(&b, USE_AS_IT_IS, m->ends, "norm", w->norm);
+    // A tied head is the same tensor in memory, but where it is packed.
+    if (w->head == w->embed && !b.pack)
         module_set_tensor(m->scope, m->ends, "head", module_tensor(m->scope, m->ends, "embedding"));
     else
-        build_one(&b, m->ends, "head", w->head);
+        build_one(&b, USE_PRODUCT, m->ends, "head", w->head);
     module_set_float(m->scope, m->ends, "eps", m->config.rms_eps);
+    module_set_int(m->scope, m->ends, "vocab", m->config.vocab);
     build_layers(&b, w);
     if (!b.failed)
         module_define(m->scope, m->ends, source_ends);

@@ -26,11 +26,14 @@ static double uniform(struct sampler *s)
 
 static int32_t largest(const float *logits, int V)
 {
-    int32_t best = 0;
-    for (int32_t i = 1; i < V; i++)
-        if (logits[i] > logits[best])
-            best = i;
-    return best;
+    float most = -INFINITY;
+    int32_t i = 0;
+#pragma omp simd reduction(max : most)
+    for (int32_t j = 0; j < V; j++)
+        most = logits[j] > most ? logits[j] : most;
+    while (i + 1 < V && logits[i] != most)
+        i++;
+    return i;
 }
 
 struct candidate {

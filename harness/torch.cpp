@@ -3,6 +3,7 @@
  * the scope's sticky error; nothing else catches.
  */
 #include "torch.h"
+#include "kernels.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -192,7 +193,7 @@ struct torch_info torch_describe(void)
     auto openblas = reinterpret_cast<char *(*)()>(dlsym(RTLD_DEFAULT, "openblas_get_config"));
     info.fast_blas = openblas || at::hasMKL();
     info.blas = openblas ? openblas() : at::hasMKL() ? "MKL" : "reference BLAS";
-    info.products = dlsym(RTLD_DEFAULT, "dnnl_sgemm") ? "oneDNN" : "libtorch's own BLAS";
+    info.products = kernel_processor();
     info.cuda_devices =
         at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
     return info;
@@ -266,6 +267,24 @@ bool tensor_fill(struct scope *s, struct tensor *t, int64_t offset, const void *
         finite = at::sum(to * 0, at::kFloat).item<float>() == 0;
     });
     return finite;
+}
+
+struct tensor *tensor_pack(struct scope *s, const struct tensor *t)
+{
+    struct tensor *packed = nullptr;
+    guarded(s, [&] {
+        at::Tensor from = of(t).dim() == 2 ? of(t).unsqueeze(0) : of(t);
+        TORCH_CHECK(from.dim() == 3 && from.is_cpu() && from.scalar_type() == at::kFloat,
+                    "only matrices of float32 on the CPU are packed");
+        from = from.contiguous();
+        const int64_t N = from.size(0), n = from.size(1), k = from.size(2);
+        at::Tensor to = at::empty({ N, (n + PANEL - 1) / PANEL, k, PANEL }, from.options());
+        for (int64_t i = 0; i < N; i++)
+            kernel_pack(from.data_ptr<float>() + i * n * k, n, k,
+                        to.data_ptr<float>() + i * to.stride(0));
+        packed = keep(s, of(t).dim() == 2 ? to.squeeze(0) : to);
+    });
+    return packed;
 }
 
 struct tensor *tensor_share(struct scope *s, const struct tensor *t)

@@ -50,7 +50,7 @@ struct torch_info {
     const char *version; /* "1.13.0" */
     const char *blas;    /* "OpenBLAS (...)", "MKL", "reference BLAS (slow)" */
     bool fast_blas;
-    const char *products; /* who multiplies matrices in the decoder on a CPU */
+    const char *products; /* which form of our own products runs on this CPU: "AVX-512" */
     int cuda_devices;
 };
 struct torch_info torch_describe(void);
@@ -75,6 +75,12 @@ struct tensor *tensor_empty(struct scope *s, enum dtype dtype, int ndim, const i
  */
 bool tensor_fill(struct scope *s, struct tensor *t, int64_t offset, const void *data,
                  enum dtype dtype, int64_t count);
+
+/*
+ * A matrix [n, k], or several [N, n, k], of float32 on the CPU, in the panels that the decoder's
+ * products want (kernels.h): [n / PANEL rounded up, k, PANEL], or [N, ...]. A copy.
+ */
+struct tensor *tensor_pack(struct scope *s, const struct tensor *t);
 
 /* The same tensor, owned by another scope as well: what outlives the scope it was made in. */
 struct tensor *tensor_share(struct scope *s, const struct tensor *t);

@@ -2,8 +2,9 @@
  * torch_ops.cpp: the operators that the decoder's TorchScript calls as seqtopk.NAME.
  *
  * Each has two forms: plain ATen operations, which run on any device, in any dtype and under
- * autograd, and a fast one for float32 on the CPU without gradients: matrix products by oneDNN,
- * what lies between them by kernels.c. fast() chooses. The tests hold the two against each other.
+ * autograd, and a fast one by kernels.c for float32 on the CPU without gradients. A product takes the
+ * fast one where its weight is packed (tensor_pack), the rest where fast() says so. The tests hold
+ * the two against each other.
  *
  * Shapes: T tokens of all sequences end to end, d hidden, H heads and G key/value heads of D,
  * N experts of F, P selected pairs, V vocabulary. No padding: `start` [S+1] says where each
@@ -15,8 +16,6 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <torch/library.h>
-
-#include <dlfcn.h>
 
 #include <tuple>
 #include <vector>
@@ -35,76 +34,19 @@ bool fast(at::TensorList tensors)
     return true;
 }
 
-typedef int dnnl_sgemm_fn(char, char, int64_t, int64_t, int64_t, float, const float *, int64_t,
-                          const float *, int64_t, float, float *, int64_t);
-
 /*
- * c = a * b, or a * b^T. Debian's libtorch brings oneDNN along; one without it (PyTorch's own has
- * it sealed in) multiplies by ATen.
- * a: [M, k], lda floats a row; b: [k, n] or [n, k], ldb; c: [M, n], ldc
+ * x * weight^T. A packed weight, [n / PANEL rounded up, k, PANEL], is multiplied by our own kernel,
+ * whose rows do not hang on each other; see kernels.h.
+ * x: [T, k]; weight: [n, k] or packed -> [T, n]
  */
-void gemm(bool transposed, int64_t M, int64_t n, int64_t k, const float *a, int64_t lda,
-          const float *b, int64_t ldb, float *c, int64_t ldc)
+Tensor project(const Tensor &x, const Tensor &weight, int64_t n)
 {
-    static const auto sgemm = reinterpret_cast<dnnl_sgemm_fn *>(dlsym(RTLD_DEFAULT, "dnnl_sgemm"));
-    if (sgemm) {
-        int status = sgemm('N', transposed ? 'T' : 'N', M, n, k, 1, a, lda, b, ldb, 0, c, ldc);
-        TORCH_CHECK(status == 0, "oneDNN could not multiply ", M, "x", k, " by ", k, "x", n);
-        return;
-    }
-    Tensor ta = at::from_blob(const_cast<float *>(a), { M, k }, { lda, 1 });
-    Tensor tb = transposed ? at::from_blob(const_cast<float *>(b), { k, n }, { 1, ldb })
-                           : at::from_blob(const_cast<float *>(b), { k, n }, { ldb, 1 });
-    Tensor tc = at::from_blob(c, { M, n }, { ldc, 1 });
-    at::mm_out(tc, ta, tb);
-}
-
-/*
- * A row of a product shall be the same to the bit whatever stands in the other rows and however
- * many there are, or a sequence's selection would hang on its batch. A library sums the rows that do
- * not fill its kernels in another order, so it is given blocks that do: `block` rows, the last one
- * a multiple of `group` and at least `least`. Measured for oneDNN's kernels for SSE4.1, AVX, AVX2
- * and AVX-512 on the shapes of small and large models; OpenBLAS has no such sizes.
- */
-const int64_t block = 144, group = 6, least = 18;
-
-int64_t padded(int64_t rows)
-{
-    const int64_t rest = rows % block;
-    return rows - rest + (rest ? std::max(least, (rest + group - 1) / group * group) : 0);
-}
-
-/* c = a * b^T for padded(M) rows. a: [M, k], lda floats a row; b: [n, k]; c: [M, n] */
-void gemm_blocks(int64_t M, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
-                 float *c)
-{
-    for (int64_t i = 0; i < M; i += block)
-        gemm(true, std::min(block, M - i), n, k, a + i * lda, lda, b, k, c + i * n, n);
-}
-
-/* out = x * weight^T. x: [M, k], rows may be apart; weight: [n, k]; out: [M, n] */
-void product(const Tensor &x, const Tensor &weight, Tensor &out)
-{
-    const int64_t M = x.size(0), k = x.size(1), n = weight.size(0);
-    const int64_t rest = padded(M) == M ? 0 : M % block, whole = M - rest;
-    const float *w = weight.data_ptr<float>();
-    gemm_blocks(whole, n, k, x.data_ptr<float>(), x.stride(0), w, out.data_ptr<float>());
-    if (rest) {
-        Tensor in = at::zeros({ padded(rest), k }, x.options());
-        Tensor all = at::empty({ padded(rest), n }, x.options());
-        in.narrow(0, 0, rest).copy_(x.narrow(0, whole, rest));
-        gemm_blocks(padded(rest), n, k, in.data_ptr<float>(), k, w, all.data_ptr<float>());
-        out.narrow(0, whole, rest).copy_(all.narrow(0, 0, rest));
-    }
-}
-
-/* x: [T, k]; weight: [n, k] -> [T, n] */
-Tensor project(const Tensor &x, const Tensor &weight)
-{
-    if (!fast({ x, weight }))
+    if (weight.dim() == 2)
         return at::linear(x, weight);
-    Tensor out = at::empty({ x.size(0), weight.size(0) }, x.options());
-    product(x.stride(1) == 1 ? x : x.contiguous(), weight.contiguous(), out);
+    Tensor out = at::empty({ x.size(0), n }, x.options()),
+           rows = x.stride(1) == 1 ? x : x.contiguous();
+    kernel_product(rows.data_ptr<float>(), x.size(0), rows.stride(0), weight.data_ptr<float>(), n,
+                   x.size(1), out.data_ptr<float>());
     return out;
 }
 
@@ -165,8 +107,8 @@ Tensor attention_fast(const Tensor &q, const Tensor &k, const Tensor &v, const i
     for (int64_t i = 0; i < sequences; i++)
         longest = std::max(longest, past[i] + start[i + 1] - start[i]);
     // Tensors are aligned to 64 bytes.
-    Tensor scratch = at::empty({ KEYS_TILE * up(longest, 2 * KEYS_WIDE) }, q.options());
-    Tensor blocks = cached ? keys : at::zeros({ up(longest, KEYS_WIDE) * G * D }, q.options());
+    Tensor scratch = at::empty({ TILE_MAX * up(longest, PANEL) }, q.options());
+    Tensor blocks = cached ? keys : at::zeros({ up(longest, PANEL) * G * D }, q.options());
     for (int64_t i = 0; i < sequences; i++) {
         const int64_t n = start[i + 1] - start[i], row = start[i];
         float *to = blocks.data_ptr<float>() + (cached ? slot[i] * keys.stride(0) : 0);
@@ -261,6 +203,7 @@ std::vector<int64_t> by_expert(const Tensor &expert, int64_t N, std::vector<int6
     return place;
 }
 
+/* gate_up: [N, panels, d, PANEL]; down: [N, panels, F, PANEL] */
 void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
                   const std::vector<int64_t> &place, const std::vector<int64_t> &begin,
                   const Tensor &gate_up, const Tensor &down, Tensor &out)
@@ -268,34 +211,31 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
     const int64_t d = x.size(1), F = down.size(2);
     int64_t most = 0;
     for (size_t e = 0; e + 1 < begin.size(); e++)
-        most = std::max(most, padded(begin[e + 1] - begin[e]));
-    // Rows behind an expert's own hold what an earlier one left: nobody reads what becomes of them.
-    Tensor in = at::zeros({ most, d }, x.options()), mid = at::empty({ most, 2 * F }, x.options());
-    Tensor act = at::zeros({ most, F }, x.options());
+        most = std::max(most, begin[e + 1] - begin[e]);
+    Tensor in = at::empty({ most, d }, x.options()), mid = at::empty({ most, 2 * F }, x.options());
+    Tensor act = at::empty({ most, F }, x.options());
     float *a = in.data_ptr<float>(), *b = mid.data_ptr<float>(), *c = act.data_ptr<float>();
     std::vector<int64_t> row(static_cast<size_t>(most));
     std::vector<float> w(static_cast<size_t>(most));
     for (size_t e = 0; e + 1 < begin.size(); e++) {
-        const int64_t m = begin[e + 1] - begin[e];
-        if (m == 0)
-            continue;
+        const int64_t m = begin[e + 1] - begin[e], n = static_cast<int64_t>(e);
         for (int64_t i = 0; i < m; i++) {
             int64_t p = place[static_cast<size_t>(begin[e] + i)];
             row[static_cast<size_t>(i)] = token.data_ptr<int64_t>()[p];
             w[static_cast<size_t>(i)] = weight.data_ptr<float>()[p];
         }
-        const int64_t rows = padded(m), at = static_cast<int64_t>(e) * F * d;
         kernel_gather(x.data_ptr<float>(), row.data(), m, d, a);
-        gemm_blocks(rows, 2 * F, d, a, d, gate_up.data_ptr<float>() + 2 * at, b);
+        kernel_product(a, m, d, gate_up.data_ptr<float>() + n * gate_up.stride(0), 2 * F, d, b);
         kernel_swiglu(b, m, F, c);
-        gemm_blocks(rows, d, F, c, F, down.data_ptr<float>() + at, a);
+        kernel_product(c, m, F, down.data_ptr<float>() + n * down.stride(0), d, F, a);
         kernel_scatter_add(a, row.data(), w.data(), m, d, out.data_ptr<float>());
     }
 }
 
 /*
  * The sum of the selected experts' outputs, weighted.
- * x: [T, d]; scores: [T, N]; token, expert: [P]; gate_up: [N, 2F, d]; down: [N, d, F] -> [T, d]
+ * x: [T, d]; scores: [T, N]; token, expert: [P]; gate_up: [N, 2F, d]; down: [N, d, F], or both packed
+ * -> [T, d]
  */
 Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,
                const Tensor &gate_up, const Tensor &down, bool normalise)
@@ -304,7 +244,7 @@ Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const
     std::vector<int64_t> place = by_expert(expert.to(at::kCPU), gate_up.size(0), begin);
     Tensor weight = pair_weights(scores, token, expert, normalise);
     Tensor out = at::zeros(x.sizes(), x.options());
-    if (fast({ x, scores, gate_up, down })) {
+    if (gate_up.dim() == 4) {
         experts_fast(x.contiguous(), weight, token, place, begin, gate_up, down, out);
         return out;
     }
@@ -326,16 +266,16 @@ Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const
 /*
  * A shared expert behind its gate: sigmoid(x * gate^T) * (silu(x * G^T) * (x * U^T)) * down^T, with
  * G and U one below the other in gate_up.
- * x: [T, d]; gate_up: [2F, d]; down: [d, F]; gate: [1, d] -> [T, d]
+ * x: [T, d]; gate_up: [2F, d]; down: [d, F]; gate: [1, d], or all packed -> [T, d]
  */
 Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down, const Tensor &gate)
 {
-    Tensor mid = project(x, gate_up), open = project(x, gate);
-    if (fast({ x, gate_up, down, gate })) {
-        const int64_t T = x.size(0), F = down.size(1);
+    const int64_t T = x.size(0), F = down.size(1);
+    Tensor mid = project(x, gate_up, 2 * F), open = project(x, gate, 1);
+    if (gate_up.dim() == 3) {
         Tensor act = at::empty({ T, F }, x.options());
         kernel_swiglu(mid.data_ptr<float>(), T, F, act.data_ptr<float>());
-        Tensor out = project(act, down);
+        Tensor out = project(act, down, x.size(1));
         kernel_gate(open.data_ptr<float>(), T, out.size(1), out.data_ptr<float>());
         return out;
     }
@@ -346,22 +286,20 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
 /*
  * Loss of each target (NaN where it is negative) and entropy of each prediction, nats, without
  * ever holding the logits of all tokens; and the logits of the rows in `keep`, ascending.
- * x: [T, d]; head: [V, d]; target: [T]; keep: [n] -> [T], [T], float32 [n, V]
+ * x: [T, d]; head: [V, d] or packed; target: [T]; keep: [n] -> [T], [T], float32 [n, V]
  */
 std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target,
-                                         const Tensor &keep)
+                                         const Tensor &keep, int64_t V)
 {
-    const int64_t T = x.size(0), V = head.size(0), *kept = keep.data_ptr<int64_t>();
+    const int64_t T = x.size(0), block = 144, *kept = keep.data_ptr<int64_t>();
     const int64_t *const end = kept + keep.numel();
     Tensor logits = at::empty({ keep.numel(), V }, x.options().dtype(at::kFloat));
     int64_t row = 0;
-    if (fast({ x, head })) {
+    if (head.dim() == 3) {
         Tensor nll = at::empty({ T }, x.options()), entropy = at::empty({ T }, x.options());
-        Tensor part = at::empty({ std::min(block, T), V }, x.options());
         for (int64_t t = 0; t < T; t += block) {
             int64_t n = std::min(block, T - t);
-            Tensor rows = part.narrow(0, 0, n);
-            product(x.narrow(0, t, n), head, rows);
+            Tensor rows = project(x.narrow(0, t, n), head, V);
             for (int64_t i = 0; i < n; i++)
                 kernel_score(rows.data_ptr<float>() + i * V, V, target.data_ptr<int64_t>()[t + i],
                              nll.data_ptr<float>() + t + i, entropy.data_ptr<float>() + t + i);
@@ -388,7 +326,7 @@ std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, co
 
 TORCH_LIBRARY(seqtopk, m)
 {
-    m.def("linear(Tensor x, Tensor weight) -> Tensor", project);
+    m.def("linear(Tensor x, Tensor weight, int n) -> Tensor", project);
     m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
     m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor past, Tensor slot, "
           "Tensor(a!) keys, Tensor(b!) values, Tensor cos, Tensor sin) -> Tensor",
@@ -398,6 +336,7 @@ TORCH_LIBRARY(seqtopk, m)
           experts);
     m.def("shared_expert(Tensor x, Tensor gate_up, Tensor down, Tensor gate) -> Tensor",
           shared_expert);
-    m.def("score(Tensor x, Tensor head, Tensor target, Tensor keep) -> (Tensor, Tensor, Tensor)",
+    m.def("score(Tensor x, Tensor head, Tensor target, Tensor keep, int vocab) -> "
+          "(Tensor, Tensor, Tensor)",
           score);
 }

@@ -241,7 +241,7 @@ static void unknown_devices_are_refused_by_name(void **state)
  * The operator that `source` calls, on the same inputs, by its fast and by its plain form. The
  * first input wants gradients in the second.
  */
-static void twins_agree(const char *source, int nin, int nout, float tolerance,
+static void twins_agree(const char *source, int nin, int nout, float tolerance, const char *packed,
                         struct tensor **(*inputs)(struct scope *))
 {
     struct scope *fast = scope_new(false), *plain = scope_new(true);
@@ -250,6 +250,8 @@ static void twins_agree(const char *source, int nin, int nout, float tolerance,
         struct scope *s = pass ? plain : fast;
         struct tensor **in = inputs(s);
         struct module *m = module_new(s, "net");
+        for (const char *p = pass ? "" : packed; *p; p++)
+            in[*p - '0'] = tensor_pack(s, in[*p - '0']);
         if (pass)
             tensor_require_grad(s, in[0]);
         module_define(s, m, source);
@@ -278,6 +280,15 @@ static struct tensor **linear_inputs(struct scope *s)
     struct tensor **in = xcalloc(2, sizeof(struct tensor *));
     in[0] = RANDOM(s, 1, 2, 7, 40); // fewer rows than a product takes at once
     in[1] = RANDOM(s, 2, 1, 24, 40);
+    return in;
+}
+
+/* Over the blocks of rows and of k, and no multiples of anything. */
+static struct tensor **large_inputs(struct scope *s)
+{
+    struct tensor **in = xcalloc(2, sizeof(struct tensor *));
+    in[0] = RANDOM(s, 1, 2, 301, 603);
+    in[1] = RANDOM(s, 2, 1, 37, 603);
     return in;
 }
 
@@ -359,14 +370,16 @@ static struct tensor **score_inputs(struct scope *s)
 static void fast_and_plain_forms_agree(void **state)
 {
     (void)state;
-    twins_agree("def f(self, x, w):\n    return seqtopk.linear(x, w)\n", 2, 1, 1e-5f,
+    twins_agree("def f(self, x, w):\n    return seqtopk.linear(x, w, 24)\n", 2, 1, 1e-5f, "1",
                 linear_inputs);
+    twins_agree("def f(self, x, w):\n    return seqtopk.linear(x, w, 37)\n", 2, 1, 1e-4f, "1",
+                large_inputs);
     twins_agree("def f(self, x, w):\n    return seqtopk.norm(x[:, 3:40], w, 1e-6)\n", 2, 1, 1e-5f,
-                norm_inputs);
+                "", norm_inputs);
     twins_agree(
         "def f(self, q, k, v, start, past, slot, keys, values, cos, sin):\n"
         "    return seqtopk.attention(q, k, v, start, past, slot, keys, values, cos, sin)\n",
-        10, 1, 1e-5f, attention_inputs);
+        10, 1, 1e-5f, "", attention_inputs);
     twins_agree(
         "def f(self, q, k, v, start, past, slot, keys, values, cos, sin):\n"
         "    a = seqtopk.attention(q[:100], k[:100], v[:100], torch.tensor([0, 70, 100]),\n"
@@ -374,18 +387,18 @@ static void fast_and_plain_forms_agree(void **state)
         "    b = seqtopk.attention(q[100:], k[100:], v[100:], torch.tensor([0, 1, 40, 131]),\n"
         "        torch.tensor([30, 0, 70]), torch.tensor([1, 0, 3]), keys, values, cos, sin)\n"
         "    return torch.cat([a, b])\n",
-        10, 1, 1e-5f, cached_inputs);
+        10, 1, 1e-5f, "", cached_inputs);
     twins_agree("def f(self, x, s, t, e, gu, d):\n"
                 "    return seqtopk.experts(x, s, t, e, gu, d, False)\n",
-                6, 1, 1e-5f, experts_inputs);
+                6, 1, 1e-5f, "45", experts_inputs);
     twins_agree("def f(self, x, s, t, e, gu, d):\n"
                 "    return seqtopk.experts(x, s * s + 0.01, t, e, gu, d, True)\n",
-                6, 1, 1e-5f, experts_inputs);
+                6, 1, 1e-5f, "45", experts_inputs);
     twins_agree("def f(self, x, gu, d, g):\n    return seqtopk.shared_expert(x, gu, d, g)\n", 4, 1,
-                1e-5f, shared_inputs);
+                1e-5f, "123", shared_inputs);
     twins_agree("def f(self, x, head, target, keep):\n"
-                "    return seqtopk.score(x, head, target, keep)\n",
-                4, 3, 1e-4f, score_inputs);
+                "    return seqtopk.score(x, head, target, keep, 501)\n",
+                4, 3, 1e-4f, "1", score_inputs);
 }
 
 /* The sum of the experts' outputs, as a number; `grad` gets its gradient by the scores. */

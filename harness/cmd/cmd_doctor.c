@@ -76,7 +76,7 @@ static void check_engine(void)
             "%s: about ten times slower than OpenBLAS, which is "
             "`apt-get install libopenblas0-pthread`",
             info.blas);
-    good("products", "%s", info.products);
+    good("products", "our own on the CPU, for %s", info.products);
     if (info.cuda_devices)
         good("GPU", "%d of them for --device cuda", info.cuda_devices);
     else
