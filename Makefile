@@ -66,8 +66,7 @@ $B/%.o: %.c Makefile
 	$(call say,CC ,$<)$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(CFLAGS) -c -o $@ $<
 # Loops over floats: sums may be reordered, and one copy is made for each kind of processor.
 $B/harness/kernels.o: harness/kernels_products.inl
-$B/harness/kernels.o $B/harness/sample.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math \
-    -ffp-contract=fast
+$B/harness/kernels.o $B/harness/sample.o: CFLAGS += -O3 -fopenmp-simd -fno-math-errno -fno-trapping-math
 $B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<

@@ -9,6 +9,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__)
 #define VECTOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -121,10 +124,12 @@ struct products {
                    float *out);
 };
 
+/* The compiler is not to choose what is fused: it would, here and there, by its own lights. */
 #ifdef __x86_64__
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 #define NAME(x) x##_avx512
+#define FMA(x, v, sum) _mm512_fmadd_ps(_mm512_set1_ps(x), v, sum)
 #define LANES 16
 #define TILE 8
 #include "kernels_products.inl"
@@ -133,6 +138,7 @@ struct products {
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 #define NAME(x) x##_avx2
+#define FMA(x, v, sum) _mm256_fmadd_ps(_mm256_set1_ps(x), v, sum)
 #define LANES 8
 #define TILE 4
 #include "kernels_products.inl"
@@ -140,6 +146,7 @@ struct products {
 #endif
 
 #define NAME(x) x##_plain
+#define FMA(x, v, sum) ((x) * (v) + (sum))
 #define LANES 4
 #define TILE 2
 #include "kernels_products.inl"

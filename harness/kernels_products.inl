@@ -1,7 +1,8 @@
 /*
  * kernels_products.inl: the products of kernels.h. Included by kernels.c once for each kind of
  * processor, with LANES, the floats of one of its vectors; TILE, the rows that are summed side by
- * side in its registers; and NAME(), which gives every name here its processor.
+ * side in its registers; FMA(x, v, sum), which is x * v + sum for a number x and two vectors; and
+ * NAME(), which gives every name here its processor.
  *
  * Invariant: whatever TILE is, and whichever rows share one, an element is summed over k in order.
  */
@@ -36,7 +37,7 @@ INLINE void NAME(tile)(const float *a, int64_t lda, const float *b, int64_t ldb,
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 8
             for (int j = 0; j < VECTORS; j++)
-                sum[r * VECTORS + j] += a[r * lda + i] * v[j];
+                sum[r * VECTORS + j] = FMA(a[r * lda + i], v[j], sum[r * VECTORS + j]);
     }
     for (int r = 0; r < rows; r++) {
         if (!panel)
@@ -137,6 +138,7 @@ static const struct products NAME(products) = {
 };
 
 #undef NAME
+#undef FMA
 #undef LANES
 #undef TILE
 #undef VECTORS
