@@ -16,14 +16,16 @@
 
 /* What a router is asked for in one cell. K and N are always set; the rest by its parameters. */
 struct router_args {
-    int K;       /* experts a token may use on average */
-    int N;       /* experts there are */
-    int mode;    /* index into the choices of the parameter "mode" */
-    int min;     /* experts per token and layer, at least */
-    int max;     /* and at most */
-    int segment; /* tokens after which the pool starts afresh; 0: never */
-    int batch;   /* sequences in one pool */
-    int prefill; /* index into the choices of the parameter "prefill" */
+    int K;            /* experts a token may use on average */
+    int N;            /* experts there are */
+    int mode;         /* index into the choices of the parameter "mode" */
+    int min;          /* experts per token and layer, at least */
+    int max;          /* and at most */
+    int segment;      /* tokens after which the pool starts afresh; 0: never */
+    int batch;        /* sequences in one pool */
+    int prefill;      /* index into the choices of the parameter "prefill" */
+    double p;         /* topp: the share of a token's scores that is enough once it is exceeded */
+    double threshold; /* xmoe: the share that is enough once it is met */
 };
 
 /* k*K + n*N + c: how a router's table writes ranges and defaults that hang on K and N. */
@@ -35,13 +37,18 @@ int affine_value(struct affine a, int K, int N);
 /* One parameter, for the recipe's checks, `list`, and the cell's identity. */
 struct router_param {
     const char *name, *help;
-    size_t offset;              /* of the int in struct router_args */
+    size_t offset;              /* of the int in struct router_args, or of the double of a real */
     const char *const *choices; /* NULL: a number; else the allowed words, ended by NULL */
     struct affine lo, hi, def;  /* of a number; `def.c` is the index of the default word */
+    bool real;                  /* a real number: above `lo.c`, up to `hi.c`, without K and N */
+    double real_def;            /* its default */
 };
 
-/* What it may be with this K and N, both ends included; of words, their indices. */
+/* What it may be with this K and N, both ends included; of words, their indices; not of a real. */
 void router_param_range(const struct router_param *p, int K, int N, int *lo, int *hi);
+
+/* A real number in the fewest digits that are read back as the same: 0.4, 1, 1e-05. */
+void real_text(double value, struct buf *out);
 
 /* The experts of consecutive tokens, in ascending order for each. Zeroes to begin with. */
 struct selection {
@@ -68,6 +75,9 @@ struct router {
     const char *name;                  /* as in a recipe */
     const char *help;                  /* one line for `seqtopk list` */
     const struct router_param *params; /* ended by a NULL name */
+    /* Experts that a token may take in a layer; not used where the parameters have min and max. */
+    struct affine least, most;
+    bool ignores_k; /* K decides nothing: cells that differ in it alone are the same */
     enum router_scope (*scope)(const struct router_args *);
 
     /* Optional, both or neither: what is carried from token to token of one pool. */
@@ -102,5 +112,8 @@ void router_params_json(const struct router *r, const struct router_args *args, 
 extern const struct router router_topk;
 extern const struct router router_seqtopk;
 extern const struct router router_batchtopk;
+extern const struct router router_topp;
+extern const struct router router_xmoe;
+extern const struct router router_expert_choice;
 
 #endif

@@ -4,12 +4,12 @@
  */
 #include "routers/router.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const struct router *const routers[] = {
-    &router_topk,
-    &router_seqtopk,
-    &router_batchtopk,
+    &router_topk, &router_seqtopk, &router_batchtopk,
+    &router_topp, &router_xmoe,    &router_expert_choice,
     NULL,
 };
 
@@ -31,6 +31,11 @@ static int param_value(const struct router_param *p, const struct router_args *a
     return *(const int *)((const char *)args + p->offset);
 }
 
+static double param_real(const struct router_param *p, const struct router_args *args)
+{
+    return *(const double *)((const char *)args + p->offset);
+}
+
 static const struct router_param *param_find(const struct router *r, const char *name)
 {
     for (const struct router_param *p = r->params; p->name; p++)
@@ -47,12 +52,38 @@ void router_param_range(const struct router_param *p, int K, int N, int *lo, int
         ++*hi;
 }
 
+void real_text(double value, struct buf *out)
+{
+    char text[32];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    buf_adds(out, text);
+}
+
+/* A real number in its range; one that is no number is in none. */
+static int check_real(const struct router *r, const struct router_param *p, double value,
+                      struct buf *err)
+{
+    if (value > p->lo.c && value <= p->hi.c)
+        return 0;
+    return fail(err, "%s.%s is %.10g; allowed is a number above %d, up to %d", r->name, p->name,
+                value, p->lo.c, p->hi.c);
+}
+
 int router_check(const struct router *r, const struct router_args *args, struct buf *err)
 {
     if (args->K < 1 || args->K > args->N)
         return fail(err, "%s: K is %d; allowed is 1 to N, which is %d here", r->name, args->K,
                     args->N);
     for (const struct router_param *p = r->params; p->name; p++) {
+        if (p->real) {
+            if (check_real(r, p, param_real(p, args), err) != 0)
+                return -1;
+            continue;
+        }
         int value = param_value(p, args), lo, hi;
         router_param_range(p, args->K, args->N, &lo, &hi);
         if (value < lo || value > hi)
@@ -72,6 +103,11 @@ void router_label(const struct router *r, const struct router_args *args, struct
 {
     buf_adds(out, r->name);
     for (const struct router_param *p = r->params; p->name; p++) {
+        if (p->real) {
+            buf_addf(out, " %s ", p->name);
+            real_text(param_real(p, args), out);
+            continue;
+        }
         int value = param_value(p, args);
         if (strcmp(p->name, "mode") == 0)
             buf_addf(out, " %s", p->choices[value]);
@@ -90,12 +126,13 @@ void router_params_json(const struct router *r, const struct router_args *args, 
 {
     buf_addc(out, '{');
     for (const struct router_param *p = r->params; p->name; p++) {
-        int value = param_value(p, args);
         buf_addf(out, "%s\"%s\":", p == r->params ? "" : ",", p->name);
         if (p->choices)
-            buf_addf(out, "\"%s\"", p->choices[value]);
+            buf_addf(out, "\"%s\"", p->choices[param_value(p, args)]);
+        else if (p->real)
+            real_text(param_real(p, args), out);
         else
-            buf_addf(out, "%d", value);
+            buf_addf(out, "%d", param_value(p, args));
     }
     buf_addc(out, '}');
 }

@@ -33,8 +33,7 @@ void selection_add_unordered(struct selection *s, int32_t *experts, int n)
     selection_add(s, experts, n);
 }
 
-/* The k-th smallest of n different keys, k from 1. scratch: [n] */
-static uint64_t kth_key(const uint64_t *keys, size_t n, size_t k, uint64_t *scratch)
+uint64_t kth_key(const uint64_t *keys, size_t n, size_t k, uint64_t *scratch)
 {
     const uint64_t *from = keys;
     for (int shift = 56; shift >= 0 && n > 1; shift -= 8) {

@@ -41,6 +41,9 @@ static inline uint64_t pair_key(float score, uint32_t index)
 /* The m best experts of a row, best first. row: [N]; out: [m], m <= N */
 void row_best(const float *row, int N, int m, int32_t *out);
 
+/* The k-th smallest of n different keys, k from 1. keys: [n]; scratch: [n] */
+uint64_t kth_key(const uint64_t *keys, size_t n, size_t k, uint64_t *scratch);
+
 /* Appends a token that takes the n experts in `experts`, which need not be in order. */
 void selection_add_unordered(struct selection *s, int32_t *experts, int n);
 

@@ -30,6 +30,8 @@ const struct router router_topk = {
     .name = "topk",
     .help = "the K best experts of each token",
     .params = topk_params,
+    .least = { .k = 1 },
+    .most = { .k = 1 },
     .scope = topk_scope,
     .select = topk_select,
 };

@@ -42,6 +42,17 @@ good_is_listed() {
     [ "$(wc -l <out)" -eq 41 ] && says '^id .*documents$' 'seqtopk  *online  *8  *0  *64  *nll:texts.jsonl  *1  *2$' &&
         grep -q '^good: 40 cells, 1 model, 2 tasks, 60 documents to score on cpu, float32$' err
 }
+cat >shares.lua <<END
+return sweep {
+  name = "shares", models = "$model", K = { 2, 8, 4 }, tasks = nll { file = "texts.jsonl" },
+  routers = { topp(), topp { p = 0.25 }, xmoe {}, expert_choice {} },
+}
+END
+shares_are_listed() {
+    gives 0 "$seqtopk" plan shares.lua || return 1
+    [ "$(wc -l <out)" -eq 7 ] && [ "$(grep -c '  topp  *-*  *8  *1  *64  ' out)" -eq 2 ] &&
+        says 'xmoe  *-*  *8  *1  *64  ' 'expert_choice  *-*  *2  *0  *64  ' 'expert_choice  *-*  *4  *0  *64  '
+}
 json_is_json() {
     gives 0 "$seqtopk" plan "$recipes/good.lua" --model "$model" --json --limit 1 &&
         says '^  "documents": 1$' '^  "mode": null,$' '^  "min": 0,$' &&
@@ -109,6 +120,7 @@ check "plan --tsv has a field for each column" tsv_has_tabs
 check "each bad recipe is refused with one sentence" each_bad_recipe_fails
 check "a hundred cells take less than 0.1 s" in_ms 100 "$seqtopk" plan hundred.lua
 check "and they are a hundred" [ "$(wc -l <out)" -eq 101 ]
+check "routers that ignore K have one cell for all of them, those that do not have one for each" shares_are_listed
 check "a recipe that is not there is named" fails 1 'none.lua: No such file' "$seqtopk" plan none.lua
 check "an unknown model is named" fails 1 "model 'nope' not found" \
     "$seqtopk" plan hundred.lua --model nope
@@ -133,7 +145,8 @@ check "a flag with a value is wrong usage" fails 2 '--json takes no value' \
     "$seqtopk" plan hundred.lua --json=yes
 
 check "list shows routers, tasks and models" gives 0 "$seqtopk" list
-check "list tells ranges and defaults" says '^seqtopk  *max  *K to N  *K + 2 ' '^gsm8k/nll ' '^gsm8k/lmeval-5shot .*MIT  *lm-evaluation-harness gsm8k 3.0' '^humaneval/lmeval ' \
+check "list tells ranges and defaults" says '^seqtopk  *max  *K to N  *K + 2 ' '^topp  *p  *above 0, up to 1  *0.4  ' '^topp  .*K does not matter' \
+    '^xmoe  *threshold  *above 0, up to 1  *0.9  ' '^xmoe  .*K does not matter' '^expert_choice  ' '^gsm8k/nll ' '^gsm8k/lmeval-5shot .*MIT  *lm-evaluation-harness gsm8k 3.0' '^humaneval/lmeval ' \
     '^mbpp/lmeval-3shot ' '^summary/esft ' '^law/esft ' '^tiny-olmoe '
 check "list takes less than 0.05 s" in_ms 50 "$seqtopk" list
 check "list models --json is JSON" gives 0 "$seqtopk" list models --json

@@ -260,6 +260,29 @@ static void a_batch_pool_is_shared_by_its_sequences(void **state)
     reference_close(&r);
 }
 
+/* Three tokens and K = 1 are not one pair for each of 64 experts, so that none takes any. */
+static void a_layer_in_which_no_expert_is_taken_passes_its_input_on(void **state)
+{
+    (void)state;
+    struct reference r;
+    reference_open(&r, "results/models/tiny-olmoe");
+    struct sequence q[2] = { { r.ids[0].v, 3 }, sequence_of(&r.ids[1]) };
+    struct pool p[2] = { { &router_expert_choice, { .K = 1, .N = 64 }, 1, 0 }, settings[0] };
+    struct scored none = { 0 }, both = { 0 };
+    score(r.model, &(struct batch){ q, 1, p, 1 }, &none);
+    score(r.model, &(struct batch){ q, 2, p, 2 }, &both);
+    for (int i = 0; i < none.layers * none.tokens; i++)
+        assert_int_equal(none.used[i], 0);
+    for (int i = 0; i < none.layers * none.experts; i++)
+        assert_true(none.load_tokens[i] == 0 && none.load_weight[i] == 0);
+    float tolerance = device.kind == DEVICE_CPU ? 0 : 2e-4f;
+    for (int t = 1; t < none.tokens; t++)
+        assert_true(isfinite(none.nll[t]) && fabsf(none.nll[t] - both.nll[t]) <= tolerance);
+    scored_release(&none);
+    scored_release(&both);
+    reference_close(&r);
+}
+
 static void a_model_without_attention_bias_runs(void **state)
 {
     (void)state;
@@ -315,6 +338,7 @@ int main(void)
         cmocka_unit_test(a_sequence_scores_the_same_alone_and_in_any_batch),
         cmocka_unit_test(budgets_hold_in_every_layer),
         cmocka_unit_test(a_batch_pool_is_shared_by_its_sequences),
+        cmocka_unit_test(a_layer_in_which_no_expert_is_taken_passes_its_input_on),
         cmocka_unit_test(a_model_without_attention_bias_runs),
         cmocka_unit_test(what_the_model_cannot_take_is_refused),
     };

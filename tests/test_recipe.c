@@ -91,7 +91,7 @@ static void every_word_is_read(void **state)
     assert_true(r->judged);
     assert_string_equal(r->judge.command, "cat");
     struct buf text = BUF_INIT;
-    expr_text(&r->routers[3].value[2], &text); // max: mode, min, max
+    expr_text(&r->routers[3].value[2].expr, &text); // max: mode, min, max
     assert_string_equal(text.s, "2 * K");
     buf_release(&text);
     recipe_free(r);
@@ -118,11 +118,11 @@ static void one_value_stands_for_a_list(void **state)
 static void decoding_and_judge_are_read(void **state)
 {
     (void)state;
-    struct recipe *r =
-        read_text("return sweep { name = 'x', models = 'm', K = 8, routers = topk(),\n"
-                  "judge = { url = 'http://a/v1', model = 'm', key_env = 'K', tries = 2,\n"
-                  "timeout = 1.5 }, tasks = { 'gsm8k/a', task { 'gsm8k/b', max_tokens = 7,\n"
-                  "temperature = 0, top_p = 0.25 } } }");
+    struct recipe *r = read_text(
+        "return sweep { name = 'x', models = 'm', K = 8, routers = topk(),\n"
+        "judge = { url = 'http://a/v1', model = 'm', key_env = 'K', tries = 2,\n"
+        "wait = 0.5, timeout = 1.5 }, tasks = { 'gsm8k/a', task { 'gsm8k/b', max_tokens = 7,\n"
+        "temperature = 0, top_p = 0.25 } } }");
     if (!r)
         fail_msg("%s", err.s);
     assert_int_equal(r->tasks[0].max_tokens, 0);
@@ -135,7 +135,22 @@ static void decoding_and_judge_are_read(void **state)
     assert_string_equal(r->judge.key_env, "K");
     assert_null(r->judge.command);
     assert_int_equal(r->judge.tries, 2);
-    assert_true(r->judge.timeout == 1.5);
+    assert_true(r->judge.wait == 0.5 && r->judge.timeout == 1.5);
+    recipe_free(r);
+}
+
+static void a_real_parameter_is_a_plain_number(void **state)
+{
+    (void)state;
+    struct recipe *r = read_text("return sweep { name = 'x', K = 8, tasks = 'gsm8k/nll',\n"
+                                 "routers = { topp(), topp { p = 1 }, topp { p = 1 / 3 },\n"
+                                 "xmoe {}, xmoe { threshold = 1e-3 }, expert_choice() } }");
+    static const double want[] = { 0.4, 1, 1.0 / 3, 0.9, 1e-3 };
+    if (!r)
+        fail_msg("%s", err.s);
+    assert_int_equal(r->nrouters, ARRAY_LEN(want) + 1);
+    for (size_t i = 0; i < ARRAY_LEN(want); i++)
+        assert_true(r->routers[i].value[0].real == want[i]);
     recipe_free(r);
 }
 
@@ -148,8 +163,8 @@ static void a_table_changed_after_its_constructor_changes_nothing(void **state)
     if (!r)
         fail_msg("%s", err.s);
     int first, second;
-    assert_int_equal(expr_value(&r->routers[0].value[2], 8, 64, &first, &err), 0);
-    assert_int_equal(expr_value(&r->routers[1].value[2], 8, 64, &second, &err), 0);
+    assert_int_equal(expr_value(&r->routers[0].value[2].expr, 8, 64, &first, &err), 0);
+    assert_int_equal(expr_value(&r->routers[1].value[2].expr, 8, 64, &second, &err), 0);
     assert_int_equal(first, 9);
     assert_int_equal(second, 13);
     recipe_free(r);
@@ -195,6 +210,18 @@ static void a_wrong_key_or_value_names_its_line(void **state)
                                                  "number or an expression in K and N" },
         { "routers = seqtopk { mode = K }", "seqtopk.mode: an expression in K and N; allowed is "
                                             "\"global\" or \"online\" or \"strict\"" },
+        { "routers = topp { p = 0 }", "topp.p: 0; allowed is a number above 0, up to 1" },
+        { "routers = topp { p = 1.25 }", "topp.p: 1.25; allowed is a number above 0, up to 1" },
+        { "routers = topp { p = 1/0 }", "topp.p: inf; allowed is a number above 0, up to 1" },
+        { "routers = topp { p = '0.4' }",
+          "topp.p: the text \"0.4\"; allowed is a number above 0, up to 1" },
+        { "routers = topp { p = K / 2 }",
+          "topp.p: an expression in K and N; allowed is a number above 0, up to 1" },
+        { "routers = topp { threshold = 1 }", "topp.threshold: unknown key; allowed are p" },
+        { "routers = xmoe { threshold = -1 }",
+          "xmoe.threshold: -1; allowed is a number above 0, up to 1" },
+        { "routers = expert_choice { min = 1 }",
+          "expert_choice.min: unknown key; allowed are none" },
         { "tasks = 3", "sweep.tasks: 3; allowed is the name of a task, such as \"gsm8k/nll\", "
                        "task { ... } or nll { file = ... }" },
         { "tasks = nll {}", "nll: 'file' is missing" },
@@ -212,10 +239,11 @@ static void a_wrong_key_or_value_names_its_line(void **state)
         { "tasks = nll { file = 'f', max_tokens = 1 }",
           "nll.max_tokens: unknown key; allowed are file, field, limit, truncate" },
         { "judge = 'gpt'", "judge: the text \"gpt\"; allowed is a table { url =, model =, key_env "
-                           "=, command =, tries =, timeout = }" },
+                           "=, command =, tries =, wait =, timeout = }" },
         { "judge = { uri = 'x' }", "judge.uri: unknown key; allowed are url, model, key_env, "
-                                   "command, tries, timeout" },
+                                   "command, tries, wait, timeout" },
         { "judge = { tries = 0 }", "judge.tries: 0; allowed is a whole number from 1 to 100" },
+        { "judge = { wait = 0 }", "judge.wait: 0; allowed is a number above 0, up to 120" },
         { "judge = { timeout = 0 }", "judge.timeout: 0; allowed is a number above 0, up to 3600" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -334,6 +362,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_word_is_read, enter, leave),
         cmocka_unit_test_setup_teardown(one_value_stands_for_a_list, enter, leave),
         cmocka_unit_test_setup_teardown(decoding_and_judge_are_read, enter, leave),
+        cmocka_unit_test_setup_teardown(a_real_parameter_is_a_plain_number, enter, leave),
         cmocka_unit_test_setup_teardown(a_table_changed_after_its_constructor_changes_nothing,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(a_wrong_key_or_value_names_its_line, enter, leave),

@@ -5,6 +5,7 @@
  */
 #include "routers/expert_cache.h"
 #include "routers/select.h"
+#include "store/results.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -116,10 +117,49 @@ static void oracle_prefix(const float *s, int T, const struct router_args *a, bo
     }
 }
 
+/* ROUTERS.md, `topp` and `xmoe`: what the entries before a pair in its row come to, best first. */
+static double oracle_better(const float *s, int N, int pair)
+{
+    double sum = 0;
+    for (int rank = 0; rank < rank_of(s, N, pair); rank++)
+        for (int e = pair / N * N; e < pair / N * N + N; e++)
+            if (rank_of(s, N, e) == rank)
+                sum += (double)s[e];
+    return sum;
+}
+
+/* ROUTERS.md, `expert_choice`: how many tokens are better for the pair's expert. */
+static int oracle_better_tokens(const float *s, int T, int N, int pair)
+{
+    int n = 0;
+    for (int p = pair % N; p < T * N; p += N)
+        n += better(s, p, pair);
+    return n;
+}
+
+/* The routers whose tokens have no bounds but their own; false: it is none of them. */
+static bool oracle_unbounded(const struct router *r, const struct router_args *a, const float *s,
+                             int T, bool *taken)
+{
+    bool topp = strcmp(r->name, "topp") == 0, xmoe = strcmp(r->name, "xmoe") == 0;
+    if (!topp && !xmoe && strcmp(r->name, "expert_choice") != 0)
+        return false;
+    for (int p = 0; p < T * a->N; p++)
+        if (topp)
+            taken[p] = oracle_better(s, a->N, p) <= a->p;
+        else if (xmoe)
+            taken[p] = oracle_better(s, a->N, p) < a->threshold;
+        else
+            taken[p] = oracle_better_tokens(s, T, a->N, p) < T * a->K / a->N;
+    return true;
+}
+
 static void oracle(const struct router *r, const struct router_args *a, const float *s, int T,
                    bool *taken)
 {
     int step = a->segment > 0 ? a->segment : T;
+    if (oracle_unbounded(r, a, s, T, taken))
+        return;
     for (int t = 0; t < T; t += step) {
         const float *part = s + t * a->N;
         int n = T - t < step ? T - t : step;
@@ -166,9 +206,18 @@ static void assert_selection(const struct selection *sel, const bool *taken, int
 /* Every way of setting a router's parameters that the tests go through. */
 typedef void (*visit)(const struct router *, const struct router_args *);
 
+static bool has_param(const struct router *r, const char *name)
+{
+    const struct router_param *p = r->params;
+    while (p->name && strcmp(p->name, name) != 0)
+        p++;
+    return p->name;
+}
+
 static void each_setting(visit f)
 {
-    static const int sizes[][2] = { { 2, 8 }, { 1, 5 }, { 4, 7 }, { 3, 3 }, { 8, 16 } };
+    static const int sizes[][2] = { { 2, 8 }, { 1, 5 }, { 4, 7 }, { 3, 3 }, { 8, 16 }, { 1, 16 } };
+    static const double reals[] = { 1e-9, 0.25, 0.4, 0.5, 0.9, 1 };
     for (const struct router *const *r = routers; *r; r++) {
         for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
             int K = sizes[i][0], N = sizes[i][1];
@@ -178,11 +227,21 @@ static void each_setting(visit f)
             for (size_t b = 0; b < ARRAY_LEN(bounds); b++) {
                 for (int mode = 0; mode < 3; mode++) {
                     for (int segment = 0; segment <= 5; segment += 5) {
-                        struct router_args a = {
-                            K, N, mode, bounds[b][0], bounds[b][1], segment, 1, 0
-                        };
+                        struct router_args a = { .K = K,
+                                                 .N = N,
+                                                 .mode = mode,
+                                                 .min = bounds[b][0],
+                                                 .max = bounds[b][1],
+                                                 .segment = segment,
+                                                 .batch = 1,
+                                                 .p = reals[b],
+                                                 .threshold = reals[b] };
                         struct buf err = BUF_INIT;
-                        bool modes = (*r)->params->name && (*r)->params->choices;
+                        bool modes = has_param(*r, "mode");
+                        if (!has_param(*r, "max")) {
+                            a.min = affine_value((*r)->least, K, N);
+                            a.max = affine_value((*r)->most, K, N);
+                        }
                         if ((modes || (mode == 0 && segment == 0)) && a.max <= N) {
                             assert_int_equal(router_check(*r, &a, &err), 0);
                             f(*r, &a);
@@ -216,6 +275,14 @@ static void every_router_selects_what_its_definition_says(void **state)
     each_setting(check_against_oracle);
 }
 
+/* Pairs that T tokens take in all; -1: that is not known before. */
+static int exact_budget(const struct router *r, const struct router_args *a, int T)
+{
+    if (strcmp(r->name, "expert_choice") == 0)
+        return a->N * (T * a->K / a->N);
+    return r->ignores_k || r->scope(a) == SCOPE_PREFIX ? -1 : T * a->K;
+}
+
 static void check_budget(const struct router *r, const struct router_args *a)
 {
     enum { T = 29 };
@@ -224,16 +291,15 @@ static void check_budget(const struct router *r, const struct router_args *a)
         struct selection sel = { 0 };
         make_scores((enum kind)kind, scores, T, a->N);
         run(r, a, scores, T, &sel);
-        bool topk = strcmp(r->name, "topk") == 0;
         int64_t used = 0;
         for (int t = 0; t < T; t++) {
             used += sel.count[t];
-            assert_in_range(sel.count[t], topk ? a->K : a->min, topk ? a->K : a->max);
+            assert_in_range(sel.count[t], a->min, a->max);
             if (strcmp(router_mode(r, a), "strict") == 0)
                 assert_true(used <= (int64_t)(t + 1) * a->K);
         }
-        if (strcmp(router_mode(r, a), "online") != 0 && strcmp(router_mode(r, a), "strict") != 0)
-            assert_int_equal(used, T * a->K);
+        if (exact_budget(r, a, T) >= 0)
+            assert_int_equal(used, exact_budget(r, a, T));
         selection_release(&sel);
     }
 }
@@ -321,6 +387,9 @@ static void a_prompt_can_be_routed_globally(void **state)
     assert_false(router_decodes(&router_seqtopk, &a));
     assert_false(router_decodes(&router_batchtopk, &a));
     assert_true(router_decodes(&router_topk, &a));
+    assert_true(router_decodes(&router_topp, &a));
+    assert_true(router_decodes(&router_xmoe, &a));
+    assert_false(router_decodes(&router_expert_choice, &a));
 }
 
 /* Segments go on where the prompt left them, and each has its own budget. */
@@ -353,7 +422,9 @@ static void no_tokens_select_nothing(void **state)
 {
     (void)state;
     for (const struct router *const *r = routers; *r; r++) {
-        struct router_args a = { .K = 2, .N = 4, .min = 1, .max = 4, .batch = 1 };
+        struct router_args a = {
+            .K = 2, .N = 4, .min = 1, .max = 4, .batch = 1, .p = 0.5, .threshold = 0.5
+        };
         struct selection sel = { 0 };
         run(*r, &a, NULL, 0, &sel);
         assert_int_equal(sel.tokens, 0);
@@ -361,12 +432,30 @@ static void no_tokens_select_nothing(void **state)
     }
 }
 
+/* The selections of T tokens as text: "02 01 - ", where - is a token that takes none. */
+static void assert_selects(const struct router *r, const struct router_args *a, const float *s,
+                           int T, const char *want)
+{
+    struct selection sel = { 0 };
+    struct buf got = BUF_INIT;
+    run(r, a, s, T, &sel);
+    for (size_t t = 0, p = 0; t < sel.tokens; t++) {
+        for (int n = 0; n < sel.count[t]; n++)
+            buf_addf(&got, "%d", sel.expert[p++]);
+        buf_adds(&got, sel.count[t] ? " " : "- ");
+    }
+    assert_string_equal(got.s, want);
+    buf_release(&got);
+    selection_release(&sel);
+}
+
 /* The worked example of the definitions: three tokens, four experts, K = 2. */
+static const float worked[12] = { 0.70f, 0.10f, 0.12f, 0.08f, 0.30f, 0.28f,
+                                  0.22f, 0.20f, 0.40f, 0.35f, 0.05f, 0.20f };
+
 static void the_worked_example_comes_out(void **state)
 {
     (void)state;
-    static const float s[12] = { 0.70f, 0.10f, 0.12f, 0.08f, 0.30f, 0.28f,
-                                 0.22f, 0.20f, 0.40f, 0.35f, 0.05f, 0.20f };
     static const struct {
         const struct router *router;
         int mode, min, max;
@@ -377,19 +466,60 @@ static void the_worked_example_comes_out(void **state)
         { &router_seqtopk, 2, 0, 4, "02 01 01 " }, { &router_batchtopk, 0, 0, 4, "0 012 01 " },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct router_args a = { 2, 4, cases[i].mode, cases[i].min, cases[i].max, 0, 1, 0 };
-        struct selection sel = { 0 };
-        struct buf got = BUF_INIT;
-        run(cases[i].router, &a, s, 3, &sel);
-        for (size_t t = 0, p = 0; t < sel.tokens; t++) {
-            for (int n = 0; n < sel.count[t]; n++)
-                buf_addf(&got, "%d", sel.expert[p++]);
-            buf_addc(&got, ' ');
-        }
-        assert_string_equal(got.s, cases[i].want);
-        buf_release(&got);
-        selection_release(&sel);
+        struct router_args a = { .K = 2,
+                                 .N = 4,
+                                 .mode = cases[i].mode,
+                                 .min = cases[i].min,
+                                 .max = cases[i].max,
+                                 .batch = 1 };
+        assert_selects(cases[i].router, &a, worked, 3, cases[i].want);
     }
+}
+
+/* By hand, on the same scores and on eighths, whose sums are exact. */
+static void topp_and_xmoe_differ_where_a_sum_is_met_exactly(void **state)
+{
+    (void)state;
+    static const float eighths[12] = { 0.500f, 0.250f, 0.125f, 0.125f, 0.250f, 0.250f,
+                                       0.250f, 0.250f, 0.125f, 0.125f, 0.625f, 0.125f };
+    static const struct {
+        const float *scores;
+        double share;
+        const char *topp, *xmoe;
+    } cases[] = {
+        { worked, 0.5, "0 01 01 ", "0 01 01 " },
+        { worked, 0.69, "0 012 01 ", "0 012 01 " },
+        { worked, 0.9, "012 0123 013 ", "012 0123 013 " },
+        { worked, 1e-9, "0 0 0 ", "0 0 0 " },
+        { eighths, 0.25, "0 01 2 ", "0 0 2 " },
+        { eighths, 0.5, "01 012 2 ", "0 01 2 " },
+        { eighths, 0.75, "012 0123 012 ", "01 012 02 " },
+        { eighths, 1, "0123 0123 0123 ", "0123 0123 0123 " },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct router_args a = { .K = 2, .N = 4, .p = cases[i].share, .threshold = cases[i].share };
+        assert_selects(&router_topp, &a, cases[i].scores, 3, cases[i].topp);
+        assert_selects(&router_xmoe, &a, cases[i].scores, 3, cases[i].xmoe);
+        a.K = 1; // which decides nothing
+        assert_selects(&router_topp, &a, cases[i].scores, 3, cases[i].topp);
+        assert_selects(&router_xmoe, &a, cases[i].scores, 3, cases[i].xmoe);
+    }
+}
+
+/* By hand: 3 * K / 4, rounded down, of each column. */
+static void each_expert_chooses_its_tokens(void **state)
+{
+    (void)state;
+    static const float tied[12] = { 0.25f, 0.25f, 0.25f, 0.25f, 0.25f, 0.25f,
+                                    0.25f, 0.25f, 0.25f, 0.25f, 0.25f, 0.25f };
+    static const char *const want[] = { "- - - ", "0 23 1 ", "02 123 013 ", "0123 0123 0123 " };
+    for (int K = 1; K <= 4; K++) {
+        struct router_args a = { .K = K, .N = 4 };
+        assert_selects(&router_expert_choice, &a, worked, 3, want[K - 1]);
+    }
+    struct router_args a = { .K = 2, .N = 4 };
+    assert_selects(&router_expert_choice, &a, tied, 3, "0123 - - ");
+    assert_selects(&router_expert_choice, &a, worked, 1, "- ");
 }
 
 static void a_long_pool_agrees_with_a_sort(void **state)
@@ -473,9 +603,72 @@ static void labels_and_parameters_name_what_was_asked_for(void **state)
     buf_reset(&b);
     router_label(&router_topk, &a, &b);
     assert_string_equal(b.s, "topk");
+    buf_reset(&b);
+    router_label(&router_expert_choice, &a, &b);
+    assert_string_equal(b.s, "expert_choice");
     buf_release(&b);
     assert_ptr_equal(router_find("seqtopk"), &router_seqtopk);
     assert_null(router_find("nonesuch"));
+}
+
+static void a_real_number_is_said_in_its_shortest_form(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        { 0.4, "0.4" },
+        { 1, "1" },
+        { 0.1 + 0.2, "0.30000000000000004" },
+        { 1.0 / 3, "0.3333333333333333" },
+        { 1e-5, "1e-05" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct router_args a = { .K = 8, .N = 64, .p = cases[i].value };
+        struct buf got = BUF_INIT, want = BUF_INIT;
+        buf_addf(&want, "topp p %s", cases[i].text);
+        router_label(&router_topp, &a, &got);
+        assert_string_equal(got.s, want.s);
+        buf_reset(&got);
+        buf_reset(&want);
+        buf_addf(&want, "{\"p\":%s}", cases[i].text);
+        router_params_json(&router_topp, &a, &got);
+        assert_string_equal(got.s, want.s);
+        assert_true(strtod(got.s + strlen("{\"p\":"), NULL) == cases[i].value);
+        // What was stored is called the same.
+        buf_reset(&want);
+        result_label("topp", a.K, got.s, &want);
+        buf_reset(&got);
+        router_label(&router_topp, &a, &got);
+        assert_string_equal(got.s, want.s);
+        buf_release(&got);
+        buf_release(&want);
+    }
+}
+
+static void a_real_number_out_of_range_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *want; /* NULL: it is taken */
+    } cases[] = {
+        { 0, "xmoe.threshold is 0; allowed is a number above 0, up to 1" },
+        { -0.5, "xmoe.threshold is -0.5; allowed" },
+        { 1.25, "xmoe.threshold is 1.25; allowed" },
+        { NAN, "xmoe.threshold is nan; allowed" },
+        { 1, NULL },
+        { 1e-300, NULL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct router_args a = { .K = 2, .N = 8, .threshold = cases[i].value };
+        struct buf err = BUF_INIT;
+        assert_int_equal(router_check(&router_xmoe, &a, &err), cases[i].want ? -1 : 0);
+        if (cases[i].want)
+            assert_non_null(strstr(err.s, cases[i].want));
+        buf_release(&err);
+    }
 }
 
 /* The cost of a token must not grow with its position; how much it costs is `make bench`'s. */
@@ -505,9 +698,13 @@ int main(void)
         cmocka_unit_test(a_global_prompt_ends_within_a_segment),
         cmocka_unit_test(no_tokens_select_nothing),
         cmocka_unit_test(the_worked_example_comes_out),
+        cmocka_unit_test(topp_and_xmoe_differ_where_a_sum_is_met_exactly),
+        cmocka_unit_test(each_expert_chooses_its_tokens),
         cmocka_unit_test(a_long_pool_agrees_with_a_sort),
         cmocka_unit_test(bounds_out_of_range_are_refused_with_what_is_allowed),
         cmocka_unit_test(labels_and_parameters_name_what_was_asked_for),
+        cmocka_unit_test(a_real_number_is_said_in_its_shortest_form),
+        cmocka_unit_test(a_real_number_out_of_range_is_refused),
         cmocka_unit_test(the_expert_cache_is_exact_far_into_a_sequence),
     };
     return cmocka_run_group_tests_name("routers", tests, NULL, NULL);

@@ -149,6 +149,37 @@ static void the_same_cell_stands_once(void **state)
     sweep_free(s);
 }
 
+/* The model's own K is 2; topp and xmoe take no heed of it. */
+static void a_router_that_ignores_K_has_one_cell_for_all_of_them(void **state)
+{
+    (void)state;
+    struct sweep *s = open_with("K = { 8, 1, 2 }, routers = { topp(), xmoe(), topp { p = 0.4 },\n"
+                                "topp { p = 0.5 }, expert_choice() }",
+                                &silent);
+    static const struct {
+        const char *router;
+        int K, min, max;
+    } want[] = {
+        { "topp", 2, 1, 8 },          { "xmoe", 2, 1, 8 },          { "topp", 2, 1, 8 },
+        { "expert_choice", 8, 0, 8 }, { "expert_choice", 1, 0, 8 }, { "expert_choice", 2, 0, 8 },
+    };
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->models[0].config.top_k, 2);
+    assert_int_equal(s->ncells, ARRAY_LEN(want));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        const struct cell *c = &s->cells[i];
+        assert_string_equal(c->router->name, want[i].router);
+        assert_int_equal(c->args.K, want[i].K);
+        assert_int_equal(c->args.min, want[i].min);
+        assert_int_equal(c->args.max, want[i].max);
+    }
+    assert_true(s->cells[0].args.p == 0.4 && s->cells[2].args.p == 0.5);
+    sweep_free(s);
+    assert_same_id("K = 1, routers = topp()", "K = 7, routers = topp { p = 0.4 }");
+    assert_fails("K = 9, routers = topp()", &silent, "sweep.K: K = 9 is above N = 8");
+}
+
 static void an_id_changes_with_all_that_can_change_numbers(void **state)
 {
     (void)state;
@@ -166,6 +197,13 @@ static void an_id_changes_with_all_that_can_change_numbers(void **state)
         "routers = seqtopk { segment = 9 }",
         "routers = batchtopk()",
         "routers = batchtopk { batch = 2 }",
+        "routers = topp()",
+        "routers = topp { p = 0.5 }",
+        "routers = topp { p = 0.4 + 1e-16 }",
+        "routers = xmoe()",
+        "routers = xmoe { threshold = 0.4 }",
+        "routers = expert_choice()",
+        "routers = expert_choice(), K = 1",
         "limit = 2",
         "tasks = nll { file = 't.jsonl', truncate = true }",
         "tasks = nll { file = 't.jsonl', field = 'body', limit = 2 }",
@@ -218,6 +256,7 @@ static void an_id_changes_with_every_part_of_a_form(void **state)
         "f.generate.stop = 'x'",
         "f.generate.stop = 'z'",
         "f.generate.stop = { 'x', 'y' }",
+        "f.generate.stop_at_end_text = true",
         "f.long_prompt = 'cut'",
         "m.name = 'other'",
         "m[1] = 'chrf' m.name = 'exact'",
@@ -356,14 +395,16 @@ static void a_router_that_looks_ahead_cannot_generate(void **state)
         "r.lua:3: batchtopk: selects over whole sequences and so cannot route a text while "
         "it is written, as task one/f asks; say seqtopk { mode = \"online\", prefill = "
         "\"global\" } instead");
+    assert_fails("tasks = 'one/f', routers = expert_choice()", &silent,
+                 "expert_choice: selects over whole sequences");
     assert_fails("tasks = 'one/f', routers = seqtopk()", &silent,
                  "seqtopk: global selects over whole sequences");
     struct sweep *s = open_with("tasks = 'one/f', routers = { seqtopk { mode = 'online', prefill = "
-                                "'global' }, seqtopk { mode = 'strict' } }",
+                                "'global' }, seqtopk { mode = 'strict' }, topp(), xmoe() }",
                                 &silent);
     if (!s)
         fail_msg("%s", err.s);
-    assert_int_equal(s->ncells, 2);
+    assert_int_equal(s->ncells, 4);
     sweep_free(s);
 }
 
@@ -551,6 +592,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(cells_come_in_their_order, enter, leave),
         cmocka_unit_test_setup_teardown(the_same_cell_stands_once, enter, leave),
+        cmocka_unit_test_setup_teardown(a_router_that_ignores_K_has_one_cell_for_all_of_them, enter,
+                                        leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_all_that_can_change_numbers, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(an_id_changes_with_every_part_of_a_form, enter, leave),

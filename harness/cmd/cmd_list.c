@@ -16,6 +16,9 @@ static void add_param(struct table *t, const struct router *r, const struct rout
         for (size_t i = 0; p->choices[i]; i++)
             buf_addf(&allowed, "%s%s", i ? " | " : "", p->choices[i]);
         buf_adds(&def, p->choices[p->def.c]);
+    } else if (p->real) {
+        buf_addf(&allowed, "above %d, up to %d", p->lo.c, p->hi.c);
+        real_text(p->real_def, &def);
     } else {
         affine_text(p->lo, &allowed);
         buf_adds(&allowed, " to ");

@@ -12,6 +12,11 @@ static int *param_in(const struct router_param *p, struct router_args *args)
     return (int *)((char *)args + p->offset);
 }
 
+static double *real_in(const struct router_param *p, struct router_args *args)
+{
+    return (double *)((char *)args + p->offset);
+}
+
 static void affine_part(int factor, const char *symbol, struct buf *out)
 {
     if (factor == 0)
@@ -67,10 +72,20 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
               struct router_args *args, struct buf *err)
 {
     int N = model->config.experts;
-    *args = (struct router_args){ .K = K, .N = N, .min = K, .max = K, .batch = 1 };
+    if (r->router->ignores_k)
+        K = model->config.top_k;
+    *args = (struct router_args){ .K = K,
+                                  .N = N,
+                                  .min = affine_value(r->router->least, K, N),
+                                  .max = affine_value(r->router->most, K, N),
+                                  .batch = 1 };
     for (size_t i = 0; r->router->params[i].name; i++) {
         const struct router_param *p = &r->router->params[i];
-        const struct expr *e = &r->value[i];
+        if (p->real) {
+            *real_in(p, args) = r->value[i].real; // its range does not hang on K and N
+            continue;
+        }
+        const struct expr *e = &r->value[i].expr;
         int *value = param_in(p, args);
         *value = p->choices ? p->def.c : affine_value(p->def, K, N);
         if (e->n && expr_value(e, K, N, value, err) != 0)
@@ -140,6 +155,8 @@ static void hash_decoding(struct hash *h, const struct decoding *d)
     hash_number(h, "stop", (double)d->stop.len);
     for (size_t i = 0; i < d->stop.len; i++)
         hash_adds(h, d->stop.v[i]);
+    if (d->stop_at_end_text)
+        hash_adds(h, "stop_at_end_text");
 }
 
 static void hash_form(struct hash *h, const struct task *t)
@@ -201,11 +218,13 @@ static void identify_router(const struct cell *c, struct buf *text)
     buf_addf(text, "weights %s\ntokenizer %s\n", c->model->weights_hash, c->model->tokenizer_hash);
     buf_addf(text, "router %s\nK %d\n", c->router->name, c->args.K);
     for (const struct router_param *p = c->router->params; p->name; p++) {
-        int value = *(const int *)((const char *)&c->args + p->offset);
+        const void *value = (const char *)&c->args + p->offset;
         if (p->choices)
-            buf_addf(text, "%s %s\n", p->name, p->choices[value]);
+            buf_addf(text, "%s %s\n", p->name, p->choices[*(const int *)value]);
+        else if (p->real)
+            buf_addf(text, "%s %.17g\n", p->name, *(const double *)value);
         else
-            buf_addf(text, "%s %d\n", p->name, value);
+            buf_addf(text, "%s %d\n", p->name, *(const int *)value);
     }
 }
 

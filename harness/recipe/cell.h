@@ -8,7 +8,8 @@
 
 /*
  * Fills in `args` from K, N and what the recipe says of the router; each value must be whole and in
- * its range, or the sentence names the line, the parameter, K, N and what is allowed.
+ * its range, or the sentence names the line, the parameter, K, N and what is allowed. A router that
+ * ignores K gets the model's own, whatever is asked, so that a sweep over K has its cell once.
  */
 int cell_args(const struct recipe_router *r, int K, const struct sweep_model *model,
               struct router_args *args, struct buf *err) MUST_USE;

@@ -10,7 +10,7 @@
 
 enum { NAME_MAX_LEN = 64 };
 
-/* A router's parameter: a word of its list, a whole number, or an expression. */
+/* A router's parameter that is not real: a word of its list, a whole number, or an expression. */
 static int read_param(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                       struct buf *err)
 {
@@ -38,6 +38,24 @@ static int read_param(lua_State *L, const struct lua_place *at, const struct fie
     return 0;
 }
 
+/* The field of the i-th parameter, read into an array of struct recipe_value. */
+static struct field param_field(const struct router_param *p, size_t i)
+{
+    size_t at = i * sizeof(struct recipe_value);
+    if (p->real)
+        return (struct field){ .name = p->name,
+                               .type = FIELD_NUMBER,
+                               .offset = at + offsetof(struct recipe_value, real),
+                               .lo = p->lo.c,
+                               .hi = p->hi.c,
+                               .above = true };
+    return (struct field){ .name = p->name,
+                           .type = FIELD_OTHER,
+                           .offset = at + offsetof(struct recipe_value, expr),
+                           .words = p->choices,
+                           .read = read_param };
+}
+
 int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_router *r,
                        struct buf *err)
 {
@@ -48,12 +66,10 @@ int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_r
         n++;
     struct field *fields = xcalloc(n + 1, sizeof(*fields));
     r->value = xcalloc(n, sizeof(*r->value));
-    for (size_t i = 0; i < n; i++)
-        fields[i] = (struct field){ .name = r->router->params[i].name,
-                                    .type = FIELD_OTHER,
-                                    .offset = i * sizeof(*r->value),
-                                    .words = r->router->params[i].choices,
-                                    .read = read_param };
+    for (size_t i = 0; i < n; i++) {
+        fields[i] = param_field(&r->router->params[i], i);
+        r->value[i].real = r->router->params[i].real_def;
+    }
     made_push_table(L);
     int rc = fields_read(L, &r->at, fields, r->value, err);
     lua_pop(L, 1);

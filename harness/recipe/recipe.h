@@ -16,10 +16,16 @@
 #include "recipe/lua_fields.h"
 #include "score/judge.h"
 
+/* What is said of one parameter of a router. */
+struct recipe_value {
+    struct expr expr; /* of words the index; n = 0: the default */
+    double real;      /* of a real number, its default included */
+};
+
 struct recipe_router {
     const struct router *router;
     struct lua_place at;
-    struct expr *value; /* one for each parameter of the router's table; n = 0: the default */
+    struct recipe_value *value; /* one for each parameter of the router's table */
 };
 
 struct recipe_task {

@@ -42,7 +42,7 @@ struct cell {
     char id[33];
     const struct sweep_model *model;
     const struct router *router;
-    struct router_args args; /* all set; min and max are K where the router has no bounds */
+    struct router_args args; /* all set; K is the model's own where the router ignores it */
     const struct task *task;
     int64_t seed;
     const char *train; /* "none" */

@@ -10,19 +10,26 @@
 
 static void add_value(const json_t *v, struct buf *out)
 {
-    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    if (json_is_real(v)) {
+        real_text(json_real_value(v), out);
+        return;
+    }
+    char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     buf_adds(out, json_is_string(v) ? json_string_value(v) : text ? text : "?");
     free(text);
 }
 
-/* Is it the router's default? What hangs on N, which v_cells has not, counts as none. */
+/*
+ * Is it the router's default? What hangs on N, which v_cells has not, counts as none, and so does
+ * a real number: a label always says it.
+ */
 static bool is_default(const struct router *r, const char *name, const json_t *v, int k)
 {
     for (const struct router_param *p = r ? r->params : NULL; p && p->name; p++)
         if (strcmp(p->name, name) == 0 && p->choices)
             return json_is_string(v) && strcmp(json_string_value(v), p->choices[p->def.c]) == 0;
         else if (strcmp(p->name, name) == 0)
-            return p->def.n == 0 && json_integer_value(v) == affine_value(p->def, k, 0);
+            return !p->real && p->def.n == 0 && json_integer_value(v) == affine_value(p->def, k, 0);
     return false;
 }
 

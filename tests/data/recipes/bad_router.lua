@@ -2,7 +2,7 @@ return sweep {
   name    = "x",
   models  = "tiny-olmoe",
   K       = { 8, 4 },
-  routers = { topk(), topp { p = 0.9 } },
+  routers = { topk(), topq { p = 0.9 } },
   tasks   = nll { file = "texts.jsonl" },
 }
--- says: 5: unknown name 'topp'; known are topk, seqtopk, batchtopk, sweep, none, nll, task, K, N
+-- says: 5: unknown name 'topq'; known are topk, seqtopk, batchtopk, topp, xmoe, expert_choice, sweep, none, nll, task, K, N
