@@ -38,7 +38,7 @@ return {
       target  = " {answer}",
     },
     ["lmeval-5shot"] = {
-      version = 1,
+      version = 2,
       about   = "lm-evaluation-harness gsm8k 3.0: 5 shots drawn for each problem, greedy",
       prompt  = question,
       shots   = {
@@ -47,7 +47,9 @@ return {
         count = 5, draw = "python", seed = 1234,
         text = "Question: {question}\nAnswer: {answer}\n\n",
       },
-      generate = { max_tokens = 256, stop = { "Question:", "</s>", "<|im_end|>" } },
+      generate = {
+        max_tokens = 256, stop = { "Question:", "</s>", "<|im_end|>" }, stop_at_end_text = true,
+      },
       long_prompt = "cut",
       measures = {
         {
@@ -64,7 +66,7 @@ return {
       },
     },
     ["lmeval-cot-8shot"] = {
-      version = 1,
+      version = 2,
       about   = "lm-evaluation-harness gsm8k_cot 3.0: 8 fixed chain-of-thought shots, greedy",
       prompt  = "Q: {question}\nA:",
       shots   = {
@@ -73,7 +75,9 @@ return {
         count = 8, draw = "first",
         text = "Q: {question}\nA: {target}\n\n",
       },
-      generate = { max_tokens = 256, stop = { "Q:", "</s>", "<|im_end|>" } },
+      generate = {
+        max_tokens = 256, stop = { "Q:", "</s>", "<|im_end|>" }, stop_at_end_text = true,
+      },
       long_prompt = "cut",
       measures = {
         {
@@ -92,7 +96,7 @@ return {
       },
     },
     ["densemixer-0shot"] = {
-      version = 1,
+      version = 2,
       about   = "as DenseMixer scores it: no shots, last number, marks ignored (18.0 is 180), greedy",
       prompt  = "Answer the following question.\n\nQuestion: {question}\nAnswer:",
       generate = {

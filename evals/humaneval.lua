@@ -15,10 +15,13 @@ return {
       target  = "{canonical_solution}",
     },
     lmeval = {
-      version = 1,
+      version = 2,
       about   = "lm-evaluation-harness humaneval 1.0, stops as Codex: no shots, greedy, pass@1",
       prompt  = "{prompt}",
-      generate = { max_tokens = 1024, stop = { "\nclass", "\ndef", "\n#", "\nif", "\nprint" } },
+      generate = {
+        max_tokens = 1024, stop = { "\nclass", "\ndef", "\n#", "\nif", "\nprint" },
+        stop_at_end_text = true,
+      },
       long_prompt = "cut",
       measures = {
         {

@@ -21,7 +21,7 @@ return {
       target  = "{code}",
     },
     ["lmeval-3shot"] = {
-      version = 1,
+      version = 2,
       about   = "lm-evaluation-harness mbpp 1.0: 3 fixed shots, greedy, pass@1",
       prompt  = query,
       shots   = {
@@ -31,7 +31,7 @@ return {
         count = 3, draw = "first",
         text = query .. "{code}\n[DONE]\n\n",
       },
-      generate = { max_tokens = 256, stop = { "[DONE]" } },
+      generate = { max_tokens = 256, stop = { "[DONE]" }, stop_at_end_text = true },
       long_prompt = "cut",
       measures = {
         {

@@ -1,8 +1,9 @@
 -- Summary, of ESFT (Wang et al. 2024): 100 telephone calls of a customer service, in Chinese, to be
 -- summed up. scripts/fetch-data gets the data, which are not part of this project.
 
--- As ESFT has it: the output's ends are stripped, and nothing becomes "None".
-local before = { { "\\A\\s+|\\s+\\z", "" }, { "\\A\\z", "None" } }
+-- As ESFT has it: the output's ends are stripped, and nothing becomes "None". Only the first space
+-- of a row begins a match, else a long row of them costs its square.
+local before = { { "\\A\\s+|(?<!\\s)\\s+\\z", "" }, { "\\A\\z", "None" } }
 local reference = "{raw_answers[0]}"
 
 -- The request is in words of our own, after the published one's rules: out of ten, points off by

@@ -4,6 +4,7 @@
  * token has its experts like any other.
  */
 #include "generate.h"
+#include "generate_text.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -18,6 +19,7 @@ struct list {
 
 struct generator {
     struct generator_spec spec;
+    struct strings ends; /* the text of the model's end tokens */
     struct worker *workers;
     int nworkers;
 
@@ -33,8 +35,8 @@ struct generator {
 struct seat {
     struct generation *text; /* NULL: free */
     struct sampler sampler;
-    int fed;           /* tokens that the decoder has */
-    struct buf bytes;  /* of what was written */
+    int fed; /* tokens that the decoder has */
+    struct written written;
     bool ended, alone; /* alone: a batch failed with it in, and now it is tried by itself */
     uint16_t *used;    /* [tokens, layers] */
     size_t cap;        /* tokens that the arrays have room for */
@@ -116,7 +118,7 @@ static void seat_begin(struct worker *w, struct seat *s, struct generation *t, b
     t->rc = 0;
     t->seconds = 0;
     *s = (struct seat){ .text = t, .alone = alone };
-    buf_init(&s->bytes);
+    written_init(&s->written);
     s->sampler = (struct sampler){ t->decoding->temperature, t->decoding->top_p, t->seed };
     for (int i = 0; i < t->prompt_tokens; i++)
         seat_push(s, t->prompt[i], NAN, (size_t)c->layers);
@@ -134,42 +136,24 @@ static void seat_end(struct worker *w, struct seat *s)
     for (size_t i = 0; i < T && !t->rc; i++)
         for (size_t l = 0; l < layers; l++)
             t->used[l * T + i] = s->used[i * layers + l];
-    utf8_clean(s->bytes.s, s->bytes.len, &t->output);
-    buf_release(&s->bytes);
+    utf8_clean(s->written.shown.s, s->written.shown.len, &t->output);
+    written_release(&s->written);
     free(s->used);
     *s = (struct seat){ 0 };
-}
-
-/* The place of the first stop string that ends behind `from`, or the text's length. */
-static size_t find_stop(const struct decoding *d, const struct buf *text, size_t from)
-{
-    size_t first = text->len;
-    for (size_t i = 0; i < d->stop.len; i++) {
-        size_t len = strlen(d->stop.v[i]), begin = from < len ? 0 : from - len + 1;
-        const char *at = memmem(text->s + begin, text->len - begin, d->stop.v[i], len);
-        if (at && (size_t)(at - text->s) < first)
-            first = (size_t)(at - text->s);
-    }
-    return first;
 }
 
 /* Looks at the token that was drawn: does the text end with it? */
 static void seat_read(const struct generator *g, struct seat *s, int32_t id)
 {
     struct generation *t = s->text;
-    size_t before = s->bytes.len, stop;
     s->ended = true;
     t->stop = STOP_EOS;
     for (int i = 0; i < g->spec.config->neos; i++)
         if (id == g->spec.config->eos[i])
             return;
-    // An id beyond the tokenizer's, of a vocabulary that was made larger, stands for nothing.
-    if (tokenizer_has(g->spec.tokenizer, id) && !tokenizer_special(g->spec.tokenizer, id) &&
-        tokenizer_decode(g->spec.tokenizer, &id, 1, &s->bytes, &t->err))
-        BUG("%s", t->err.s);
-    stop = find_stop(t->decoding, &s->bytes, before);
-    if (stop < s->bytes.len) {
-        s->bytes.s[s->bytes.len = stop] = '\0';
+    written_add(&s->written, g->spec.tokenizer, id);
+    if (written_stop(&s->written, &t->decoding->stop,
+                     t->decoding->stop_at_end_text ? &g->ends : NULL)) {
         t->stop = STOP_STRING;
     } else if ((int)t->ids.len - t->prompt_tokens == t->decoding->max_tokens) {
         t->stop = STOP_LENGTH;
@@ -188,7 +172,7 @@ static void seat_keep(struct worker *w, struct seat *s, const struct feed *f, in
     size_t layers = (size_t)found->layers, loads = layers * (size_t)found->experts;
     int from = found->start[sequence];
     for (int i = 0; i < f->tokens; i++) {
-        size_t at = (size_t)(s->fed + i);
+        size_t at = (size_t)s->fed + (size_t)i;
         if (i > 0)
             t->nll[at] = found->nll[from + i];
         t->entropy[at] = found->entropy[from + i];
@@ -311,7 +295,7 @@ static void failed(struct worker *w, int n, const struct buf *err)
             continue;
         }
         list_put(&w->again, s->text);
-        buf_release(&s->bytes);
+        written_release(&s->written);
         free(s->used);
         *s = (struct seat){ 0 };
     }
@@ -374,12 +358,28 @@ static void worker_release(struct worker *w)
     free(w->fed);
 }
 
+/* Ids beyond the tokenizer's have no text. */
+static void find_ends(struct generator *g)
+{
+    struct buf text = BUF_INIT, err = BUF_INIT;
+    for (int i = 0; i < g->spec.config->neos; i++) {
+        if (!tokenizer_has(g->spec.tokenizer, g->spec.config->eos[i]))
+            continue;
+        buf_reset(&text);
+        if (tokenizer_decode(g->spec.tokenizer, &g->spec.config->eos[i], 1, &text, &err))
+            BUG("%s", err.s);
+        strings_add(&g->ends, text.s);
+    }
+    buf_release(&text);
+}
+
 struct generator *generator_new(const struct generator_spec *spec, struct buf *err)
 {
     struct generator *g = xcalloc(1, sizeof(*g));
     g->spec = *spec;
     if (g->spec.capacity > spec->config->context)
         g->spec.capacity = spec->config->context;
+    find_ends(g);
     g->waiting.end = &g->waiting.first;
     g->done.end = &g->done.first;
     pthread_mutex_init(&g->lock, NULL);
@@ -412,6 +412,7 @@ void generator_free(struct generator *g)
     pthread_mutex_destroy(&g->lock);
     pthread_cond_destroy(&g->waiting_changed);
     pthread_cond_destroy(&g->done_changed);
+    strings_release(&g->ends);
     free(g->workers);
     free(g);
 }

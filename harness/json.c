@@ -35,9 +35,12 @@ json_t *json_parse(const char *text, size_t len, const char *file, size_t line, 
         for (char *c = e.text; *c; c++)
             if ((unsigned char)*c < 0x20 || *c == 0x7f)
                 *c = '?';
-        if (line)
-            fail(err, "%s:%zu: not valid JSON: %s", file,
-                 line + (size_t)(e.line > 0 ? e.line : 1) - 1, e.text);
+        size_t at = line + (size_t)(e.line > 0 ? e.line : 1) - 1;
+        if (strncmp(e.text, "\\u0000 is not", 13) == 0)
+            fail(err, "%s:%zu: a text in it has a NUL character (\\u0000), which is not taken",
+                 file, line ? at : (size_t)e.position);
+        else if (line)
+            fail(err, "%s:%zu: not valid JSON: %s", file, at, e.text);
         else
             fail(err, "%s: not valid JSON at byte %d: %s", file, e.position, e.text);
         return NULL;

@@ -5,7 +5,8 @@
  * temperature, keeps the smallest set of most probable tokens whose probabilities come to top_p or
  * more (of equal ones the smaller ids), and draws from these by their probabilities.
  *
- * Invariant: the same logits and the same state give the same token on every machine; each draw
+ * Invariant: the same logits and the same state give the same token: on every machine where it is
+ * greedy, and where it is sampled on those whose C library has the same exp(), to the bit. Each draw
  * takes one random number, so a text's randomness does not hang on its neighbours.
  */
 #ifndef SAMPLE_H

@@ -5,6 +5,7 @@
  */
 #include "stats.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -33,6 +34,18 @@ struct estimate ratio_of_sums(const double *y, const double *x, int docs)
     }
     double se = used < 2 ? NAN : sqrt((double)used / (used - 1) * squares) / sum_x;
     return estimate_make(value, se, llround(sum_x));
+}
+
+struct estimate mean_of(const double *y, size_t n)
+{
+    if (n > INT_MAX)
+        BUG("%zu documents", n);
+    double *ones = xcalloc(n, sizeof(*ones));
+    for (size_t i = 0; i < n; i++)
+        ones[i] = 1;
+    struct estimate mean = ratio_of_sums(y, ones, (int)n);
+    free(ones);
+    return mean;
 }
 
 struct keyed {
@@ -329,13 +342,9 @@ struct estimate mean_pass_at_k(const int *n, const int *c, int problems, int k)
         if (n[p] < k)
             return estimate_make(NAN, NAN, problems);
     double *passed = xcalloc((size_t)problems, sizeof(*passed));
-    double *one = xcalloc((size_t)problems, sizeof(*one));
-    for (int p = 0; p < problems; p++) {
+    for (int p = 0; p < problems; p++)
         passed[p] = pass_at_k(n[p], c[p], k);
-        one[p] = 1;
-    }
-    struct estimate mean = ratio_of_sums(passed, one, problems);
+    struct estimate mean = mean_of(passed, (size_t)problems);
     free(passed);
-    free(one);
     return mean;
 }

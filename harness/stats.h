@@ -28,6 +28,9 @@ struct estimate {
  */
 struct estimate ratio_of_sums(const double *y, const double *x, int docs);
 
+/* The mean over documents that count alike; its error is sd / sqrt(n). y: [n] */
+struct estimate mean_of(const double *y, size_t n);
+
 /*
  * Spearman's rank correlation of x and y (average ranks for ties), over all tokens; NaN where one
  * of them does not vary. The error is by a delete-a-group jackknife over documents, ranks made anew

@@ -152,6 +152,16 @@ whole_characters() {
     [ "$(places 'is 5\0343\0200\0202' '{"dotted": {"found": "5"}}')" = 'bytes 0 to 7 of the output' ]
 }
 check "what is shown does not end inside of a character" whole_characters
+# Decoding that a recipe changed stands behind the task's name.
+other_decoding() {
+    cp g.db d.db && sql d.db "UPDATE cell SET task = 'sums/short(temperature=0.7)' WHERE id = '$first'" &&
+        gives 0 "$seqtopk" show d.db "$short:0" && says '^answer *bytes 6 to 15 of the output$'
+}
+check "another decoding of the task has the same measures" other_decoding
+stands_in() {
+    [ -z "$(places 'so 7 and 8, none' '{"last": {"found": "7 and 8", "none": true}}')" ] && grep -q '^  no answer *yes$' out
+}
+check "what stands in for an answer is shown, and marked nowhere" stands_in
 all_of_it() {
     [ -z "$(places ' text\n' '{"x": {"found": "text"}}')" ] && grep -q '^  found *text$' out
 }

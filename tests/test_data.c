@@ -414,6 +414,56 @@ static void what_scores_an_output_must_be_there_before_the_run(void **state)
     }
 }
 
+/* Instruction data call the reference answer `output`. */
+static void a_field_called_output_is_the_reference_s_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        size_t offset;
+    } keys[] = { { "program", offsetof(struct measure, program) },
+                 { "system", offsetof(struct measure, system) },
+                 { "user", offsetof(struct measure, user) } };
+    const char *lines = "{\"q\": \"a\"}\n{\"q\": \"ab\", \"output\": \"b\"}\n";
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        struct task t = make_generating(lines, "{q}", 2);
+        struct measure *m = xcalloc(1, sizeof(*m));
+        t.eval->forms[0].measures = m;
+        t.eval->forms[0].nmeasures = 1;
+        m->name = xstrdup("it");
+        char **template = (char **)((char *)m + keys[i].offset);
+        *template = xstrdup("{output}");
+        assert_int_equal(data_check(&t, &err), -1);
+        char *want = xasprintf("%s/d.jsonl:2: {output} in `%s` of the measure it is what the model "
+                               "wrote, and the line has a field 'output' too; give the field "
+                               "another name",
+                               dir, keys[i].key);
+        assert_string_equal(err.s, want);
+        free(*template); // without {output} in it the field may be there
+        *template = xstrdup("{q}");
+        assert_int_equal(data_check(&t, &err), 0);
+        free(want);
+        task_release(&t);
+    }
+}
+
+static void a_reference_of_the_output_is_a_field(void **state)
+{
+    (void)state;
+    struct task t =
+        make_generating("{\"q\": \"ab\", \"output\": \"b\"}\n{\"q\": \"a\"}\n", "{q}", 2);
+    struct measure *m = xcalloc(1, sizeof(*m));
+    t.eval->forms[0].measures = m;
+    t.eval->forms[0].nmeasures = 1;
+    m->name = xstrdup("it");
+    m->reference = xstrdup("{output}");
+    assert_int_equal(data_check(&t, &err), -1);
+    assert_non_null(strstr(err.s, "d.jsonl:2: no field 'output'; there is q"));
+    t.limit = 1;
+    assert_int_equal(data_check(&t, &err), 0);
+    task_release(&t);
+}
+
 /* {"text": "ab ab"} and a line end, by `gzip -n`. */
 static const unsigned char packed[] = { 0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03,
                                         0xab, 0x56, 0x2a, 0x49, 0xad, 0x28, 0x51, 0xb2, 0x52, 0x50,
@@ -581,6 +631,8 @@ int main(void)
         cmocka_unit_test_teardown(a_long_prompt_is_refused_or_leaves_room_for_new_tokens, forget),
         cmocka_unit_test_teardown(rows_select_lines_and_documents_count_from_0, forget),
         cmocka_unit_test_teardown(what_scores_an_output_must_be_there_before_the_run, forget),
+        cmocka_unit_test_teardown(a_field_called_output_is_the_reference_s_alone, forget),
+        cmocka_unit_test_teardown(a_reference_of_the_output_is_a_field, forget),
         cmocka_unit_test_teardown(a_file_behind_gzip_is_unpacked_whole, forget),
         cmocka_unit_test_teardown(a_wrong_sum_is_told_with_both, forget),
         cmocka_unit_test_teardown(without_a_tokenizer_there_are_fields_and_no_tokens, forget),

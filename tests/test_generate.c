@@ -4,6 +4,7 @@
  */
 #include "fixture.h"
 #include "engine.h"
+#include "generate_text.h"
 #include "generate.h"
 
 #include <math.h>
@@ -49,13 +50,15 @@ static int close_all(void **state)
     return 0;
 }
 
+static const struct model_config *used_config = &config;
+
 static struct generator *generator(const struct engine *e, int threads, int slots,
                                    bool (*stopped)(void))
 {
     struct buf err = BUF_INIT;
     struct generator *g = generator_new(&(struct generator_spec){ .engine = e,
                                                                   .model = model,
-                                                                  .config = &config,
+                                                                  .config = used_config,
                                                                   .tokenizer = tokenizer,
                                                                   .threads = threads,
                                                                   .slots = slots,
@@ -97,15 +100,20 @@ static void asked_release(struct asked *a)
 }
 
 /* One text by itself. */
-static void write_alone(struct asked *a)
+static void write_by(const struct engine *e, struct asked *a)
 {
-    struct generator *g = generator(engine, 1, 1, NULL);
+    struct generator *g = generator(e, 1, 1, NULL);
     generator_put(g, &a->g);
     assert_ptr_equal(generator_take(g), &a->g);
     assert_null(generator_take(g));
     generator_free(g);
     if (a->g.rc)
         fail_msg("%s", a->g.err.s);
+}
+
+static void write_alone(struct asked *a)
+{
+    write_by(engine, a);
 }
 
 static const char question[] =
@@ -207,6 +215,157 @@ static void the_first_of_several_stop_strings_counts(void **state)
     free(early);
     asked_release(&whole);
     asked_release(&a);
+}
+
+/* The model's folder with another end token, "<|padding|>", which it never writes. */
+static void read_other_end(struct model_config *out)
+{
+    struct buf err = BUF_INIT;
+    char *copy = fixture_dir(), *from = xasprintf("%s/config.json", dir);
+    struct buf text = BUF_INIT;
+    assert_int_equal(read_file(from, 1 << 20, &text, &err), 0);
+    fixture_text(copy, "config.json", text.s);
+    fixture_text(copy, "generation_config.json", "{\"eos_token_id\": 1}");
+    if (config_read(copy, out, &err))
+        fail_msg("%s", err.s);
+    assert_int_equal(out->neos, 1);
+    assert_int_equal(out->eos[0], 1);
+    buf_release(&text);
+    free(from);
+    fixture_remove(copy);
+}
+
+static void a_special_token_is_a_stop_string_too(void **state)
+{
+    (void)state;
+    struct model_config other;
+    struct asked ended, on, stopped;
+    read_other_end(&other);
+    ask(&ended, question, 300);
+    write_alone(&ended);
+    assert_int_equal(ended.g.stop, STOP_EOS);
+    used_config = &other;
+    int more = (int)(ended.g.ids.len - ended.prompt.len) + 3;
+    ask(&on, question, more);
+    write_alone(&on);
+    ask(&stopped, question, more);
+    strings_add(&stopped.decoding.stop, "</s>");
+    strings_add(&stopped.decoding.stop, "<|endoftext|>");
+    write_alone(&stopped);
+    used_config = &config;
+    // The token ends nothing by itself; and as a stop it ends the text where it did as end token.
+    assert_int_equal(on.g.stop, STOP_LENGTH);
+    assert_int_equal(stopped.g.stop, STOP_STRING);
+    assert_int_equal(stopped.g.ids.len, ended.g.ids.len);
+    assert_string_equal(stopped.g.output.s, ended.g.output.s);
+    asked_release(&ended);
+    asked_release(&on);
+    asked_release(&stopped);
+    config_release(&other);
+}
+
+/* An engine whose model writes these tokens, whatever it is asked. */
+static struct ids script;
+static size_t script_at;
+
+static int decode_a_script(struct decoder *d, struct feed *feeds, int n, struct scored *out,
+                           struct buf *err)
+{
+    int rc = engine->decode(d, feeds, n, out, err);
+    for (int i = 0; i < n; i++)
+        feeds[i].next = script.v[script_at++ % script.len];
+    return rc;
+}
+
+static void spell(const char *part)
+{
+    struct buf err = BUF_INIT;
+    assert_int_equal(tokenizer_encode(tokenizer, part, strlen(part), &script, &err), 0);
+}
+
+static void an_end_token_s_text_ends_a_text_where_that_is_asked(void **state)
+{
+    (void)state;
+    struct engine scripted = *engine;
+    struct asked a;
+    scripted.decode = decode_a_script;
+    spell("It is 7.");
+    spell("<|");
+    spell("endoftext");
+    spell("|>");
+    spell(" More.");
+    for (size_t i = 0; i < script.len; i++)
+        assert_false(tokenizer_special(tokenizer, script.v[i]));
+    for (int asked = 0; asked < 2; asked++) {
+        script_at = 0;
+        ask(&a, question, (int)script.len);
+        a.decoding.stop_at_end_text = asked;
+        write_by(&scripted, &a);
+        assert_int_equal(a.g.stop, asked ? STOP_STRING : STOP_LENGTH);
+        assert_string_equal(a.g.output.s, asked ? "It is 7." : "It is 7.<|endoftext|> More.");
+        asked_release(&a);
+    }
+    free(script.v);
+    script = (struct ids){ 0 };
+}
+
+/* Writes the parts, and stops as the generator does. Returns how many were written. */
+static size_t write_parts(const char *const *parts, const char *stop, struct buf *shown)
+{
+    struct written w;
+    struct strings stops = { 0 };
+    size_t n = 0;
+    bool stopped = false;
+    written_init(&w);
+    strings_add(&stops, "never");
+    strings_add(&stops, stop);
+    for (; parts[n] && !stopped; n++) {
+        spell(parts[n]);
+        for (size_t i = 0; i < script.len && !stopped; i++) {
+            written_add(&w, tokenizer, script.v[i]);
+            stopped = written_stop(&w, &stops, NULL);
+        }
+        script.len = 0;
+    }
+    buf_reset(shown);
+    buf_add(shown, w.shown.s, w.shown.len);
+    strings_release(&stops);
+    written_release(&w);
+    return n;
+}
+
+static void what_is_shown_is_cut_where_the_stop_string_begins(void **state)
+{
+    (void)state;
+#define PAD "<|padding|>"
+#define END "<|endoftext|>"
+    static const struct {
+        const char *parts[6], *stop, *shown;
+        size_t written;
+    } cases[] = {
+        { { "one", PAD, " two", END, " three" }, "<|endoftext|>", "one two", 4 },
+        { { "one", PAD, " two", END, " three" }, "none", "one two three", 5 },
+        { { "one", PAD, " two", END, " three" }, " two", "one", 3 },
+        { { "one", PAD, " two", END, " three" }, "two<|endoftext|>", "one ", 4 },
+        { { "one", PAD, " two", END, " three" }, "ding|> tw", "one", 3 },
+        { { "one", PAD, " two", END, " three" }, "one two", "", 3 },
+        { { "one", PAD, " two", PAD, " three" }, "e t", "on", 3 },
+        { { "one", PAD, PAD, " two", END }, PAD PAD, "one", 3 },
+        { { PAD, "one", END }, PAD, "", 1 },
+        { { "<", "|padding", "|>", PAD }, PAD, "", 3 },
+    };
+#undef PAD
+#undef END
+    struct buf shown = BUF_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        size_t n = write_parts(cases[i].parts, cases[i].stop, &shown);
+        if (n != cases[i].written || strcmp(shown.s, cases[i].shown) != 0)
+            fail_msg("stop \"%s\": %zu parts and \"%s\", not %zu and \"%s\"", cases[i].stop, n,
+                     shown.s, cases[i].written, cases[i].shown);
+    }
+    buf_release(&shown);
+    free(script.v);
+    script = (struct ids){ 0 };
 }
 
 /* Forty texts of many kinds. */
@@ -338,6 +497,9 @@ int main(void)
         cmocka_unit_test(the_context_ends_a_text),
         cmocka_unit_test(stop_strings_may_lie_anywhere_in_tokens),
         cmocka_unit_test(the_first_of_several_stop_strings_counts),
+        cmocka_unit_test(a_special_token_is_a_stop_string_too),
+        cmocka_unit_test(an_end_token_s_text_ends_a_text_where_that_is_asked),
+        cmocka_unit_test(what_is_shown_is_cut_where_the_stop_string_begins),
         cmocka_unit_test(the_batch_changes_nothing),
         cmocka_unit_test(a_text_that_fails_takes_no_other_with_it),
         cmocka_unit_test(a_generator_that_is_stopped_gives_all_back),

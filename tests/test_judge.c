@@ -160,7 +160,7 @@ static void a_spec_that_means_nothing_is_refused_with_what_is_allowed(void **sta
     refused((struct judge_spec){ .command = "cat", .key_env = "TEST_KEY" },
             "key_env goes with url");
     refused((struct judge_spec){ .url = u, .model = m, .tries = -1 }, "1 to 100");
-    refused((struct judge_spec){ .url = u, .model = m, .wait = 121 }, "0 to 120");
+    refused((struct judge_spec){ .url = u, .model = m, .wait = 121 }, "0.001 to 120");
     refused((struct judge_spec){ .url = u, .model = m, .timeout = -1 }, "timeout is -1");
     refused((struct judge_spec){ .url = u, .model = m, .timeout = NAN }, "timeout is nan");
 }
@@ -498,6 +498,7 @@ static struct measure measure_of(const char *parse)
                          .system = xstrdup("标准：{{严格}}"),
                          .user = xstrdup("预测：{output}\n参考：{raw_answers[0]}"),
                          .parse = xstrdup(parse),
+                         .out_of = 10,
                          .max_tokens = 80 };
     if (measure_prepare(&m, &err) != 0)
         fail_msg("%s", err.s);
@@ -622,6 +623,14 @@ static void a_measure_needs_a_question_and_a_way_to_read_the_reply(void **state)
     struct measure m = { .scorer = &scorer_judge, .user = xstrdup("u") };
     assert_int_equal(measure_prepare(&m, &err), -1);
     assert_string_equal(err.s, "judge needs `parse`");
+    m.parse = xstrdup("(1)");
+    assert_int_equal(measure_prepare(&m, &err), -1);
+    assert_string_equal(err.s, "judge needs `out_of`");
+    m.out_of = 10;
+    assert_int_equal(measure_prepare(&m, &err), -1);
+    assert_string_equal(err.s, "judge needs `max_tokens`");
+    m.max_tokens = 9;
+    assert_int_equal(measure_prepare(&m, &err), 0);
     measure_release(&m);
     buf_release(&err);
 }

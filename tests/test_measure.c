@@ -260,6 +260,8 @@ static void a_search_without_end_leaves_no_score_and_says_so(void **state)
         verdicts_json(&m, &v, 1, NULL, &out);
         assert_non_null(strstr(out.s, "\"failure\": \"the regular expression"));
         assert_null(strstr(out.s, "score"));
+        // Whether there is an answer is known where the search came to its end, and only there.
+        assert_null(strstr(out.s, "found"));
         verdict_release(&v);
         measure_release(&m);
     }
@@ -305,6 +307,31 @@ static void a_bad_pattern_is_refused_by_its_key(void **state)
                         "`parse`: \"\\d+\" has no group; the score is what group 1 matches");
 }
 
+/* {output} in a reference is a field like any other: what instruction data call the answer. */
+static void a_reference_knows_nothing_of_the_output(void **state)
+{
+    (void)state;
+    const struct scorer *const with[] = { &scorer_exact, &scorer_rouge_l, &scorer_chrf };
+    json_t *doc = json_pack("{s:s, s:s}", "instruction", "Say it.", "output", "the true answer");
+    json_t *none = json_pack("{s:s}", "instruction", "Say it.");
+    for (size_t i = 0; i < ARRAY_LEN(with); i++) {
+        struct measure m = prepared(&(struct spec){ .scorer = with[i], .reference = "{output}" });
+        struct verdict v;
+        assert_int_equal(measures_score(&m, 1, NULL, doc, "the true answer", &v, &err), 0);
+        assert_true(v.score == 1);
+        verdict_release(&v);
+        assert_int_equal(measures_score(&m, 1, NULL, doc, "zzz", &v, &err), 0);
+        assert_true(v.score == 0);
+        verdict_release(&v);
+        assert_int_equal(measures_score(&m, 1, NULL, none, "zzz", &v, &err), -1);
+        assert_string_equal(err.s, "it: no field 'output'; there is instruction");
+        verdict_release(&v);
+        measure_release(&m);
+    }
+    json_decref(doc);
+    json_decref(none);
+}
+
 static void a_field_that_the_document_has_not_is_named(void **state)
 {
     (void)state;
@@ -333,11 +360,11 @@ static void scorers_are_found_by_name(void **state)
 /* ---- verdicts ---- */
 
 static int score_third(const struct measure *m, const struct tools *tools, const json_t *doc,
-                       const char *output, struct verdict *v, struct buf *why)
+                       struct verdict *v, struct buf *why)
 {
     (void)m, (void)tools, (void)doc, (void)why;
     v->score = 0.25;
-    v->result = xstrdup(output);
+    v->result = xstrdup(v->found);
     return 0;
 }
 
@@ -422,6 +449,35 @@ static void verdicts_are_json_in_the_measures_order(void **state)
     json_decref(doc);
 }
 
+/* The whole text is compared, but it was not found. */
+static void no_answer_is_none_though_the_whole_text_stands_in_for_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *output, *json;
+    } cases[] = {
+        { "It is 18", "{\"it\": {\"score\": 1, \"found\": \"18\", \"compared\": \"18\", "
+                      "\"with\": \"18\"}}" },
+        { "Eighteen!", "{\"it\": {\"score\": 0, \"found\": \"Eighteen!\", \"none\": true, "
+                       "\"compared\": \"eighteen\", \"with\": \"18\"}}" },
+        { "", "{\"it\": {\"score\": 0, \"found\": \"\", \"none\": true, \"compared\": \"\", "
+              "\"with\": \"18\"}}" },
+    };
+    struct measure m = prepared(&densemixer);
+    json_t *doc = json_pack("{s:s}", "answer", "#### 18");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct verdict v;
+        assert_int_equal(measures_score(&m, 1, NULL, doc, cases[i].output, &v, &err), 0);
+        assert_int_equal(v.none, i > 0);
+        buf_reset(&out);
+        verdicts_json(&m, &v, 1, NULL, &out);
+        assert_string_equal(out.s, cases[i].json);
+        verdict_release(&v);
+    }
+    measure_release(&m);
+    json_decref(doc);
+}
+
 static void a_reply_without_a_number_is_kept(void **state)
 {
     (void)state;
@@ -452,11 +508,13 @@ int main(void)
         cmocka_unit_test(a_search_without_end_leaves_no_score_and_says_so),
         cmocka_unit_test(a_measure_that_lacks_something_is_refused),
         cmocka_unit_test(a_bad_pattern_is_refused_by_its_key),
+        cmocka_unit_test(a_reference_knows_nothing_of_the_output),
         cmocka_unit_test(a_field_that_the_document_has_not_is_named),
         cmocka_unit_test(scorers_are_found_by_name),
         cmocka_unit_test(what_has_no_tool_is_not_scored),
         cmocka_unit_test(a_judge_is_in_the_metric_s_name),
         cmocka_unit_test(verdicts_are_json_in_the_measures_order),
+        cmocka_unit_test(no_answer_is_none_though_the_whole_text_stands_in_for_it),
         cmocka_unit_test(a_reply_without_a_number_is_kept),
     };
     return cmocka_run_group_tests_name("measure", tests, NULL, forget);

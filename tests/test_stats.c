@@ -107,6 +107,12 @@ static void documents_of_one_length_give_the_plain_error_of_a_mean(void **state)
     struct estimate e = ratio_of_sums(y, x, 4);
     NEAR(e.value, 3, 1e-15);
     NEAR(e.stderr_, sqrt(14.0 / 12), 1e-14);
+    const double means[] = { 1, 2, 3, 6 };
+    e = mean_of(means, 4);
+    NEAR(e.value, 3, 1e-15);
+    NEAR(e.stderr_, sqrt(14.0 / 12), 1e-14);
+    assert_int_equal(e.n, 4);
+    assert_true(isnan(mean_of(means, 0).value));
 }
 
 static void a_document_without_tokens_says_nothing(void **state)

@@ -105,10 +105,11 @@ struct output {
     struct buf text;
 };
 
-/* How a program ended, where the measure ran one. */
+/* How a program ended, or why it could not be run, where the measure runs one. */
 static const char *result_of(const json_t *all, const struct measure *m)
 {
-    return json_string_value(json_object_get(json_object_get(all, m->name), "result"));
+    const json_t *v = json_object_get(all, m->name), *result = json_object_get(v, "result");
+    return json_string_value(result ? result : json_object_get(v, "failure"));
 }
 
 static bool is_exception(const struct self_test *test, size_t doc)

@@ -54,10 +54,9 @@ void show_clean(const char *s, size_t len, struct buf *out)
 }
 
 const struct show_row show_rows[] = {
-    { "found", "found" },      { "compared", "compared" },
-    { "with", "reference" },   { "result", "result" },
-    { "reply", "judge says" }, { "unparsed", "no number" },
-    { "failure", "no reply" }, { NULL, NULL },
+    { "found", "found" },        { "none", "no answer" },   { "compared", "compared" },
+    { "with", "reference" },     { "result", "result" },    { "reply", "judge says" },
+    { "unparsed", "no number" }, { "failure", "no reply" }, { NULL, NULL },
 };
 
 bool show_verdict(const json_t *verdict, const char *key, struct buf *out)

@@ -5,7 +5,7 @@
  */
 #include "cmd/show.h"
 
-#include "recipe/eval.h"
+#include "recipe/task.h"
 
 #include <string.h>
 
@@ -67,17 +67,15 @@ bool show_place(const struct measure *m, const char *output, const char *found, 
     return ok;
 }
 
-/* The eval of a task "gsm8k/lmeval-5shot", and its form; NULL where it is none of evals/. */
+/*
+ * The eval of a task "gsm8k/lmeval-5shot" or "gsm8k/lmeval-5shot(max_tokens=9)", and its form; NULL
+ * where it is none of evals/.
+ */
 static struct eval *open_eval(const char *task, const struct eval_form **form)
 {
     struct buf err = BUF_INIT;
-    const char *slash = strchr(task, '/');
-    char *name = xstrndup(task, slash ? (size_t)(slash - task) : 0);
-    struct eval *e = slash ? eval_open(name, &err) : NULL;
-    *form = NULL;
-    for (size_t i = 0; e && i < e->nforms; i++)
-        if (strcmp(e->forms[i].name, slash + 1) == 0)
-            *form = &e->forms[i];
+    char *name = xstrndup(task, strcspn(task, "("));
+    struct eval *e = task_eval(name, form, &err);
     free(name);
     buf_release(&err);
     return e;
@@ -154,7 +152,9 @@ void show_find_places(struct shown *p)
         const char *found = json_string_value(json_object_get(verdict, "found"));
         const struct measure *m = measure_named(form, name);
         struct place place;
-        if (!found || !*found || is_all(p->output, found))
+        // Where nothing was found the whole text may stand in for it.
+        if (!found || !*found || json_is_true(json_object_get(verdict, "none")) ||
+            is_all(p->output, found))
             continue;
         if (m && show_place(m, p->output, found, &place))
             add_place(p, place);

@@ -61,18 +61,41 @@ static int texts_read(const struct task *task, struct shots *shots, json_t *obje
     return 0;
 }
 
+/*
+ * Can a measure's templates be filled in? The reference is the document's own; in the others {output}
+ * is the model's text, and may not mean a field as well.
+ */
+static int check_measure(const struct measure *m, json_t *object, const char *where,
+                         struct buf *err)
+{
+    const struct {
+        const char *key, *template;
+    } others[] = { { "program", m->program }, { "system", m->system }, { "user", m->user } };
+    struct buf out = BUF_INIT;
+    int rc = fill(m->reference, object, NULL, where, &out, err);
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(others); i++) {
+        const char *template = others[i].template;
+        if (template && template_has(template, "output") && json_object_get(object, "output"))
+            rc =
+                fail(err,
+                     "%s: {output} in `%s` of the measure %s is what the model wrote, and the line "
+                     "has a field 'output' too; give the field another name",
+                     where, others[i].key, m->name);
+        else
+            rc = fill(template, object, "", where, &out, err);
+    }
+    buf_release(&out);
+    return rc;
+}
+
 /* Can all that scores a line's output be filled in? */
 static int check_scoring(const struct task *task, json_t *object, const char *where,
                          struct buf *err)
 {
     struct buf out = BUF_INIT;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && task->form && i < task->form->nmeasures; i++) {
-        const struct measure *m = &task->form->measures[i];
-        const char *const templates[] = { m->reference, m->program, m->system, m->user };
-        for (size_t j = 0; rc == 0 && j < ARRAY_LEN(templates); j++)
-            rc = fill(templates[j], object, "", where, &out, err);
-    }
+    for (size_t i = 0; rc == 0 && task->form && i < task->form->nmeasures; i++)
+        rc = check_measure(&task->form->measures[i], object, where, err);
     for (size_t i = 0; rc == 0 && task->form && i < task->form->nself_tests; i++)
         rc = fill(task->form->self_tests[i].output, object, NULL, where, &out, err);
     buf_release(&out);

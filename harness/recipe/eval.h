@@ -21,7 +21,8 @@
  *           shots = { file = "gsm8k/train.jsonl", sha256 = "17f347...", count = 5,
  *                     draw = "python", seed = 1234,   -- or "first", the default: the first `count`
  *                     text = "Question: {question}\nAnswer: {answer}\n\n" },
- *           generate = { max_tokens = 256, stop = { "Question:" }, temperature = 0, top_p = 1 },
+ *           generate = { max_tokens = 256, stop = { "Question:" }, temperature = 0, top_p = 1,
+ *                        stop_at_end_text = true },  -- see struct decoding
  *           long_prompt = "cut",          -- on the left, to context - max_tokens; or "refuse"
  *           measures = { { "exact", name = "strict_match", find = "...", take = "first",
  *                          reference = "{answer}", normalise = { { ",", "" } }, ... } },

@@ -125,6 +125,9 @@ static int read_decoding(lua_State *L, const struct lua_place *at, const struct 
           .hi = 1,
           .above = true },
         { .name = "stop", .type = FIELD_STRINGS, .offset = offsetof(struct decoding, stop) },
+        { .name = "stop_at_end_text",
+          .type = FIELD_FLAG,
+          .offset = offsetof(struct decoding, stop_at_end_text) },
         { .name = NULL },
     };
     struct eval_form *form = member;

@@ -4,7 +4,13 @@
 #include "recipe/recipe_tasks.h"
 #include "recipe/recipe_words.h"
 
-enum { TOKENS_MAX = 1000000, TEMPERATURE_MAX = 100, TRIES_MAX = 100, TIMEOUT_MAX = 3600 };
+enum {
+    TOKENS_MAX = 1000000,
+    TEMPERATURE_MAX = 100,
+    TRIES_MAX = 100,
+    WAIT_MAX = 120,
+    TIMEOUT_MAX = 3600
+};
 
 /* What every kind of task may say of its documents. */
 #define HOW_MUCH_FIELDS                                                                          \
@@ -100,6 +106,11 @@ int recipe_read_judge(lua_State *L, const struct lua_place *at, const struct fie
           .offset = offsetof(struct judge_spec, tries),
           .lo = 1,
           .hi = TRIES_MAX },
+        { .name = "wait",
+          .type = FIELD_NUMBER,
+          .offset = offsetof(struct judge_spec, wait),
+          .hi = WAIT_MAX,
+          .above = true },
         { .name = "timeout",
           .type = FIELD_NUMBER,
           .offset = offsetof(struct judge_spec, timeout),

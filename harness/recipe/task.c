@@ -64,33 +64,35 @@ static int find_data(const struct recipe_task *spec, const char *file, char **ou
                   spec->name, *out, env && *env ? env : "nothing now");
 }
 
-static int unknown_form(const struct recipe_task *spec, const struct eval *eval, struct buf *err)
+static void unknown_form(const char *name, const struct eval *eval, struct buf *err)
 {
     struct buf known = BUF_INIT;
     for (size_t i = 0; i < eval->nforms; i++)
         buf_addf(&known, "%s%s/%s", i ? ", " : "", eval->name, eval->forms[i].name);
-    refuse(spec, name_key(spec), err, "there is no task '%.80s'; known of %s are %s", spec->name,
-           eval->name, known.s);
+    fail(err, "there is no task '%.80s'; known of %s are %s", name, eval->name, known.s);
     buf_release(&known);
-    return -1;
 }
 
-/* The task's eval and form, of the name TASK/FORM. */
-static int find_form(const struct recipe_task *spec, struct task *out, struct buf *err)
+struct eval *task_eval(const char *name, const struct eval_form **form, struct buf *err)
 {
-    const char *slash = strchr(spec->name, '/');
-    if (!slash)
-        return refuse(spec, name_key(spec), err,
-                      "'%.80s' is no task; its name is TASK/FORM, such as gsm8k/nll", spec->name);
-    char *name = xstrndup(spec->name, (size_t)(slash - spec->name));
-    out->eval = eval_open(name, err);
-    free(name);
-    if (!out->eval)
-        return refuse(spec, name_key(spec), err, "%s", err->s);
-    for (size_t i = 0; i < out->eval->nforms; i++)
-        if (strcmp(out->eval->forms[i].name, slash + 1) == 0)
-            out->form = &out->eval->forms[i];
-    return out->form ? 0 : unknown_form(spec, out->eval, err);
+    const char *slash = strchr(name, '/');
+    *form = NULL;
+    if (!slash) {
+        fail(err, "'%.80s' is no task; its name is TASK/FORM, such as gsm8k/nll", name);
+        return NULL;
+    }
+    char *first = xstrndup(name, (size_t)(slash - name));
+    struct eval *e = eval_open(first, err);
+    free(first);
+    for (size_t i = 0; e && i < e->nforms; i++)
+        if (strcmp(e->forms[i].name, slash + 1) == 0)
+            *form = &e->forms[i];
+    if (e && !*form) {
+        unknown_form(name, e, err);
+        eval_free(e);
+        return NULL;
+    }
+    return e;
 }
 
 static int refuse_decoding(const struct recipe_task *spec, struct buf *err)
@@ -124,6 +126,7 @@ static int set_decoding(const struct recipe_task *spec, struct task *out, struct
     d->top_p = spec->top_p > 0 ? spec->top_p : d->temperature == 0 ? 1 : form->top_p;
     for (size_t i = 0; i < form->stop.len; i++)
         strings_add(&d->stop, form->stop.v[i]);
+    d->stop_at_end_text = form->stop_at_end_text;
     struct buf changes = BUF_INIT;
     if (d->max_tokens != form->max_tokens)
         note_change(&changes, "max_tokens", d->max_tokens);
@@ -142,7 +145,10 @@ static int set_decoding(const struct recipe_task *spec, struct task *out, struct
 
 static int resolve_named(const struct recipe_task *spec, struct task *out, struct buf *err)
 {
-    if (find_form(spec, out, err) != 0 || set_decoding(spec, out, err) != 0)
+    out->eval = task_eval(spec->name, &out->form, err);
+    if (!out->eval)
+        return refuse(spec, name_key(spec), err, "%s", err->s);
+    if (set_decoding(spec, out, err) != 0)
         return -1;
     const struct eval_form *form = out->form;
     // A form that cuts long prompts does what `truncate` asks for.

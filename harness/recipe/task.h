@@ -41,6 +41,12 @@ int task_named(const char *name, const char *file, int limit, struct task *out,
                struct buf *err) MUST_USE;
 void task_release(struct task *t);
 
+/*
+ * The eval of a task's name as a recipe says it, TASK/FORM, and the form in it; NULL: no such task.
+ * What stands in brackets behind the name of a task that was resolved is no part of it.
+ */
+struct eval *task_eval(const char *name, const struct eval_form **form, struct buf *err) MUST_USE;
+
 /* Is a text generated and measured? Else a loss is scored. */
 bool task_generates(const struct task *t);
 /* Does what is generated hang on the seed? */

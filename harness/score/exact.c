@@ -27,11 +27,11 @@ static int side(const struct measure *m, struct buf *text, char **out, struct ve
 }
 
 static int score(const struct measure *m, const struct tools *tools, const json_t *doc,
-                 const char *output, struct verdict *v, struct buf *err)
+                 struct verdict *v, struct buf *err)
 {
     (void)tools;
     struct buf answer = BUF_INIT, reference = BUF_INIT;
-    int rc = template_fill(m->reference, doc, output, &reference, err);
+    int rc = template_fill(m->reference, doc, NULL, &reference, err);
     buf_adds(&answer, v->found);
     if (rc == 0 && side(m, &answer, &v->compared, v) == 0 && side(m, &reference, &v->with, v) == 0)
         v->score = strcmp(v->compared, v->with) == 0;

@@ -3,7 +3,6 @@
  */
 #include "score/judge_impl.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
@@ -69,7 +68,7 @@ static int open_spec(struct judge *j, const struct judge_spec *spec, struct buf 
     if (spec->url && !spec->model)
         return fail(err, "judge: url is given without model; the server needs a model's name");
     if (number("tries", spec->tries, TRIES, 1, 100, &tries, err) != 0 ||
-        number("wait", spec->wait, WAIT, 0, LONGEST_WAIT, &j->wait, err) != 0 ||
+        number("wait", spec->wait, WAIT, 0.001, LONGEST_WAIT, &j->wait, err) != 0 ||
         number("timeout", spec->timeout, TIMEOUT, 0.001, 86400, &j->timeout, err) != 0)
         return -1;
     j->tries = (int)tries;
@@ -115,6 +114,11 @@ const char *judge_name(const struct judge *j)
     return j->name;
 }
 
+void judge_stop_when(struct judge *j, bool (*stopped)(void))
+{
+    j->stopped = stopped;
+}
+
 static void add_message(json_t *messages, const char *role, const char *content)
 {
     json_array_append_new(messages, json_pack("{s:s, s:s}", "role", role, "content", content));
@@ -142,12 +146,20 @@ static int make_request(const struct judge *j, const char *system, const char *u
     return 0;
 }
 
-static void pause_for(double seconds)
+bool judge_stopped(const struct judge *j)
 {
-    struct timespec t = { .tv_sec = (time_t)seconds };
-    t.tv_nsec = (long)(1e9 * (seconds - (double)t.tv_sec));
-    while (nanosleep(&t, &t) != 0 && errno == EINTR)
-        ;
+    return j->stopped && j->stopped();
+}
+
+/* In slices, so that an end that is asked for is seen. */
+static void pause_for(const struct judge *j, double seconds)
+{
+    const double slice = 0.05;
+    double until = now_seconds() + seconds, left;
+    while ((left = until - now_seconds()) > 0 && !judge_stopped(j)) {
+        struct timespec t = { .tv_nsec = (long)(1e9 * fmin(left, slice)) };
+        nanosleep(&t, NULL);
+    }
 }
 
 /* The tries. What a failed one said is in `err`. */
@@ -168,9 +180,11 @@ static int ask(const struct judge *j, const struct buf *request, struct buf *rep
         if (a.again && a.pause > LONGEST_WAIT)
             return fail(err, "%s; it asks for a pause of %g s, and %d s is the longest", err->s,
                         a.pause, LONGEST_WAIT);
-        if (!a.again || i == j->tries)
+        if (!a.again || i == j->tries || judge_stopped(j))
             return i > 1 ? fail(err, "%s (%d tries)", err->s, i) : -1;
-        pause_for(a.pause > wait ? a.pause : wait);
+        pause_for(j, a.pause > wait ? a.pause : wait);
+        if (judge_stopped(j))
+            return fail(err, "%s (%d tries, then the run was stopped)", err->s, i);
         wait = fmin(2 * wait, LONGEST_WAIT);
     }
 }

@@ -22,9 +22,10 @@ struct judge_spec {
     const char *model;   /* for a command: its name in the metric; NULL: the command's first word */
     const char *key_env; /* name of the environment variable with the key; NULL: none is sent */
     const char *command; /* run by /bin/sh */
-    int tries;           /* at most 100; 0: 5 */
-    double wait;         /* seconds before the second try, doubled each time up to 120; 0: 1 */
-    double timeout;      /* seconds for one try; 0: 60 */
+    // 0 is what was not said, and nobody can say 0.
+    int tries;      /* at most 100; not said: 5 */
+    double wait;    /* seconds before the second try, doubled each time up to 120; not said: 1 */
+    double timeout; /* seconds for one try; not said: 60 */
 };
 
 struct judge;
@@ -32,6 +33,8 @@ struct judge;
 struct judge *judge_open(const struct judge_spec *spec, struct buf *err) MUST_USE;
 void judge_close(struct judge *j);
 const char *judge_name(const struct judge *j);
+/* Once `stopped` is true, what is under way ends at once, as a failure. NULL: never. */
+void judge_stop_when(struct judge *j, bool (*stopped)(void));
 
 /*
  * One question; the reply's text is appended. Threads may ask side by side. -1: `err` says what

@@ -31,6 +31,7 @@ enum ending {
     ENDED,
     TOO_LATE,
     TOO_LONG,
+    STOPPED,
 };
 
 /* A file in memory with the request, to be read from its start. -1: errno. */
@@ -156,13 +157,15 @@ static void child_read(struct child *c, int which)
     }
 }
 
-static enum ending child_listen(struct child *c, double seconds)
+static enum ending child_listen(struct child *c, const struct judge *j)
 {
-    double until = now_seconds() + seconds;
+    double until = now_seconds() + j->timeout;
     for (;;) {
         // Asked before poll(): what an ended shell wrote is then found there.
         bool ended = has_ended(c);
         bool open = c->from[SAYS].fd >= 0 || c->from[COMPLAINS].fd >= 0;
+        if (!ended && judge_stopped(j))
+            return STOPPED;
         if (now_seconds() >= until)
             return ended && !open ? ENDED : TOO_LATE;
         c->from[SAYS].revents = c->from[COMPLAINS].revents = 0;
@@ -216,11 +219,13 @@ int judge_command_try(const struct judge *j, const struct buf *request, struct b
     int rc;
     if (child_start(&c, j, request, err) != 0)
         return -1;
-    enum ending ending = child_listen(&c, j->timeout);
+    enum ending ending = child_listen(&c, j);
     int status = child_stop(&c);
     if (ending == TOO_LATE) {
         a->again = true;
         rc = fail(err, "%s: no reply within %g s", j->shown, j->timeout);
+    } else if (ending == STOPPED) {
+        rc = fail(err, "%s: stopped before it replied", j->shown);
     } else if (ending == TOO_LONG) {
         rc = fail(err, "%s: the reply is longer than %d bytes", j->shown, REPLY_BYTES);
     } else if (status < 0) {

@@ -170,6 +170,13 @@ static size_t take(char *data, size_t one, size_t n, void *ud)
 }
 
 /* 0 where every option was taken. */
+/* libcurl asks about once a second, and more often while something moves. */
+static int look_for_end(void *judge, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a, (void)b, (void)c, (void)d;
+    return judge_stopped(judge); // not 0: the transfer is broken off
+}
+
 static int set_up(CURL *h, const struct judge *j, const struct buf *request, struct transfer *t)
 {
     long ms = (long)(1000 * j->timeout + 0.5), connect = 1000L * CONNECT_SECONDS;
@@ -188,6 +195,9 @@ static int set_up(CURL *h, const struct judge *j, const struct buf *request, str
     bad |= (int)curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, take);
     bad |= (int)curl_easy_setopt(h, CURLOPT_WRITEDATA, t);
     bad |= (int)curl_easy_setopt(h, CURLOPT_ERRORBUFFER, t->words);
+    bad |= (int)curl_easy_setopt(h, CURLOPT_NOPROGRESS, 0L);
+    bad |= (int)curl_easy_setopt(h, CURLOPT_XFERINFOFUNCTION, look_for_end);
+    bad |= (int)curl_easy_setopt(h, CURLOPT_XFERINFODATA, j);
     return bad;
 }
 
@@ -232,6 +242,8 @@ static int broken(const struct judge *j, const struct transfer *t, CURLcode code
     struct buf words = BUF_INIT;
     if (t->too_long)
         return fail(err, "%s: the reply is longer than %d bytes", j->shown, REPLY_BYTES);
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return fail(err, "%s: stopped before it replied", j->shown);
     a->again = passes(code);
     const char *text = *t->words ? t->words : curl_easy_strerror(code);
     judge_words(j, text, strlen(text), &words);

@@ -25,6 +25,7 @@ struct judge {
     struct curl_slist *headers;
     int tries;
     double wait, timeout;
+    bool (*stopped)(void); /* NULL: never */
 };
 
 /* What else there is to say of a try that failed. */
@@ -32,6 +33,9 @@ struct attempt {
     bool again;   /* another one may do better */
     double pause; /* seconds that the server asks to wait before */
 };
+
+/* Has the caller asked for an end? Tries look at it all the time. */
+bool judge_stopped(const struct judge *j);
 
 /* Looks at the url and the key, and sets what asking needs. */
 int judge_http_open(struct judge *j, const struct judge_spec *spec, struct buf *err) MUST_USE;

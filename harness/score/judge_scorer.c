@@ -13,8 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { OUT_OF = 10, MAX_TOKENS = 80 };
-
 /* \d finds the full-width digits of Chinese text too, which Python reads as numbers. */
 static void narrow_digits(struct buf *text)
 {
@@ -46,15 +44,14 @@ static double read_number(struct buf *text)
 /* Sets the score that v->reply has. */
 static void parse(const struct measure *m, struct verdict *v)
 {
-    int out_of = m->out_of ? m->out_of : OUT_OF;
     struct buf found = BUF_INIT, why = BUF_INIT;
     int rc = regex_find(m->parse_regex, v->reply, strlen(v->reply), false, &found, &why);
     if (rc < 0) {
         v->failure = buf_detach(&why);
     } else {
         double number = rc ? read_number(&found) : NAN;
-        v->unparsed = !(number <= out_of);
-        v->score = v->unparsed ? 0 : number / out_of;
+        v->unparsed = !(number <= m->out_of);
+        v->score = v->unparsed ? 0 : number / m->out_of;
     }
     buf_release(&found);
     buf_release(&why);
@@ -64,22 +61,21 @@ static void ask(const struct measure *m, struct judge *judge, const char *system
                 struct verdict *v)
 {
     struct buf reply = BUF_INIT, why = BUF_INIT;
-    int max_tokens = m->max_tokens ? m->max_tokens : MAX_TOKENS;
-    if (judge_ask(judge, system, user, max_tokens, &reply, &why) == 0) {
+    if (judge_ask(judge, system, user, m->max_tokens, &reply, &why) == 0) {
         v->reply = buf_detach(&reply);
         parse(m, v);
     } else {
         v->failure = buf_detach(&why);
+        v->again = true;
     }
     buf_release(&reply);
     buf_release(&why);
 }
 
 static int score(const struct measure *m, const struct tools *tools, const json_t *doc,
-                 const char *output, struct verdict *v, struct buf *err)
+                 struct verdict *v, struct buf *err)
 {
     struct buf system = BUF_INIT, user = BUF_INIT;
-    (void)output; // {output} is the answer that was found in it
     int rc = m->system ? template_fill(m->system, doc, v->found, &system, err) : 0;
     if (rc == 0)
         rc = template_fill(m->user, doc, v->found, &user, err);
@@ -90,7 +86,7 @@ static int score(const struct measure *m, const struct tools *tools, const json_
     return rc;
 }
 
-static const char *const needs[] = { "user", "parse", NULL };
+static const char *const needs[] = { "user", "parse", "out_of", "max_tokens", NULL };
 
 const struct scorer scorer_judge = {
     .name = "judge",

@@ -156,9 +156,9 @@ int measure_find(const struct measure *m, const char *output, struct buf *found,
         rc = regex_find(m->find_regex, text.s, text.len, m->take == TAKE_LAST, found, err);
     if (rc == 1 ? !m->find : rc == 0 && m->otherwise == OTHERWISE_WHOLE) {
         buf_add(found, text.s, text.len);
-        rc = 1;
+        rc = rc == 1 ? 1 : 2;
     }
-    if (rc == 1 && m->strip)
+    if (rc > 0 && m->strip)
         strip(found, before);
     buf_release(&text);
     return rc;
@@ -179,13 +179,14 @@ static int score_one(const struct measure *m, const struct tools *tools, const j
         v->failure = buf_detach(&why);
     if (rc == 0)
         v->score = 0;
+    v->none = rc == 0 || rc == 2;
     if (rc > 0)
         v->found = buf_detach(&found);
     buf_release(&found);
     buf_release(&why);
     if (rc <= 0)
         return 0;
-    if (m->scorer->score(m, tools, doc, output, v, err) == 0)
+    if (m->scorer->score(m, tools, doc, v, err) == 0)
         return 0;
     return fail(err, "%s: %s", m->name, err->s);
 }

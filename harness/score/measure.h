@@ -6,14 +6,16 @@
  *   1. `before`: regular expressions are replaced in the output, in order
  *   2. `find`: the first or last match in it; group 1 where there is one that took part, else any
  *      other group that is not empty, else the whole match; white space at its ends goes where
- *      `strip`. Nothing found: no answer (score 0), or the whole text where `otherwise` says so
+ *      `strip`. Nothing found is no answer: it scores 0, or where `otherwise` says so the whole text
+ *      goes to step 3 in its place
  *   3. the scorer compares what was found with `reference` (a template over the document's fields),
  *      or runs the `program`, or asks the judge
  * Regular expressions are Perl's (PCRE2), over UTF-8, with \d and its kin meaning Unicode's classes
  * as in Python (score/regex.h). All scores are shares from 0 to 1, also chrF's.
  *
- * Invariant: the same output gives the same number, but for judges; what was not scored has no
- * score (NaN), never 0.
+ * Invariant: the same output gives the same number, but for judges, and for programs whose time is
+ * near their limit: the clock on the wall runs on while the processor has other work. What was not
+ * scored has no score (NaN), never 0.
  * Leaves out: reading Lua (recipe/eval.h), means and errors over documents (summary.h).
  */
 #ifndef MEASURE_H
@@ -41,7 +43,7 @@ enum take {
 };
 enum otherwise {
     OTHERWISE_NONE,  /* nothing found is no answer */
-    OTHERWISE_WHOLE, /* nothing found: the whole text is the answer */
+    OTHERWISE_WHOLE, /* the same, but the whole text is compared */
 };
 
 /* An output and what must be found in it; `found` NULL: nothing. Run by tests and doctor. */
@@ -59,7 +61,7 @@ struct measure {
     struct regex *find_regex;
     int take, otherwise; /* enum take, enum otherwise */
     bool strip;
-    char *reference; /* template; NULL where the scorer needs none */
+    char *reference; /* template over the document's fields alone; NULL where none is needed */
     // exact: done to both sides before they are compared byte by byte
     struct rewrites normalise;
     bool ignore_case; /* of A to Z alone */
@@ -69,7 +71,7 @@ struct measure {
     // program: the text that is run, a template over the document's fields and {output}
     char *program;
     int milliseconds; /* of wall clock */
-    // judge: templates as above
+    // judge: templates as that of a program
     char *system, *user;
     char *parse; /* group 1 of its first match in the reply is the score ... */
     struct regex *parse_regex;
@@ -97,14 +99,16 @@ struct tools {
 /* What came of one measure. Zeroes and score NaN to begin with; verdict_release() after. */
 struct verdict {
     double score; /* NaN: not scored */
-    char *found;  /* the answer, before it was normalised: where `find` is NULL, the whole text;
-                      NULL: none */
+    char *found;  /* the answer, before it was normalised: the whole text where `find` is NULL, and
+                     where `otherwise` lets it stand in; NULL: none, or the search failed */
+    bool none;    /* `find` was looked for and not found */
     char *compared, *with; /* exact: both sides as they were compared */
     char *result;          /* program: "passed", "timeout", "AssertionError", ... */
     char *reply;           /* the judge's */
     bool unparsed;         /* it had no number */
-    char *failure; /* why there is no score: the judge could not be asked, a regular expression
-                      took too many steps */
+    char *failure; /* why there is no score: the judge could not be asked, the sandbox broke, a
+                      regular expression took too many steps */
+    bool again;    /* the tool failed, not the text: another time there may be a score */
 };
 void verdict_init(struct verdict *v);
 void verdict_release(struct verdict *v);
@@ -115,19 +119,19 @@ struct scorer {
     const char *const *needs; /* fields of a measure that must be there, ended by NULL */
     bool runs_code, asks_judge;
     /*
-     * v->found is the answer. Sets v->score and what else there is to say. -1 and a sentence: a
-     * template names a field that the document has not, or a tool broke (not: the program failed).
+     * v->found is the answer, and what {output} is in a template. Sets v->score and what else there
+     * is to say. -1 and a sentence: a template names a field that the document has not.
      */
     int (*score)(const struct measure *m, const struct tools *tools, const json_t *doc,
-                 const char *output, struct verdict *v, struct buf *err);
+                 struct verdict *v, struct buf *err);
 };
 extern const struct scorer *const scorers[]; /* ended by NULL */
 const struct scorer *scorer_find(const char *name);
 extern const struct scorer scorer_exact, scorer_rouge_l, scorer_chrf, scorer_program, scorer_judge;
 
 /*
- * Step 1 and 2: what is found in `output`, appended to `found`. 1: found, 0: no answer, -1: a
- * regular expression took too many steps.
+ * Step 1 and 2: what is found in `output`, appended to `found`. 1: found, 0: no answer, 2: no answer
+ * either, and the whole text stands in for it, -1: a regular expression took too many steps.
  */
 int measure_find(const struct measure *m, const char *output, struct buf *found,
                  struct buf *err) MUST_USE;
@@ -147,8 +151,9 @@ void measure_metric(const struct measure *m, const struct tools *tools, struct b
  * What v_samples.extracted holds: an object with one object for each measure that was scored, or
  * failed to be:
  *   {"strict_match": {"score": 1, "found": "18", "compared": "18", "with": "18"}, ...}
- * "found" is null where something was looked for and not found, and absent where nothing was.
- * "result", "reply", "unparsed": true and "failure" where there are such.
+ * "found" is null where something was looked for and not found, and absent where nothing was looked
+ * for, or the search failed. "none": true says that nothing was found and "found" is the whole text.
+ * "result", "reply", "unparsed": true, "failure" and "again": true where there are such.
  */
 void verdicts_json(const struct measure *measures, const struct verdict *verdicts, size_t n,
                    const struct tools *tools, struct buf *out);

@@ -33,6 +33,28 @@ int template_walk(const char *template,
     return 0;
 }
 
+struct look {
+    const char *name;
+    bool there;
+};
+
+static int look_for(void *ud, bool field, const char *s, size_t len, struct buf *err)
+{
+    struct look *l = ud;
+    (void)err;
+    l->there |= field && strlen(l->name) == len && memcmp(s, l->name, len) == 0;
+    return 0;
+}
+
+bool template_has(const char *template, const char *field)
+{
+    struct look l = { field, false };
+    struct buf err = BUF_INIT;
+    if (template_walk(template, look_for, &l, &err) != 0)
+        BUG("%s", err.s);
+    return l.there;
+}
+
 /* A number as short as it can be and still be the same one. */
 static void add_number(const json_t *value, struct buf *out)
 {

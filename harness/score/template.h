@@ -27,4 +27,7 @@ int template_walk(const char *template,
 int template_fill(const char *template, const json_t *doc, const char *output, struct buf *out,
                   struct buf *err) MUST_USE;
 
+/* Does {field} stand in it? The template is well formed. */
+bool template_has(const char *template, const char *field);
+
 #endif

@@ -55,10 +55,12 @@ static json_t *verdict_object(const struct measure *m, const struct verdict *v)
         json_object_set_new(o, "score", json_integer((json_int_t)v->score));
     else if (isfinite(v->score))
         json_object_set_new(o, "score", json_real(v->score));
-    if (m->find && !v->found)
-        json_object_set_new(o, "found", json_null());
-    else if (m->find)
+    if (m->find && v->found)
         set_text(o, "found", v->found);
+    else if (v->none)
+        json_object_set_new(o, "found", json_null());
+    if (v->none && v->found)
+        json_object_set_new(o, "none", json_true());
     set_text(o, "compared", v->compared);
     set_text(o, "with", v->with);
     set_text(o, "result", v->result);
@@ -66,6 +68,8 @@ static json_t *verdict_object(const struct measure *m, const struct verdict *v)
     if (v->unparsed)
         json_object_set_new(o, "unparsed", json_true());
     set_text(o, "failure", v->failure);
+    if (v->again)
+        json_object_set_new(o, "again", json_true());
     return o;
 }
 
