@@ -16,6 +16,9 @@ return {
     nll   = { version = 1, prompt = "{q}", target = " {a}" },
     short = { version = 1, prompt = "{q}", generate = { max_tokens = 20 },
       measures = { marked, { "rouge_l", reference = "{a}" } } },
+    whole = { version = 1, prompt = "{q}", generate = { max_tokens = 20 },
+      measures = { { "exact", name = "marked", find = "#### ([0-9]+)", otherwise = "whole",
+        reference = "{a}" } } },
     code  = { version = 1, prompt = "{q}", generate = { max_tokens = 20 },
       measures = { { "program", name = "runs", program = "{output}\nassert f() == {a}",
         milliseconds = 3000 } } },
@@ -49,6 +52,19 @@ table() {
         grep -q '^p.jsonl: 5 of the 6 documents of sums/short were given; 1 of 6 documents have no prediction$' err
 }
 check "metrics with errors and n, and how many documents were given" table
+whole() {
+    sed 's/"text": ""/"text": "4"/' p.jsonl >w.jsonl && gives 0 "$seqtopk" score sums/whole w.jsonl --tsv &&
+        says "^marked${tab}0.8${tab}" "^marked_no_answer${tab}0.2${tab}0.2${tab}5$" "^no_answer${tab}0.2${tab}0.2${tab}5$"
+}
+check "no answer is none, also where the whole text is then compared" whole
+stops() {
+    sed 's/generate = { max_tokens = 20 }/generate = { max_tokens = 20, stop = { "Question:", "Q" } }/' \
+        evals/sums.lua >stop.lua && mkdir -p stops && mv stop.lua stops/sums.lua &&
+        sed 's/"text": ""/"text": "Question: and then? #### 4"/' p.jsonl >s.jsonl &&
+        SEQTOPK_EVALS=stops gives 0 "$seqtopk" score sums/short s.jsonl --tsv &&
+        says "^score${tab}0.6${tab}" && grep -q '; 1 text was cut at a stop string of the task$' err
+}
+check "a text that goes on behind a stop string is cut there, and counted" stops
 people() { gives 0 "$seqtopk" score sums/short p.jsonl && says '^metric  *value  *se  *n$' '^score  *0\.6000  *0\.2449  *5$'; }
 check "people read four digits" people
 json() {
@@ -164,6 +180,16 @@ broken() {
         ! grep -q "^judge:gone$tab" out && grep -q 'warning: judge:gone could not score document 0, the first' err
 }
 check "a judge that cannot be asked scores nothing, and why is said" broken
+
+asked_again() {
+    echo 'echo no answer >&2; exit 126' >mood.sh && for_mood() { gives "$1" "$seqtopk" score sums/rated p.jsonl --tsv --judge-command 'sh mood.sh' --judge-model m --db m2.db; } &&
+        for_mood 1 && says "^judge:m_failed${tab}5" "^score${tab}0.6" && grep -q '^seqtopk: sums/rated: 5 of 5 texts could not be scored by every measure.*no answer' err &&
+        [ "$(sql m2.db 'SELECT status, error LIKE "%no answer" FROM v_cells')" = 'failed|1' ] &&
+        echo "grep -q '#### 5' && exit 126; echo 4 of 10" >mood.sh && for_mood 1 && says "^judge:m${tab}0.4${tab}0${tab}4" "^judge:m_failed${tab}1" &&
+        echo 'echo 9 of 10' >mood.sh && for_mood 0 && says "^judge:m${tab}0.5${tab}0.1${tab}5" && ! grep -q m_failed out &&
+        [ "$(sql m2.db "SELECT status, error IS NULL, (SELECT count(*) FROM v_samples), (SELECT count(*) FROM v_metrics WHERE metric LIKE '%failed') FROM v_cells")" = 'done|1|5|0' ]
+}
+check "in a database it is asked again about what it did not answer, and no more" asked_again
 
 # ---- programs ----
 
