@@ -5,13 +5,14 @@
 #include "run_impl.h"
 
 #include "engine.h"
-#include "summary.h"
+#include "score/judge.h"
 
-#include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static volatile sig_atomic_t interrupted;
+static atomic_bool given_up;
 
 static void on_signal(int signal)
 {
@@ -22,6 +23,16 @@ static void on_signal(int signal)
 bool run_interrupted(void)
 {
     return interrupted;
+}
+
+bool run_stopped(void)
+{
+    return interrupted || atomic_load(&given_up);
+}
+
+void run_give_up(void)
+{
+    atomic_store(&given_up, true);
 }
 
 /* ---- before the first model is loaded ---- */
@@ -52,6 +63,14 @@ static struct store_cell stored_cell(const struct runner *r, const struct cell *
     };
 }
 
+/* Must a tool look at what is written for the task? A judge that nobody named is not asked. */
+static bool scored_after(const struct runner *r, const struct task *t)
+{
+    const struct tools *tools = &r->options->tools;
+    return task_generates(t) &&
+           ((task_runs_code(t) && tools->sandbox) || (task_asks_judge(t) && tools->judge));
+}
+
 /* Looks at every cell in the store: what is done stays, what is missing becomes units. */
 static int plan_cells(struct runner *r, struct buf *err)
 {
@@ -62,7 +81,9 @@ static int plan_cells(struct runner *r, struct buf *err)
         const struct cell *c = &s->cells[i];
         struct cell_run *run = &r->cells[r->ncells];
         enum cell_status status;
-        *run = (struct cell_run){ .cell = c, .corpus = corpora_find(r->corpora, c) };
+        *run = (struct cell_run){ .cell = c,
+                                  .corpus = corpora_find(r->corpora, c),
+                                  .scored_after = scored_after(r, c->task) };
         rc = store_cell_status(r->store, c->id, &status, err);
         if (rc || status == CELL_DONE) {
             r->result->there += rc == 0;
@@ -78,49 +99,6 @@ static int plan_cells(struct runner *r, struct buf *err)
     return rc;
 }
 
-/* ---- what becomes of cells ---- */
-
-/* A cell that has all of its samples becomes `done`, with metrics and bins. */
-int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err)
-{
-    const char *id = run->cell->id;
-    size_t cut = run->corpus->documents.truncated, n = run->corpus->documents.len;
-    if (cell_summarise(r->store, id, err) ||
-        store_metric_set(r->store, id, "cut", (double)cut, NAN, (int64_t)n, err) ||
-        store_cell_finish(r->store, id, CELL_DONE, NULL, run->seconds, err))
-        return -1;
-    r->result->done++;
-    return 0;
-}
-
-int run_fail_cell(struct runner *r, struct cell_run *run, const char *why, struct buf *err)
-{
-    if (run->error)
-        return 0;
-    run->error = xstrdup(why);
-    if (r->result->failed++ == 0)
-        r->result->first_error = xstrdup(why);
-    return store_cell_finish(r->store, run->cell->id, CELL_FAILED, why, run->seconds, err);
-}
-
-/* With the cell's and the document's name, which the model does not know. */
-int run_fail_unit(struct runner *r, const struct unit *u, const char *why, struct buf *err)
-{
-    const struct cell *c = u->run->cell;
-    struct buf text = BUF_INIT;
-    buf_addf(&text, "%s, ", c->model->name);
-    router_label(c->router, &c->args, &text);
-    buf_addf(&text, ", K = %d, %s, document %d: %s", c->args.K, c->task->name, u->doc, why);
-    int rc = run_fail_cell(r, u->run, text.s, err);
-    buf_release(&text);
-    return rc;
-}
-
-int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err)
-{
-    return --run->units_left == 0 && !run->error ? run_finish_cell(r, run, err) : 0;
-}
-
 /* ---- one model ---- */
 
 static int begin_cells(struct runner *r, struct cell_run *first, size_t n, struct buf *err)
@@ -134,7 +112,8 @@ static int begin_cells(struct runner *r, struct cell_run *first, size_t n, struc
         if (rc)
             return -1;
         // It was stopped between its last sample and its summary.
-        if (first[i].units_left == 0 && run_finish_cell(r, &first[i], err))
+        if (first[i].units_left == 0 && !first[i].scored_after &&
+            run_finish_cell(r, &first[i], err))
             return -1;
     }
     return r->sweep->log_tokens ? corpora_store_texts(r->corpora, first->cell, r->store, err) : 0;
@@ -172,13 +151,10 @@ static struct model *open_model(struct runner *r, const struct cell *c, struct b
     return model;
 }
 
-/* The cells first .. first + n - 1, all of one model. */
-static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
+/* All that wants the model of the cells first .. first + n - 1 to be open. */
+static int run_units(struct runner *r, struct cell_run *cells, size_t n, struct buf *err)
 {
-    struct cell_run *cells = r->cells + first;
     struct buf why = BUF_INIT;
-    if (begin_cells(r, cells, n, err))
-        return -1;
     size_t nlosses, ntexts;
     const struct unit *losses = units_of(&r->losses, cells, n, &nlosses);
     const struct unit *texts = units_of(&r->texts, cells, n, &ntexts);
@@ -194,10 +170,19 @@ static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
     if (rc == 0 && ntexts && !interrupted)
         rc = run_texts(r, model, texts, ntexts, err);
     r->engine->close(model);
+    return rc;
+}
+
+/* The cells first .. first + n - 1, all of one model. */
+static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
+{
+    struct cell_run *cells = r->cells + first;
+    if (begin_cells(r, cells, n, err) || run_units(r, cells, n, err))
+        return -1;
+    int rc = interrupted ? 0 : run_scores(r, cells, n, err);
     for (size_t i = 0; i < n && interrupted && rc == 0; i++)
         if (cells[i].units_left && !cells[i].error)
-            rc = store_cell_finish(r->store, cells[i].cell->id, CELL_UNFINISHED, NULL,
-                                   cells[i].seconds, err);
+            rc = run_keep_seconds(r, &cells[i], err);
     return rc;
 }
 
@@ -222,11 +207,46 @@ static int run_models(struct runner *r, struct buf *err)
 
 static void runner_release(struct runner *r)
 {
-    for (size_t i = 0; i < r->ncells; i++)
+    for (size_t i = 0; i < r->ncells; i++) {
         free(r->cells[i].error);
+        free(r->cells[i].cause);
+    }
     free(r->cells);
     free(r->losses.v);
     free(r->texts.v);
+}
+
+/* What has no model to be loaded, only texts to be scored, needs no engine. */
+static int open_engine(struct runner *r, struct buf *err)
+{
+    if (r->losses.len + r->texts.len == 0)
+        return 0;
+    r->engine = engine_open(err);
+    if (!r->engine || r->engine->device_parse(r->sweep->device, &r->device, err))
+        return -1;
+    // One stream of work is enough for a GPU.
+    if (r->device.kind != DEVICE_CPU)
+        r->threads = 1;
+    return 0;
+}
+
+/* The run itself, with SIGINT and SIGTERM caught. */
+static int run_caught(struct runner *r, struct buf *err)
+{
+    // A second one ends the program at once.
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND }, was_int,
+                     was_term;
+    struct judge *judge = r->options->tools.judge;
+    sigaction(SIGINT, &action, &was_int);
+    sigaction(SIGTERM, &action, &was_term);
+    if (judge)
+        judge_stop_when(judge, run_stopped);
+    int rc = run_models(r, err);
+    if (judge)
+        judge_stop_when(judge, NULL);
+    sigaction(SIGINT, &was_int, NULL);
+    sigaction(SIGTERM, &was_term, NULL);
+    return rc;
 }
 
 int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
@@ -240,24 +260,11 @@ int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store
                         .result = result };
     *result = (struct run_result){ .truncated = corpora_truncated(corpora) };
     interrupted = 0;
+    atomic_store(&given_up, false);
     int rc = plan_cells(&r, err);
-    if (rc == 0 && r.ncells > 0) {
-        r.engine = engine_open(err);
-        rc = r.engine ? r.engine->device_parse(s->device, &r.device, err) : -1;
-        // One stream of work is enough for a GPU.
-        if (rc == 0 && r.device.kind != DEVICE_CPU)
-            r.threads = 1;
-        // A second one ends the program at once.
-        struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND },
-                         was_int, was_term;
-        sigaction(SIGINT, &action, &was_int);
-        sigaction(SIGTERM, &action, &was_term);
-        if (rc == 0)
-            rc = run_models(&r, err);
-        sigaction(SIGINT, &was_int, NULL);
-        sigaction(SIGTERM, &was_term, NULL);
-        result->interrupted = interrupted;
-    }
+    if (rc == 0 && r.ncells > 0)
+        rc = open_engine(&r, err) ? -1 : run_caught(&r, err);
+    result->interrupted = interrupted;
     runner_release(&r);
     return rc;
 }

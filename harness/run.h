@@ -2,6 +2,11 @@
  * run.h: does the work of a sweep: every cell that is not done yet, each sample committed to the
  * store when it exists, each cell summarised when it has all of them.
  *
+ * Texts come first and scores after: what a model wrote is in the store before a program of it is
+ * run or a judge is asked, which is done when the model is closed. So programs do not race the model
+ * for the processor, and a judge that cannot be asked costs no text: the cell fails, and the next
+ * run asks again about what it wrote.
+ *
  * Invariant: all documents are tokenized and all checks passed before the first model is loaded. A
  * run that stopped anywhere goes on from what is in the store, and a pool of sequences that route
  * together is in it whole or not at all.
@@ -22,7 +27,7 @@ struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */
     int truncated;           /* documents that were cut */
     char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
-    bool interrupted;        /* SIGINT or SIGTERM: what was under way is committed */
+    bool interrupted;        /* SIGINT or SIGTERM: what was finished is committed */
 };
 
 /* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */

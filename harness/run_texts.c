@@ -1,7 +1,8 @@
 /*
- * run_texts.c: documents are continued by the generator, what it wrote is scored by the task's
- * measures, and both are stored. Programs and judges have threads of their own, so that models need
- * not wait for them; this thread alone writes. See run_impl.h.
+ * run_texts.c: documents are continued by the generator, and what it wrote is stored as it comes;
+ * with its score, where a score is a matter of comparing texts. Texts for programs and judges are
+ * stored without one (run_scores.c): they are there whatever becomes of these. This thread alone
+ * writes. See run_impl.h.
  */
 #include "run_impl.h"
 
@@ -20,7 +21,6 @@ struct text {
 struct texts {
     struct runner *r;
     struct generator *generator;
-    struct workers *scorers; /* for measures that run code or ask a judge */
     struct tokenizer *tokenizer;
     bool *seen; /* [vocabulary]: tokens whose text is stored */
     int under_way;
@@ -70,7 +70,7 @@ static int store_text(struct texts *x, const struct text *t, struct buf *err)
         .output_tokens = (int)(g->ids.len - prompt),
         .stop_reason = stop_reason_name(g->stop),
         .output = g->output.s,
-        .extracted = t->scoring.extracted.s,
+        .extracted = t->unit->run->scored_after ? NULL : t->scoring.extracted.s,
         .nll = NAN,
         .score = t->scoring.score,
         .tokens = log ? (int)g->ids.len : 0,
@@ -87,7 +87,7 @@ static int store_text(struct texts *x, const struct text *t, struct buf *err)
     return store_sample_add(store, &sample, err);
 }
 
-/* A text that is scored, or failed, goes to the store; its cell may be complete with it. */
+/* A text that is written, or failed, goes to the store; its cell may be complete with it. */
 static int store_result(struct texts *x, struct text *t, struct buf *err)
 {
     struct runner *r = x->r;
@@ -122,39 +122,13 @@ static void put_texts(struct texts *x, const struct unit *v, size_t n, size_t *a
     }
 }
 
-/* What came of the generator goes on to the measures. NULL: it is with the scorers. */
-static struct text *score_text(struct texts *x, struct text *t)
+static void score_text(struct texts *x, struct text *t)
 {
-    const struct task *task = t->unit->run->cell->task;
-    scoring_init(&t->scoring, task, document_of(t->unit)->fields, t->generation.output.s,
+    struct scoring *s = &t->scoring;
+    scoring_init(s, t->unit->run->cell->task, document_of(t->unit)->fields, t->generation.output.s,
                  &x->r->options->tools);
-    t->scoring.owner = t;
-    if (t->generation.rc)
-        return t;
-    if (task_runs_code(task) || task_asks_judge(task)) {
-        workers_put(x->scorers, &t->scoring.job);
-        return NULL;
-    }
-    t->scoring.job.rc = t->scoring.job.work(&t->scoring.job, &t->scoring.job.err);
-    return t;
-}
-
-/* The next text that is done in every way; waits for it. NULL: none is under way. */
-static struct text *take_text(struct texts *x)
-{
-    for (;;) {
-        struct job *scored = workers_poll(x->scorers);
-        if (scored)
-            return ((struct scoring *)scored)->owner;
-        struct generation *g = generator_take(x->generator);
-        if (!g)
-            break;
-        struct text *t = score_text(x, g->owner);
-        if (t)
-            return t;
-    }
-    struct job *scored = workers_take(x->scorers);
-    return scored ? ((struct scoring *)scored)->owner : NULL;
+    if (t->generation.rc == 0 && !t->unit->run->scored_after)
+        s->job.rc = s->job.work(&s->job, &s->job.err);
 }
 
 static int write_texts(struct texts *x, const struct unit *v, size_t n, struct buf *err)
@@ -162,15 +136,21 @@ static int write_texts(struct texts *x, const struct unit *v, size_t n, struct b
     size_t at = 0;
     int rc = 0;
     for (;;) {
-        if (rc == 0 && !run_interrupted())
+        if (!run_stopped())
             put_texts(x, v, n, &at);
-        struct text *t = take_text(x);
-        if (!t)
+        struct generation *g = generator_take(x->generator);
+        if (!g)
             return rc;
+        struct text *t = g->owner;
         x->under_way--;
         // After an interruption those that were not finished are left for the next time.
-        if (rc == 0 && !(run_interrupted() && t->generation.rc))
+        if (rc == 0 && !(run_stopped() && g->rc)) {
+            score_text(x, t);
             rc = store_result(x, t, err);
+        }
+        // No text that is still under way could be kept.
+        if (rc)
+            run_give_up();
         text_free(t);
     }
 }
@@ -184,12 +164,25 @@ static int longest(const struct unit *v, size_t n)
     return (int)most;
 }
 
+/* A generator that has no room fails the cells that want it; other models go on. */
+static int fail_texts(struct runner *r, const struct unit *v, size_t n, const char *why,
+                      struct buf *err)
+{
+    char *text = xasprintf("%s: %s", v->run->cell->model->name, why);
+    int rc = 0;
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = run_fail_cell(r, v[i].run, text, err);
+    free(text);
+    return rc;
+}
+
 int run_texts(struct runner *r, struct model *model, const struct unit *v, size_t n,
               struct buf *err)
 {
     const struct sweep_model *m = v->run->cell->model;
     struct texts x = { .r = r, .tokenizer = corpus_tokenizer(m, err) };
-    int rc = -1;
+    struct buf why = BUF_INIT;
+    int rc;
     if (!x.tokenizer)
         return -1;
     x.seen = xcalloc((size_t)m->config.vocab, sizeof(*x.seen));
@@ -200,13 +193,10 @@ int run_texts(struct runner *r, struct model *model, const struct unit *v, size_
                                                           .threads = r->threads,
                                                           .slots = r->options->batch,
                                                           .capacity = longest(v, n),
-                                                          .stopped = run_interrupted },
-                                err);
-    if (x.generator) {
-        x.scorers = workers_new(r->threads);
-        rc = write_texts(&x, v, n, err);
-        workers_free(x.scorers);
-    }
+                                                          .stopped = run_stopped },
+                                &why);
+    rc = x.generator ? write_texts(&x, v, n, err) : fail_texts(r, v, n, why.s, err);
+    buf_release(&why);
     generator_free(x.generator);
     tokenizer_free(x.tokenizer);
     free(x.seen);

@@ -41,6 +41,7 @@ struct results {
 /* The cell as a whole. */
 struct cell_facts {
     int k, layers, experts;
+    int64_t tokens; /* of its samples, logged or not */
 };
 
 PRINTF(3, 4)
@@ -66,12 +67,14 @@ static struct estimate exact(double value, int64_t n)
 
 static int read_facts(struct store *s, const char *id, struct cell_facts *f, struct buf *err)
 {
-    struct rows *r = store_query(s, err, "SELECT k, layers, experts FROM cell WHERE id = ?", id);
+    struct rows *r =
+        store_query(s, err, "SELECT k, layers, experts, tokens FROM cell WHERE id = ?", id);
     int rc = r ? rows_next(r, err) : -1;
     if (rc == 0)
         rc = fail(err, "%s: there is no cell %s", store_path(s), id);
     if (rc == 1)
-        *f = (struct cell_facts){ (int)rows_int(r, 0), (int)rows_int(r, 1), (int)rows_int(r, 2) };
+        *f = (struct cell_facts){ (int)rows_int(r, 0), (int)rows_int(r, 1), (int)rows_int(r, 2),
+                                  rows_int(r, 3) };
     rows_close(r);
     if (rc == 1 && (f->layers < 0 || f->layers > 65536 || f->experts < 0 || f->experts > 65536 ||
                     !f->layers != !f->experts))
@@ -177,17 +180,7 @@ static int summarise_samples(struct store *s, const char *id, struct results *ou
     return rc;
 }
 
-/* What was written: y of one text each, with a standard error over texts. */
-static struct estimate mean_of(const double *y, size_t n)
-{
-    double *ones = xmalloc((n + 1) * sizeof(*ones));
-    for (size_t i = 0; i < n; i++)
-        ones[i] = 1;
-    struct estimate e = ratio_of_sums(y, ones, (int)n);
-    free(ones);
-    return e;
-}
-
+/* What was written: means over texts. */
 static int summarise_outputs(struct store *s, const char *id, struct results *out, struct buf *err)
 {
     double *length = NULL, *truncated = NULL;
@@ -380,7 +373,20 @@ static void summarise_layer_loads(const double *load, const struct cell_facts *f
     add_metric(out, exact((double)dead / (double)all, all), "dead_experts");
 }
 
-static int summarise_load(struct store *s, const char *id, const struct cell_facts *f,
+/* Where tokens were not logged, the load still tells how many experts they used. */
+static void summarise_used(const double *load, const struct cell_facts *f, struct results *out)
+{
+    double pairs = 0, places = (double)f->tokens * f->layers;
+    for (int64_t i = 0; i < (int64_t)f->layers * f->experts; i++)
+        pairs += load[i];
+    if (f->tokens < 1 || f->k < 1)
+        return;
+    add_metric(out, exact(pairs / places, f->tokens), "experts");
+    add_metric(out, exact(pairs / places / f->k, f->tokens), "experts_share");
+}
+
+/* logged: the metrics of the tokens say how many experts they used */
+static int summarise_load(struct store *s, const char *id, const struct cell_facts *f, bool logged,
                           struct results *out, struct buf *err)
 {
     double *load = xcalloc((size_t)f->layers * (size_t)f->experts, sizeof(*load));
@@ -403,6 +409,8 @@ static int summarise_load(struct store *s, const char *id, const struct cell_fac
     rows_close(r);
     if (rc == 0 && any)
         summarise_layer_loads(load, f, out);
+    if (rc == 0 && any && !logged)
+        summarise_used(load, f, out);
     free(load);
     return rc;
 }
@@ -453,7 +461,7 @@ int cell_summarise(struct store *s, const char *cell_id, struct buf *err)
     t.layers = f.layers;
     int rc = read_tokens(s, cell_id, &t, err) || summarise_samples(s, cell_id, &r, err) ||
                      summarise_outputs(s, cell_id, &r, err) ||
-                     summarise_load(s, cell_id, &f, &r, err)
+                     summarise_load(s, cell_id, &f, t.experts != NULL, &r, err)
                  ? -1
                  : 0;
     if (rc == 0 && t.n > 0)

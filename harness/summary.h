@@ -7,7 +7,7 @@
  *   ppl              exp(nll)
  *   documents        samples without an error
  *   cut              documents, or prompts, that were cut to fit the model's context (a count; set
- *                    by run, not here)
+ *                    by run after this, not here)
  * from what was written, where texts were generated or given:
  *   score, no_answer, and those of each measure: see scoring.h
  *   output_tokens    tokens written, mean over texts (absent where only texts were given)
@@ -25,6 +25,8 @@
  *   load_entropy     normalised entropy of the load, mean over layers: 1 where all are used alike
  *   load_entropy_layer_LAYER  of one layer
  *   dead_experts     share of experts that no token took, over all layers
+ *   experts, experts_share  as above, but without an error, where tokens were not logged: pairs of
+ *                    the load over the tokens of all samples
  *
  * Invariant: what cannot be known is absent, never 0; what is not defined (a correlation with a
  * number of experts that does not vary) is there as null.

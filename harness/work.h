@@ -16,8 +16,13 @@ struct cell_run {
     const struct cell *cell;
     const struct corpus *corpus;
     size_t units_left;
-    double seconds;
-    char *error; /* NULL: all is well */
+    double seconds; /* that its model computed; what the store has of them already is left out */
+    char *error;    /* NULL: all is well */
+    // Of texts that a program or a judge scores once they are written, see run_scores.c:
+    bool scored_after;
+    size_t scores_left; /* texts that are to be scored */
+    size_t unscored;    /* texts whose tool failed ... */
+    char *cause;        /* ... and how, for the first of them */
 };
 
 /* Documents doc .. doc + docs - 1 of a cell. */

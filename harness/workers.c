@@ -113,15 +113,3 @@ struct job *workers_take(struct workers *w)
     pthread_mutex_unlock(&w->lock);
     return j;
 }
-
-struct job *workers_poll(struct workers *w)
-{
-    struct job *j = NULL;
-    pthread_mutex_lock(&w->lock);
-    if (w->done.first) {
-        j = list_take(&w->done);
-        w->under_way--;
-    }
-    pthread_mutex_unlock(&w->lock);
-    return j;
-}

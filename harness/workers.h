@@ -26,7 +26,5 @@ void workers_free(struct workers *w); /* no job may be under way */
 void workers_put(struct workers *w, struct job *job);
 /* Waits for the next job that is done. NULL: none is under way. */
 struct job *workers_take(struct workers *w);
-/* One that is done now. NULL: none is. */
-struct job *workers_poll(struct workers *w);
 
 #endif

@@ -23,7 +23,7 @@ return {
     greedy = form({ max_tokens = 40, stop = { "Question:" } }, { number }),
     drawn = form({ max_tokens = 40, stop = { "Question:" }, temperature = 0.8, top_p = 0.9 }, { number }),
     cut = form({ max_tokens = 500 }, { number }, "cut"),
-    code = form({ max_tokens = 10 }, { { "program", name = "passed", program = "{code}", milliseconds = 3000 } }),
+    code = form({ max_tokens = 10 }, { { "program", name = "passed", program = "{code}", milliseconds = 1000 } }),
     judged = form({ max_tokens = 10 }, { number,
       { "judge", name = "quality", user = "Rate {output}", parse = "total ([0-9]+)", out_of = 10 } }),
   },
@@ -50,6 +50,23 @@ is() { # SQL WANTED [DB]
     [ "$is_got" = "$2" ] || { echo "$1: $is_got, not $2" >>err; return 1; }
 }
 written="v_samples JOIN v_cells USING (cell_id) WHERE output IS NOT NULL"
+
+wait_for() { # DB SQL: until it is true
+    n=0
+    while [ "$n" -lt 400 ] && [ "$(sqlite3 "$1" "$2" 2>/dev/null)" != 1 ]; do
+        n=$((n + 1))
+        sleep 0.05
+    done
+}
+ends_with() { # CODE PID: within three seconds
+    from=$(date +%s)
+    wait "$2"
+    code=$?
+    took=$(($(date +%s) - from))
+    [ "$code" = "$1" ] && [ "$took" -le 3 ] && return
+    echo "exit code $code, not $1, after $took s" >>err
+    return 1
+}
 
 # ---- what a sweep leaves ----
 
@@ -118,28 +135,60 @@ resumes() {
 }
 check "a run that was stopped goes on with the texts that are missing" resumes
 interrupted() {
-    recipe '"toy/greedy", "toy/drawn"' 'seeds = { 1, 2, 3, 4, 5 },' >long.lua
+    recipe '"toy/greedy", "toy/drawn"' 'seeds = { 1, 2, 3 },' >long.lua
     "$seqtopk" run long.lua --db i.db --threads 1 --batch 4 >out 2>err &
     pid=$!
-    n=0
-    while [ "$n" -lt 200 ] && [ "$(sqlite3 i.db 'SELECT count(*) FROM sample' 2>/dev/null || echo 0)" -lt 3 ]; do
-        n=$((n + 1))
-        sleep 0.05
-    done
+    wait_for i.db 'SELECT count(*) >= 3 FROM sample'
     kill -INT "$pid"
     wait "$pid"
     code=$?
     [ "$code" = 130 ] && grep -q 'interrupted, run it again to go on' err &&
-        is "SELECT count(*) BETWEEN 3 AND 200 FROM v_samples" 1 i.db &&
+        is "SELECT count(*) BETWEEN 3 AND 143 FROM v_samples" 1 i.db &&
         is "SELECT count(*) FROM v_samples WHERE output IS NULL OR stop_reason IS NULL" 0 i.db &&
-        gives 0 "$seqtopk" run long.lua --db i.db && is "SELECT count(*) FROM v_samples" 240 i.db
+        gives 0 "$seqtopk" run long.lua --db i.db && is "SELECT count(*) FROM v_samples" 144 i.db
 }
 check "Ctrl-C keeps what is finished, and the next run does the rest" interrupted
+unlogged() {
+    recipe '"toy/greedy", "toy/nll"' 'seeds = { 1 }, log = { tokens = "none" },' >none.lua
+    gives 0 "$seqtopk" run none.lua --db none.db && is "SELECT count(*) FROM v_tokens" 0 none.db &&
+        is "ATTACH 'a.db' AS a; SELECT count(*), count(m.stderr) FROM v_metrics m JOIN v_cells c USING (cell_id)
+            JOIN a.v_cells d USING (task, router, params, k, seed) JOIN a.v_metrics e ON e.cell_id = d.cell_id
+            AND e.metric = m.metric WHERE m.metric IN ('experts', 'experts_share')
+            AND abs(m.value - e.value) < 1e-9 AND m.n = e.n" '24|0' none.db
+}
+check "without logged tokens a score has the experts used beside it, by their load" unlogged
+lost_store() {
+    recipe '"toy/cut"' 'seeds = { 1, 2, 3, 4, 5 },' >cut5.lua
+    "$seqtopk" run cut5.lua --db lost.db --threads 1 --batch 120 >out 2>err &
+    pid=$!
+    wait_for lost.db 'SELECT count(*) > 0 FROM sample'
+    rm lost.db
+    ends_with 1 "$pid" && grep -q 'lost.db' err
+}
+check "where nothing more can be stored, no text is written to its end" lost_store
+# shellcheck disable=SC3045 # dash and bash have ulimit -v
+no_room() {
+    recipe '"toy/greedy", "toy/nll"' >room.lua
+    (ulimit -v 3000000 && gives 1 "$seqtopk" run room.lua --db room.db --batch 4096) &&
+        grep -q 'no room for the keys and values of 4096 texts' err &&
+        is "SELECT group_concat(DISTINCT task || ' ' || status) FROM v_cells" 'toy/greedy failed,toy/nll done' room.db
+}
+if [ -z "${ASAN_OPTIONS:-}" ]; then
+    check "a generator without room fails the cells that want it, and no others" no_room
+else
+    skip "a generator without room fails the cells that want it, and no others" "sanitizers want all address space"
+fi
 in_table() { gives 0 "$seqtopk" table a.db && says 'score ± se' 'no answer' 'truncated' 'toy/greedy'; }
 check "table shows scores" in_table
 
 # ---- code and judges ----
 
+# What the model did, which no tool may change: the load would be twice as large after a second text.
+texts_of() {
+    sql "$1" 'SELECT cell_id, doc, output, stop_reason, output_tokens FROM v_samples ORDER BY 1, 2;
+        SELECT id, samples, tokens FROM cell ORDER BY 1; SELECT * FROM v_tokens ORDER BY 1, 2, 3;
+        SELECT cell_id, sum(tokens), sum(weight) FROM v_expert_load GROUP BY 1'
+}
 check "code is not run without being allowed" fails 1 \
     'run: task toy/code runs code that a model wrote, in a sandbox; say --allow-code-execution' \
     "$seqtopk" run code.lua --db n.db
@@ -147,13 +196,22 @@ check "and no database is made" test ! -e n.db
 if "$seqtopk" doctor 2>/dev/null | grep -q '^ok *sandbox'; then
     runs_code() {
         gives 0 "$seqtopk" run code.lua --db code.db --allow-code-execution &&
+            is "SELECT count(*) FROM v_cells WHERE status = 'done'" 6 code.db &&
             is "SELECT group_concat(DISTINCT doc || json_extract(extracted, '\$.passed.result') || score)
                 FROM (SELECT * FROM v_samples ORDER BY doc)" \
                 "0passed1.0,1AssertionError0.0,2SystemExit0.0,3timeout0.0" code.db
     }
     check "programs run in the sandbox, and say what became of them" runs_code
+    # As if it had been stopped behind the last text.
+    programs_later() {
+        texts_of code.db >before.txt && sql code.db "DELETE FROM metric; UPDATE cell SET status = 'unfinished';
+                UPDATE sample SET score = NULL, extracted = NULL WHERE doc < 3" &&
+            runs_code && grep -q '6 cells computed' err && texts_of code.db >after.txt && cmp before.txt after.txt
+    }
+    check "texts that wait for their programs need no model" programs_later
 else
     skip "programs run in the sandbox, and say what became of them" "the sandbox cannot be set up here"
+    skip "texts that wait for their programs need no model" "the sandbox cannot be set up here"
 fi
 no_judge() {
     gives 0 "$seqtopk" run judged.lua --db j.db &&
@@ -178,12 +236,61 @@ prose_judge() {
         is "SELECT count(*) FROM v_metrics WHERE metric = 'quality:j1_unparsed' AND value = 1 AND n = 4" 6 j.db
 }
 check "replies without a number are counted" prose_judge
+
+with_judge() { # WHAT judge.sh DOES
+    echo "cat >/dev/null; $1" >judge.sh
+}
+recipe '"toy/judged"' 'judge = { command = "sh judge.sh", model = "j1", tries = 1 },' >j.lua
+recipe '"toy/judged"' 'judge = { command = "sh judge.sh", model = "j1", tries = 5 },' >slow.lua
+completes() { # DB: with a good judge, on the texts that are there
+    texts_of "$1" >before.txt && with_judge 'echo total 7' && gives 0 "$seqtopk" run j.lua --db "$1" &&
+        grep -q ' [1-6] cells* computed, [0-5] in the database already, 0 failed' err &&
+        texts_of "$1" >after.txt && cmp before.txt after.txt &&
+        is "SELECT count(*) FROM v_cells WHERE status = 'done' AND error IS NULL" 6 "$1" &&
+        is "SELECT count(*) FROM v_metrics WHERE metric = 'quality:j1' AND value = 0.7 AND n = 4" 6 "$1" &&
+        is "SELECT count(*) FROM v_metrics WHERE metric LIKE '%_failed'" 0 "$1"
+}
 dead_judge() {
-    judged 'echo out of money >&2; exit 3' &&
-        is "SELECT count(*) FROM v_metrics WHERE metric = 'quality:j1_failed' AND value = 4" 6 j.db &&
+    rm -f j.db && with_judge 'echo out of money >&2; exit 3' && gives 1 "$seqtopk" run j.lua --db j.db &&
+        is "SELECT count(*) FROM v_cells WHERE status = 'failed' AND error LIKE
+            '%toy/judged: 4 of 4 texts could not be scored by every measure%out of money'" 6 j.db &&
+        is "SELECT count(*) FROM v_metrics WHERE metric = 'quality:j1_failed' AND value = 4
+            OR metric = 'score' AND n = 4" 12 j.db &&
         is "SELECT count(*) FROM v_samples WHERE extracted LIKE '%out of money%' AND score IS NOT NULL" 24 j.db
 }
-check "a judge that cannot be asked loses no sample" dead_judge
+check "a judge that cannot be asked loses no sample and no other score, and the cell says so" dead_judge
+check "a good one then completes the cell, on the texts that are there" completes j.db
+# shellcheck disable=SC2016 # the judge's shell expands it
+some_again() {
+    with_judge 'for i in 1 2 3; do mkdir dead.$i 2>/dev/null && exit 126; done; echo x >>asked; echo total 7' &&
+        gives 1 "$seqtopk" run j.lua --db some.db && [ "$(wc -l <asked)" = 21 ] &&
+        is "SELECT sum(n) FROM v_metrics WHERE metric = 'quality:j1'" 21 some.db &&
+        is "SELECT sum(value) FROM v_metrics WHERE metric = 'quality:j1_failed'" 3.0 some.db &&
+        gives 0 "$seqtopk" run j.lua --db some.db && [ "$(wc -l <asked)" = 24 ] &&
+        is "SELECT count(*) FROM v_cells WHERE status = 'done'" 6 some.db
+}
+check "only what failed is asked again" some_again
+stopped() { # SIGNAL CODE DB RECIPE
+    "$seqtopk" run "$4" --db "$3" >out 2>err &
+    pid=$!
+    wait_for "$3" 'SELECT count(*) = 24 FROM sample'
+    sleep 0.2
+    kill "-$1" "$pid"
+    ends_with "$2" "$pid" 2>/dev/null && is "SELECT count(*) FROM $written AND stop_reason IS NOT NULL" 24 "$3" &&
+        is "SELECT count(*) > 0 FROM v_samples WHERE extracted IS NULL" 1 "$3" &&
+        is "SELECT count(*) > 0 AND sum(status = 'failed') = 0 FROM v_cells WHERE status <> 'done'" 1 "$3"
+}
+busy_judge() { with_judge 'sleep 1; echo total 7' && stopped INT 130 busy.db j.lua; }
+check "Ctrl-C while judges are busy leaves the rest for the next run" busy_judge
+check "which asks about the texts that are there" completes busy.db
+waiting_judge() {
+    with_judge 'exit 3' && stopped INT 130 waiting.db slow.lua && is "SELECT count(extracted) FROM v_samples" 0 waiting.db
+}
+check "nor is a pause between tries waited out" waiting_judge
+killed() { with_judge 'sleep 1; echo total 7' && stopped KILL 137 killed.db j.lua; }
+check "a run that is killed while judges are busy has all texts" killed
+check "and the next one asks about these" completes killed.db
+
 unnamed_judge() {
     recipe '"toy/judged"' 'judge = { url = "http://localhost:1/v1" },' >k.lua
     fails 1 'model' "$seqtopk" run k.lua --db k.db && [ ! -e k.db ]

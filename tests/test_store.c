@@ -309,7 +309,7 @@ static void metrics_and_bins_come_out_and_can_be_set_again(void **state)
     must(store_summary_clear(s, "c1", &err));
     assert_string_equal(answer(s, "SELECT count(*) FROM v_entropy_bins"), "0\n");
     assert_string_equal(answer(s, "SELECT count(*) FROM histogram"), "0\n");
-    assert_string_equal(answer(s, "SELECT count(*) FROM v_metrics"), "1\n");
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_metrics"), "0\n");
     store_close(s);
 }
 
@@ -454,6 +454,25 @@ static void what_is_rolled_back_was_never_there(void **state)
     // The store must not remember the cell's number.
     assert_int_equal(store_sample_add(s, &p, &err), -1);
     says("there is no cell c1");
+    store_close(s);
+}
+
+static void a_score_can_come_after_its_sample(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample p = { .cell_id = "c1", .doc = 90, .output = "x", .nll = NAN, .score = NAN };
+    must(store_sample_add(s, &p, &err));
+    assert_string_equal(answer(s, "SELECT output, extracted, score FROM v_samples WHERE doc = 90"),
+                        "x|~|~\n");
+    must(store_sample_score(s, "c1", 90, 0.5, "{}", &err));
+    assert_string_equal(answer(s, "SELECT output, extracted, score FROM v_samples WHERE doc = 90"),
+                        "x|{}|0.5\n");
+    must(store_sample_score(s, "c1", 90, NAN, "{}", &err));
+    assert_string_equal(answer(s, "SELECT score FROM v_samples WHERE doc = 90"), "~\n");
+    assert_int_equal(store_sample_score(s, "c1", 91, 1, "{}", &err), -1);
+    assert_non_null(strstr(err.s, "cell c1 has no document 91"));
+    assert_int_equal(store_sample_score(s, "c9", 90, 1, "{}", &err), -1);
     store_close(s);
 }
 
@@ -928,6 +947,7 @@ int main(void)
         TEST(a_cell_that_is_not_there_is_named),
         TEST(a_document_that_is_there_is_refused_and_changes_nothing),
         TEST(what_is_rolled_back_was_never_there),
+        TEST(a_score_can_come_after_its_sample),
         TEST(a_failed_sample_leaves_the_rest_of_the_transaction),
         TEST(what_was_not_committed_is_gone_after_closing),
         TEST(a_query_takes_its_arguments_as_values),

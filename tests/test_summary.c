@@ -245,6 +245,30 @@ static void the_load_gives_its_entropy_and_the_dead(void **state)
     NEAR(metric("load_entropy", "value"), (1 + log(2) / log(3)) / 2, 1e-12);
     NEAR(metric("dead_experts", "value"), 1.0 / 6, 1e-12);
     assert_true(metric("load_entropy", "n") == 7);
+    // Its one token was not logged: 7 pairs in 2 layers, without an error by document.
+    assert_true(metric("experts", "value") == 3.5 && metric("experts_share", "value") == 3.5);
+    assert_true(metric("experts", "n") == 1 && isnan(metric("experts", "stderr")));
+    assert_false(has_metric("experts_first"));
+}
+
+static void logged_tokens_say_what_was_used_and_the_load_does_not(void **state)
+{
+    (void)state;
+    const int32_t ids[] = { 1, 2 }, load[] = { 9, 9, 9 };
+    const float entropy[] = { 1, 2 };
+    const uint16_t experts[] = { 1, 2 };
+    begin_cell("seqtopk", 1, 3, 2);
+    struct store_sample p = { .cell_id = "c",
+                              .nll = 1,
+                              .nll_tokens = 1,
+                              .tokens = 2,
+                              .ids = ids,
+                              .entropy = entropy,
+                              .experts = experts,
+                              .load_tokens = load };
+    must(store_sample_add(db, &p, &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(metric("experts", "value") == 1.5 && metric("experts_share", "value") == 0.75);
 }
 
 static void what_was_not_logged_is_absent(void **state)
@@ -369,7 +393,6 @@ static void summarising_again_changes_nothing(void **state)
 {
     (void)state;
     fill();
-    must(store_metric_set(db, "c", "cut", 3, NAN, 6, &err));
     double metrics = number("SELECT count(*) FROM v_metrics");
     double bins = number("SELECT sum(experts_mean) + count(*) FROM v_entropy_bins");
     must(store_begin(db, &err));
@@ -377,7 +400,19 @@ static void summarising_again_changes_nothing(void **state)
     must(store_commit(db, &err));
     assert_true(number("SELECT count(*) FROM v_metrics") == metrics);
     assert_true(number("SELECT sum(experts_mean) + count(*) FROM v_entropy_bins") == bins);
-    assert_true(metric("cut", "value") == 3);
+}
+
+static void a_metric_that_is_no_more_goes(void **state)
+{
+    (void)state;
+    begin_cell("topk", 1, 3, 2);
+    add_output(0, 10, "stop", NAN, "{\"b:j\": {\"failure\": \"HTTP 500\", \"again\": true}}");
+    must(cell_summarise(db, "c", &err));
+    assert_true(metric("b:j_failed", "value") == 1 && !has_metric("b:j"));
+    must(
+        store_sample_score(db, "c", 0, 0.5, "{\"b:j\": {\"score\": 0.5, \"reply\": \"5\"}}", &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(metric("b:j", "value") == 0.5 && !has_metric("b:j_failed"));
 }
 
 static void a_cell_that_is_not_there_is_named(void **state)
@@ -444,6 +479,7 @@ int main(int argc, char **argv)
         TEST(bins_cover_all_tokens_of_each_layer),
         TEST(the_histogram_counts_each_token_and_layer),
         TEST(the_load_gives_its_entropy_and_the_dead),
+        TEST(logged_tokens_say_what_was_used_and_the_load_does_not),
         TEST(what_was_not_logged_is_absent),
         TEST(a_router_that_never_varies_has_no_correlation_but_its_row),
         TEST(samples_with_an_error_do_not_count),
@@ -451,6 +487,7 @@ int main(int argc, char **argv)
         TEST(scores_are_means_over_texts),
         TEST(what_is_no_verdict_is_refused),
         TEST(summarising_again_changes_nothing),
+        TEST(a_metric_that_is_no_more_goes),
         TEST(a_cell_that_is_not_there_is_named),
         TEST(rows_that_make_no_sense_are_refused_by_place),
         TEST(a_made_up_sweep_is_whole),

@@ -1,7 +1,8 @@
 /*
  * cmd_score.c: scores texts that are there already: a file of predictions by the measures of a task.
  * No model is loaded. With --db they become a cell like those of a run, whose samples are stored as
- * they are scored, so that what was interrupted goes on.
+ * they are scored, so that what was interrupted goes on. So does what a judge could not be asked: such
+ * a cell has failed, and the same command asks again.
  */
 #include "cmd/cmd.h"
 #include "cmd/predictions.h"
@@ -24,6 +25,8 @@ enum { MAX_THREADS = 1024 };
 struct scored_text {
     double score;
     char *extracted; /* NULL: not scored yet */
+    bool stored;     /* in the database */
+    bool again;      /* a tool failed: the text is scored once more */
 };
 
 struct score_run {
@@ -35,6 +38,7 @@ struct score_run {
     struct judge_spec judge;
     bool judged; /* a judge was named */
     int threads;
+    size_t cut;                /* predictions that went on behind a stop string */
     struct scored_text *texts; /* [documents] */
     struct store *store;       /* NULL: none was asked for */
     char cell[33];
@@ -84,6 +88,9 @@ static void read_all(struct score_run *r, const char *task, const char *file, co
     if (data_check(&r->task, &err) || documents_read(&r->task, NULL, 0, &r->documents, &err) ||
         predictions_read(&r->predictions, path, r->task.name, r->documents.len, &err))
         die(1, "%s", err.s);
+    for (size_t i = 0; i < r->predictions.documents; i++)
+        if (r->predictions.v[i].text)
+            r->cut += decoding_cut(&r->task.decoding, r->predictions.v[i].text);
     // The whole was read: a prediction beyond the limit is no unknown one.
     if (limit && limit < r->task.documents)
         r->task.documents = limit;
@@ -110,6 +117,19 @@ static void identify(struct score_run *r)
     hash_free(h);
 }
 
+/* Has a tool failed to score it? how: it is appended to this, where that is not NULL. */
+static bool unscored(const char *extracted, struct buf *how)
+{
+    struct buf why = BUF_INIT, err = BUF_INIT;
+    int failed = outcome_failure(extracted, &why, &err);
+    // What is no verdict at all is found, and said, by the summary.
+    if (failed == 1 && how)
+        buf_adds(how, why.s);
+    buf_release(&why);
+    buf_release(&err);
+    return failed == 1;
+}
+
 /* Takes up what an earlier run has scored. */
 static int read_scored(struct score_run *r, struct buf *err)
 {
@@ -124,7 +144,8 @@ static int read_scored(struct score_run *r, struct buf *err)
                       store_path(r->store), r->cell, (long long)doc);
             break;
         }
-        r->texts[doc] = (struct scored_text){ rows_double(rows, 1), xstrdup(extracted) };
+        r->texts[doc] = (struct scored_text){ rows_double(rows, 1), xstrdup(extracted), true,
+                                              unscored(extracted, NULL) };
     }
     rows_close(rows);
     return rc;
@@ -153,6 +174,8 @@ static int open_cell(struct score_run *r, const char *db, enum cell_status *was,
 
 static int store_text(struct score_run *r, int doc, const struct scored_text *t, struct buf *err)
 {
+    if (t->stored)
+        return store_sample_score(r->store, r->cell, doc, t->score, t->extracted, err);
     struct store_sample sample = { .cell_id = r->cell,
                                    .doc = doc,
                                    .output = r->predictions.v[doc].text,
@@ -162,22 +185,41 @@ static int store_text(struct score_run *r, int doc, const struct scored_text *t,
     return store_sample_add(r->store, &sample, err);
 }
 
-static int finish_cell(struct score_run *r, double seconds, struct buf *err)
+/* `why`: what the cell fails with, where a tool could not score all of its texts. */
+static int finish_cell(struct score_run *r, double seconds, struct buf *why, struct buf *err)
 {
+    int failed = 0;
+    struct buf first = BUF_INIT;
+    for (int doc = 0; doc < r->task.documents; doc++)
+        failed +=
+            r->texts[doc].extracted && unscored(r->texts[doc].extracted, failed ? NULL : &first);
+    if (failed)
+        buf_addf(why,
+                 "%s: %d of %zu texts could not be scored by every measure, and the same command "
+                 "tries those again; the first: %s",
+                 r->task.name, failed, r->given, first.s);
+    buf_release(&first);
     return cell_summarise(r->store, r->cell, err) ||
-                   store_cell_finish(r->store, r->cell, CELL_DONE, NULL, seconds, err)
+                   store_cell_finish(r->store, r->cell, failed ? CELL_FAILED : CELL_DONE,
+                                     failed ? why->s : NULL, seconds, err)
                ? -1
                : 0;
 }
 
 /* ---- scoring ---- */
 
-static void put(struct score_run *r, struct workers *workers, int doc)
+static int put(struct score_run *r, struct workers *workers, int doc, struct buf *err)
 {
     struct scoring *s = xcalloc(1, sizeof(*s));
     scoring_init(s, &r->task, r->documents.v[doc].fields, r->predictions.v[doc].text, &r->tools);
     s->owner = &r->texts[doc];
+    if (r->texts[doc].again && scoring_keep(s, r->texts[doc].extracted, err)) {
+        scoring_release(s);
+        free(s);
+        return -1;
+    }
     workers_put(workers, &s->job);
+    return 0;
 }
 
 /* Keeps what came of a text; it goes to the database at once. */
@@ -188,7 +230,9 @@ static int keep(struct score_run *r, struct scoring *s, struct buf *err)
     if (s->job.rc)
         return fail(err, "%s: document %d of %s: %s", r->predictions.v[doc].where, doc,
                     r->task.name, s->job.err.s);
-    *t = (struct scored_text){ s->score, buf_detach(&s->extracted) };
+    free(t->extracted);
+    t->score = s->score;
+    t->extracted = buf_detach(&s->extracted);
     return r->store ? store_text(r, doc, t, err) : 0;
 }
 
@@ -199,9 +243,9 @@ static int score_texts(struct score_run *r, struct workers *workers, struct prog
     int rc = 0, under_way = 0;
     for (int doc = 0;;) {
         for (; rc == 0 && doc < r->task.documents && under_way < 2 * r->threads; doc++)
-            if (r->predictions.v[doc].text && !r->texts[doc].extracted) {
-                put(r, workers, doc);
-                under_way++;
+            if (r->predictions.v[doc].text && (!r->texts[doc].extracted || r->texts[doc].again)) {
+                rc = put(r, workers, doc, err);
+                under_way += rc == 0;
             }
         struct scoring *s = (struct scoring *)workers_take(workers);
         if (!s)
@@ -215,7 +259,7 @@ static int score_texts(struct score_run *r, struct workers *workers, struct prog
     }
 }
 
-static int score_all(struct score_run *r, const char *db, struct buf *err)
+static int score_all(struct score_run *r, const char *db, struct buf *why, struct buf *err)
 {
     enum cell_status was = CELL_NEW;
     double from = now_seconds();
@@ -232,7 +276,7 @@ static int score_all(struct score_run *r, const char *db, struct buf *err)
     int rc = score_texts(r, workers, &progress, err);
     progress_end(&progress);
     workers_free(workers);
-    return rc == 0 && db ? finish_cell(r, now_seconds() - from, err) : rc;
+    return rc == 0 && db ? finish_cell(r, now_seconds() - from, why, err) : rc;
 }
 
 /* ---- what came of it ---- */
@@ -301,6 +345,9 @@ static void report(const struct score_run *r)
             r->task.name);
     if (none)
         fprintf(stderr, "; %zu of %zu documents have no prediction", none, all);
+    if (r->cut)
+        fprintf(stderr, "; %zu text%s cut at a stop string of the task", r->cut,
+                r->cut == 1 ? " was" : "s were");
     fprintf(stderr, "\n");
     warn_of_failures(r);
 }
@@ -344,11 +391,13 @@ static int run_score(int argc, char **argv)
     read_all(&r, argv[1], file, argv[2], limit);
     cmd_tools_open(&r.tools, &cmd_score, task_runs_code(&r.task) ? r.task.name : NULL, allowed,
                    r.judged ? &r.judge : NULL);
-    struct buf err = BUF_INIT;
-    if (score_all(&r, db, &err))
+    struct buf err = BUF_INIT, why = BUF_INIT;
+    if (score_all(&r, db, &why, &err))
         die(1, "%s", err.s);
     print_metrics(&r, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
     report(&r);
+    if (why.len)
+        die(1, "%s", why.s);
     score_release(&r);
     return 0;
 }

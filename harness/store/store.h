@@ -100,6 +100,9 @@ void store_rollback(struct store *s); /* does nothing outside of a transaction *
 bool store_in_transaction(const struct store *s);
 
 int store_sample_add(struct store *s, const struct store_sample *sample, struct buf *err) MUST_USE;
+/* What came of scoring a sample's output, where that is done after the sample was added. */
+int store_sample_score(struct store *s, const char *cell_id, int doc, double score,
+                       const char *extracted, struct buf *err) MUST_USE;
 int store_metric_set(struct store *s, const char *cell_id, const char *metric, double value,
                      double stderr_, int64_t n, struct buf *err) MUST_USE; /* NaN becomes null */
 
@@ -119,7 +122,7 @@ int store_bin_set(struct store *s, const char *cell_id, const struct store_bin *
 int store_histogram_set(struct store *s, const char *cell_id, int layer, int experts,
                         int64_t tokens, struct buf *err) MUST_USE;
 
-/* Takes a cell's bins and histogram out, so that they can be made anew. */
+/* Takes a cell's metrics, bins and histogram out, so that they can be made anew. */
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
 
 /*

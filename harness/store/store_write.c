@@ -24,6 +24,7 @@ const char *const stmt_sql[ST_COUNT] = {
     [ST_SAMPLE_ADD] = "INSERT INTO sample (cell, doc, prompt_tokens, output_tokens, stop_reason,"
                       " nll, nll_tokens, output, extracted, score, error)"
                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    [ST_SAMPLE_SCORE] = "UPDATE sample SET score = ?3, extracted = ?4 WHERE cell = ?1 AND doc = ?2",
     [ST_TOKEN_ADD] = "INSERT INTO token (cell, doc, pos, id, nll, entropy, experts, by_layer)"
                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [ST_LOAD_ADD] = "INSERT INTO expert_load (cell, layer, expert, tokens, weight)"
@@ -36,6 +37,7 @@ const char *const stmt_sql[ST_COUNT] = {
                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [ST_HISTOGRAM_SET] = "INSERT OR REPLACE INTO histogram (cell, layer, experts, tokens)"
                          " VALUES (?1, ?2, ?3, ?4)",
+    [ST_METRIC_CLEAR] = "DELETE FROM metric WHERE cell = ?1",
     [ST_BIN_CLEAR] = "DELETE FROM entropy_bin WHERE cell = ?1",
     [ST_HISTOGRAM_CLEAR] = "DELETE FROM histogram WHERE cell = ?1",
     [ST_TEXT_ADD] = "INSERT INTO token_text (tokenizer, id, text)"
@@ -192,6 +194,23 @@ int store_sample_add(struct store *s, const struct store_sample *p, struct buf *
     return store_write_end(s, rc, err);
 }
 
+int store_sample_score(struct store *s, const char *cell_id, int doc, double score,
+                       const char *extracted, struct buf *err)
+{
+    struct sqlite3_stmt *st = store_stmt(s, ST_SAMPLE_SCORE, err);
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
+        return -1;
+    sqlite3_bind_int64(st, 1, s->cell_n);
+    sqlite3_bind_int(st, 2, doc);
+    store_bind_double(st, 3, score);
+    store_bind_text(st, 4, extracted);
+    if (store_step(s, st, err))
+        return -1;
+    if (sqlite3_changes(s->db) != 1)
+        return fail(err, "%s: cell %s has no document %d to score", s->path, cell_id, doc);
+    return 0;
+}
+
 int store_metric_set(struct store *s, const char *cell_id, const char *metric, double value,
                      double stderr_, int64_t n, struct buf *err)
 {
@@ -239,7 +258,7 @@ int store_histogram_set(struct store *s, const char *cell_id, int layer, int exp
 
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err)
 {
-    static const enum stmt_id clears[] = { ST_BIN_CLEAR, ST_HISTOGRAM_CLEAR };
+    static const enum stmt_id clears[] = { ST_METRIC_CLEAR, ST_BIN_CLEAR, ST_HISTOGRAM_CLEAR };
     if (store_write_begin(s, err))
         return -1;
     int rc = store_cell_use(s, cell_id, err);

@@ -1,0 +1,83 @@
+/*
+ * run_cells.c: what becomes of cells: done, failed, or left for the next run. See run_impl.h.
+ *
+ * Invariant: a cell that fails keeps its samples, and is counted once.
+ */
+#include "run_impl.h"
+
+#include "summary.h"
+
+#include <math.h>
+
+/* How sentences about a cell begin. */
+static void add_cell(const struct cell *c, struct buf *out)
+{
+    buf_addf(out, "%s, ", c->model->name);
+    router_label(c->router, &c->args, out);
+    buf_addf(out, ", K = %d, %s", c->args.K, c->task->name);
+}
+
+/* All else that is known of the cell is there; the next run scores what is missing. */
+static int fail_unscored(struct runner *r, struct cell_run *run, size_t n, struct buf *err)
+{
+    struct buf text = BUF_INIT;
+    add_cell(run->cell, &text);
+    buf_addf(
+        &text,
+        ": %zu of %zu texts could not be scored by every measure, and the next run tries those "
+        "again; one of them is %s",
+        run->unscored, n, run->cause);
+    int rc = run_fail_cell(r, run, text.s, err);
+    buf_release(&text);
+    return rc;
+}
+
+int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err)
+{
+    const char *id = run->cell->id;
+    size_t cut = run->corpus->documents.truncated, n = run->corpus->documents.len;
+    if (cell_summarise(r->store, id, err) ||
+        store_metric_set(r->store, id, "cut", (double)cut, NAN, (int64_t)n, err))
+        return -1;
+    if (run->unscored)
+        return fail_unscored(r, run, n, err);
+    if (store_cell_finish(r->store, id, CELL_DONE, NULL, run->seconds, err))
+        return -1;
+    r->result->done++;
+    return 0;
+}
+
+int run_fail_cell(struct runner *r, struct cell_run *run, const char *why, struct buf *err)
+{
+    if (run->error)
+        return 0;
+    run->error = xstrdup(why);
+    if (r->result->failed++ == 0)
+        r->result->first_error = xstrdup(why);
+    return store_cell_finish(r->store, run->cell->id, CELL_FAILED, why, run->seconds, err);
+}
+
+/* With the cell's and the document's name, which the model does not know. */
+int run_fail_unit(struct runner *r, const struct unit *u, const char *why, struct buf *err)
+{
+    struct buf text = BUF_INIT;
+    add_cell(u->run->cell, &text);
+    buf_addf(&text, ", document %d: %s", u->doc, why);
+    int rc = run_fail_cell(r, u->run, text.s, err);
+    buf_release(&text);
+    return rc;
+}
+
+int run_keep_seconds(struct runner *r, struct cell_run *run, struct buf *err)
+{
+    int rc = store_cell_finish(r->store, run->cell->id, CELL_UNFINISHED, NULL, run->seconds, err);
+    run->seconds = 0;
+    return rc;
+}
+
+int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err)
+{
+    if (--run->units_left || run->error)
+        return 0;
+    return run->scored_after ? run_keep_seconds(r, run, err) : run_finish_cell(r, run, err);
+}
