@@ -50,7 +50,7 @@ static inline double texts_score(const struct scorer *scorer, bool characters, c
     json_t *doc = json_pack("{s:s}", "reference", reference);
     verdict_init(&v);
     v.found = xstrdup(answer);
-    if (scorer->score(&m, NULL, doc, answer, &v, &err) != 0)
+    if (scorer->score(&m, NULL, doc, &v, &err) != 0)
         BUG("%s", err.s);
     double score = v.score;
     verdict_release(&v);
