@@ -6,7 +6,7 @@
  *
  * Invariant: whatever TILE is, and whichever rows share one, an element is summed over k in order.
  */
-#define VECTORS (PANEL / LANES) /* in a panel's row */
+#define VECTORS ((int64_t)PANEL / LANES) /* in a panel's row */
 
 typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
@@ -17,32 +17,32 @@ typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float)), al
  */
 INLINE void NAME(tile)(const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k,
                        float *c, int64_t ldc, int64_t columns, const bool add, const bool panel,
-                       const int rows)
+                       const int64_t rows)
 {
     NAME(vector) sum[TILE * VECTORS], v[VECTORS];
-    for (int j = 0; j < rows * VECTORS; j++)
+    for (int64_t j = 0; j < rows * VECTORS; j++)
         sum[j] = (NAME(vector)){ 0 };
-    for (int r = 0; add && r < rows; r++)
+    for (int64_t r = 0; add && r < rows; r++)
         memcpy(&sum[r * VECTORS], c + r * ldc, (size_t)columns * sizeof(float));
     for (int64_t i = 0; i < k; i++, b += ldb) {
         if (panel) {
 #pragma GCC unroll 8
-            for (int j = 0; j < VECTORS; j++)
+            for (int64_t j = 0; j < VECTORS; j++)
                 v[j] = *(const NAME(vector) *)(b + j * LANES);
         } else {
             memset(v, 0, sizeof(v));
             memcpy(v, b, (size_t)columns * sizeof(float));
         }
 #pragma GCC unroll 8
-        for (int r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r++)
 #pragma GCC unroll 8
-            for (int j = 0; j < VECTORS; j++)
+            for (int64_t j = 0; j < VECTORS; j++)
                 sum[r * VECTORS + j] = FMA(a[r * lda + i], v[j], sum[r * VECTORS + j]);
     }
-    for (int r = 0; r < rows; r++) {
+    for (int64_t r = 0; r < rows; r++) {
         if (!panel)
             memcpy(c + r * ldc, &sum[r * VECTORS], (size_t)columns * sizeof(float));
-        for (int j = 0; panel && j < VECTORS; j++)
+        for (int64_t j = 0; panel && j < VECTORS; j++)
             *(NAME(vector) *)(c + r * ldc + j * LANES) = sum[r * VECTORS + j];
     }
 }

@@ -23,7 +23,9 @@ static struct cell_run cell_of(struct cell *c, const struct router *r, int batch
     for (int i = 0; i < DOCS; i++)
         documents[i] = (struct document){ .ids = { tokens, TOKENS, TOKENS }, .prompt_tokens = 1 };
     memset(present, 0, sizeof(present));
-    *c = (struct cell){ .task = &task, .router = r, .args = { .K = 1, .N = 2, .max = 2, .batch = batch } };
+    *c = (struct cell){ .task = &task,
+                        .router = r,
+                        .args = { .K = 1, .N = 2, .max = 2, .batch = batch } };
     return (struct cell_run){ .cell = c, .corpus = &corpus };
 }
 

@@ -9,22 +9,19 @@
 
 /* Of each problem: samples, and those of them that passed. */
 struct counts {
-    int *n, *c;
+    struct count {
+        int n, c;
+    } * v;
     size_t len, cap;
 };
 
-static void count_one(struct counts *counts, int64_t doc, bool passed)
+static void count_one(struct counts *counts, size_t doc, bool passed)
 {
-    size_t want = (size_t)doc + 1, had = counts->cap;
-    if (want > had) {
-        ARRAY_GROW(counts->n, counts->cap, want);
-        counts->c = xrealloc(counts->c, counts->cap, sizeof(*counts->c));
-        memset(counts->n + had, 0, (counts->cap - had) * sizeof(*counts->n));
-        memset(counts->c + had, 0, (counts->cap - had) * sizeof(*counts->c));
-    }
-    counts->len = want > counts->len ? want : counts->len;
-    counts->n[doc]++;
-    counts->c[doc] += passed;
+    ARRAY_GROW(counts->v, counts->cap, doc + 1);
+    while (counts->len <= doc)
+        counts->v[counts->len++] = (struct count){ 0 };
+    counts->v[doc].n++;
+    counts->v[doc].c += passed;
 }
 
 static void count_cell(struct store *s, const struct result *cell, struct counts *counts)
@@ -39,7 +36,7 @@ static void count_cell(struct store *s, const struct result *cell, struct counts
         if (score != 0 && score != 1)
             die(1, "table: the scores of %s are not all 0 or 1, and so nothing passes or fails",
                 cell->task);
-        count_one(counts, rows_int(r, 0), score == 1);
+        count_one(counts, (size_t)rows_int(r, 0), score == 1);
     }
     if (rc)
         die(1, "%s", err.s);
@@ -47,31 +44,37 @@ static void count_cell(struct store *s, const struct result *cell, struct counts
     buf_release(&err);
 }
 
-/* Problems without a sample are not there: documents that a limit left out. */
-static int pack(struct counts *counts)
+/* pass@k over the problems that have samples: a limit may have left some out. */
+static struct estimate pass_at(const struct counts *counts, int k, int *problems, int *least)
 {
-    int kept = 0;
+    int *n = xcalloc(counts->len, sizeof(*n)), *c = xcalloc(counts->len, sizeof(*c));
+    *problems = *least = 0;
     for (size_t i = 0; i < counts->len; i++) {
-        counts->n[kept] = counts->n[i];
-        counts->c[kept] = counts->c[i];
-        kept += counts->n[i] > 0;
+        const struct count *one = &counts->v[i];
+        if (one->n == 0)
+            continue;
+        *least = *problems == 0 || one->n < *least ? one->n : *least;
+        n[*problems] = one->n;
+        c[(*problems)++] = one->c;
     }
-    return kept;
+    struct estimate e = mean_pass_at_k(n, c, *problems, k);
+    free(n);
+    free(c);
+    return e;
 }
 
-static void print_group(struct table *t, const struct result *cell, struct counts *counts, int k)
+static void print_group(struct table *t, const struct result *cell, const struct counts *counts,
+                        int k)
 {
-    int problems = pack(counts), least = problems ? counts->n[0] : 0;
+    int problems, least;
+    struct estimate e = pass_at(counts, k, &problems, &least);
     if (!problems)
         return;
-    for (int i = 1; i < problems; i++)
-        least = counts->n[i] < least ? counts->n[i] : least;
     if (least < k)
         die(1,
             "table: pass@%d of %s wants %d samples of each problem, and one has %d: run it with "
             "more seeds",
             k, cell->task, k, least);
-    struct estimate e = mean_pass_at_k(counts->n, counts->c, problems, k);
     table_add(t, cell->model);
     table_add(t, cell->task);
     table_addf(t, "%d", cell->k);
@@ -111,8 +114,7 @@ void pass_at_print(struct store *s, const struct results *all, int k, enum table
             count_cell(s, c, &counts);
         }
         print_group(t, &all->v[i], &counts, k);
-        free(counts.n);
-        free(counts.c);
+        free(counts.v);
         free(in);
     }
     table_print(t, format);
