@@ -12,12 +12,13 @@ struct counts {
     struct count {
         int n, c;
     } * v;
-    size_t len, cap;
+    size_t len;
 };
 
-static void count_one(struct counts *counts, size_t doc, bool passed)
+static void count_one(struct counts *counts, uint32_t doc, bool passed)
 {
-    ARRAY_GROW(counts->v, counts->cap, doc + 1);
+    if (counts->len <= doc)
+        counts->v = xrealloc(counts->v, (size_t)doc + 1, sizeof(*counts->v));
     while (counts->len <= doc)
         counts->v[counts->len++] = (struct count){ 0 };
     counts->v[doc].n++;
@@ -36,7 +37,7 @@ static void count_cell(struct store *s, const struct result *cell, struct counts
         if (score != 0 && score != 1)
             die(1, "table: the scores of %s are not all 0 or 1, and so nothing passes or fails",
                 cell->task);
-        count_one(counts, (size_t)rows_int(r, 0), score == 1);
+        count_one(counts, (uint32_t)rows_int(r, 0), score == 1);
     }
     if (rc)
         die(1, "%s", err.s);
