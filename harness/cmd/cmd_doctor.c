@@ -141,7 +141,7 @@ static struct sandbox *check_sandbox(struct buf *why)
     if (s)
         good("sandbox", "bubblewrap; all that it should keep from a program, it does");
     else
-        bad("sandbox", "%s", why->s);
+        lacking("sandbox", "not to be had, and tasks that run code are refused: %s", why->s);
     return s;
 }
 
