@@ -297,7 +297,7 @@ static const struct escape escapes[] = {
       "socket.socketpair()",
       "-seccomp 2" },
     { "/etc/shadow",
-      "for p in '/etc/shadow', '/etc/passwd', '/proc/1/root/etc/passwd':\n"
+      "for p in '/etc/shadow', '/etc/passwd', '/proc/1/' 'root/etc/passwd':\n"
       "    refused([ENOENT], open, p)",
       "+--ro-bind /etc /etc" },
     { "home",
