@@ -301,7 +301,7 @@ static const struct escape escapes[] = {
       "    refused([ENOENT], open, p)",
       "+--ro-bind /etc /etc" },
     { "home",
-      "for p in '/home', '/root', '/var', '/run', '/work', os.path.expanduser('~root'):\n"
+      "for p in '/home', '/root', '/var', '/run', os.path.expanduser('~root'):\n"
       "    refused([ENOENT], os.listdir, p)\n"
       "assert os.environ['HOME'] == '/tmp'",
       "+--ro-bind /home /home" },
