@@ -162,9 +162,20 @@ static void pause_for(const struct judge *j, double seconds)
     }
 }
 
+/*
+ * After PATIENCE questions without a reply the judge is most likely gone, and to try each again would
+ * only take hours: the next ones get one try, until one is replied to.
+ */
+static int tries_for(const struct judge *j)
+{
+    enum { PATIENCE = 8 };
+    return __atomic_load_n(&j->in_a_row, __ATOMIC_RELAXED) < PATIENCE ? j->tries : 1;
+}
+
 /* The tries. What a failed one said is in `err`. */
 static int ask(const struct judge *j, const struct buf *request, struct buf *reply, struct buf *err)
 {
+    const int tries = tries_for(j);
     double wait = j->wait;
     for (int i = 1;; i++) {
         struct attempt a = { 0 };
@@ -180,7 +191,7 @@ static int ask(const struct judge *j, const struct buf *request, struct buf *rep
         if (a.again && a.pause > LONGEST_WAIT)
             return fail(err, "%s; it asks for a pause of %g s, and %d s is the longest", err->s,
                         a.pause, LONGEST_WAIT);
-        if (!a.again || i == j->tries || judge_stopped(j))
+        if (!a.again || i == tries || judge_stopped(j))
             return i > 1 ? fail(err, "%s (%d tries)", err->s, i) : -1;
         pause_for(j, a.pause > wait ? a.pause : wait);
         if (judge_stopped(j))
@@ -196,6 +207,10 @@ int judge_ask(struct judge *j, const char *system, const char *user, int max_tok
     int rc = make_request(j, system, user, max_tokens, &request, err);
     if (rc == 0)
         rc = ask(j, &request, reply, err);
+    if (rc == 0)
+        __atomic_store_n(&j->in_a_row, 0, __ATOMIC_RELAXED);
+    else
+        __atomic_add_fetch(&j->in_a_row, 1, __ATOMIC_RELAXED);
     buf_release(&request);
     return rc;
 }

@@ -26,6 +26,7 @@ struct judge {
     int tries;
     double wait, timeout;
     bool (*stopped)(void); /* NULL: never */
+    int in_a_row;          /* questions without a reply, of all threads; atomic */
 };
 
 /* What else there is to say of a try that failed. */
