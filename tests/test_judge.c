@@ -302,6 +302,48 @@ static void what_passes_is_tried_again_until_it_does(void **state)
     }
 }
 
+static size_t lines_of(const char *path)
+{
+    struct buf text = BUF_INIT, err = BUF_INIT;
+    size_t n = 0;
+    if (read_file(path, 1 << 20, &text, &err))
+        fail_msg("%s", err.s);
+    for (const char *c = text.s; *c; c++)
+        n += *c == '\n';
+    buf_release(&text);
+    return n;
+}
+
+/* It writes a line each time, and replies only where the file `well` is there. */
+static void a_judge_that_is_gone_is_not_asked_again_and_again(void **state)
+{
+    (void)state;
+    struct buf err = BUF_INIT, reply = BUF_INIT;
+    char dir[] = "/tmp/seqtopk-judge-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    char *count = xasprintf("%s/count", dir), *well = xasprintf("%s/well", dir);
+    char *command = xasprintf("cat >/dev/null; echo x >>%s; test -e %s && echo 7", count, well);
+    struct judge *j = judge_by(command, 5); // two tries
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(judge_ask(j, NULL, "u", 5, &reply, &err), -1);
+    assert_int_equal(lines_of(count), 16);
+    assert_int_equal(judge_ask(j, NULL, "u", 5, &reply, &err), -1);
+    assert_int_equal(lines_of(count), 17);
+    assert_int_equal(write_file(well, "", 0, &err), 0);
+    assert_int_equal(judge_ask(j, NULL, "u", 5, &reply, &err), 0);
+    assert_int_equal(unlink(well), 0);
+    assert_int_equal(judge_ask(j, NULL, "u", 5, &reply, &err), -1);
+    assert_int_equal(lines_of(count), 20);
+    judge_close(j);
+    unlink(count);
+    rmdir(dir);
+    free(command);
+    free(count);
+    free(well);
+    buf_release(&reply);
+    buf_release(&err);
+}
+
 static void a_server_that_is_not_there_is_tried_again(void **state)
 {
     (void)state;
@@ -674,6 +716,7 @@ int main(void)
         cmocka_unit_test(a_query_stays_out_of_sentences),
         cmocka_unit_test(every_failure_has_its_number_of_tries_and_its_sentence),
         cmocka_unit_test(what_passes_is_tried_again_until_it_does),
+        cmocka_unit_test(a_judge_that_is_gone_is_not_asked_again_and_again),
         cmocka_unit_test(a_server_that_is_not_there_is_tried_again),
         cmocka_unit_test(retry_after_is_waited_for),
         cmocka_unit_test(a_refusal_is_a_reply),

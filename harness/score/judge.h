@@ -43,7 +43,8 @@ void judge_stop_when(struct judge *j, bool (*stopped)(void));
  * Tried again, with back-off, after a time-out, a connection that failed or broke, 408, 429, 5xx,
  * and a command that ended with an exit code (but 126 and 127: it could not be run) or by a signal.
  * A Retry-After is waited for; one of more than two minutes ends the tries. All else (400, 401,
- * 404, a redirect, what is no chat completion, more than 1 MiB) is final.
+ * 404, a redirect, what is no chat completion, more than 1 MiB) is final. Where the eight questions
+ * before had no reply in all of their tries, the next ones get one try each.
  *
  * A refusal is a reply: its text. A message without any content is none: the model spent max_tokens
  * on its thoughts, or a filter took the reply away. Nor is a command's empty output; line ends at
