@@ -102,6 +102,8 @@ int router_check(const struct router *r, const struct router_args *args, struct 
 
 /* "seqtopk global [1, 10]": for tables and legends. */
 void router_label(const struct router *r, const struct router_args *args, struct buf *out);
+/* What the label says beside name, mode and bounds: "batch 4", "p 0.4", or nothing. */
+void router_others(const struct router *r, const struct router_args *args, struct buf *out);
 /* Can it route a text while it is being written? */
 bool router_decodes(const struct router *r, const struct router_args *args);
 /* The word for parameter "mode", or "" where the router has none. */

@@ -99,27 +99,47 @@ const char *router_mode(const struct router *r, const struct router_args *args)
     return p ? p->choices[args->mode] : "";
 }
 
+/* " batch 4": a parameter that is neither the mode nor a bound, where it is not what it would be. */
+static void add_other(const struct router_param *p, const struct router_args *args, struct buf *out)
+{
+    if (p->real) {
+        buf_addf(out, " %s ", p->name);
+        real_text(param_real(p, args), out);
+        return;
+    }
+    int value = param_value(p, args);
+    if (p->choices && value != p->def.c)
+        buf_addf(out, " %s %s", p->name, p->choices[value]);
+    else if (!p->choices && value != affine_value(p->def, args->K, args->N))
+        buf_addf(out, " %s %d", p->name, value);
+}
+
+static bool is_named(const struct router_param *p, const char *name)
+{
+    return strcmp(p->name, name) == 0;
+}
+
 void router_label(const struct router *r, const struct router_args *args, struct buf *out)
 {
     buf_adds(out, r->name);
     for (const struct router_param *p = r->params; p->name; p++) {
-        if (p->real) {
-            buf_addf(out, " %s ", p->name);
-            real_text(param_real(p, args), out);
-            continue;
-        }
-        int value = param_value(p, args);
-        if (strcmp(p->name, "mode") == 0)
-            buf_addf(out, " %s", p->choices[value]);
-        else if (p->choices && value != p->def.c)
-            buf_addf(out, " %s %s", p->name, p->choices[value]);
-        else if (p->choices)
-            continue;
-        else if (strcmp(p->name, "min") == 0)
+        if (is_named(p, "mode"))
+            buf_addf(out, " %s", p->choices[param_value(p, args)]);
+        else if (is_named(p, "min"))
             buf_addf(out, " [%d, %d]", args->min, args->max);
-        else if (strcmp(p->name, "max") != 0 && value != affine_value(p->def, args->K, args->N))
-            buf_addf(out, " %s %d", p->name, value);
+        else if (!is_named(p, "max"))
+            add_other(p, args, out);
     }
+}
+
+void router_others(const struct router *r, const struct router_args *args, struct buf *out)
+{
+    struct buf text = BUF_INIT;
+    for (const struct router_param *p = r->params; p->name; p++)
+        if (!is_named(p, "mode") && !is_named(p, "min") && !is_named(p, "max"))
+            add_other(p, args, &text);
+    buf_adds(out, text.len ? text.s + 1 : "");
+    buf_release(&text);
 }
 
 void router_params_json(const struct router *r, const struct router_args *args, struct buf *out)

@@ -589,6 +589,12 @@ static void labels_and_parameters_name_what_was_asked_for(void **state)
     router_label(&router_seqtopk, &a, &b);
     assert_string_equal(b.s, "seqtopk online [1, 10] segment 128");
     buf_reset(&b);
+    router_others(&router_seqtopk, &a, &b);
+    assert_string_equal(b.s, "segment 128");
+    buf_reset(&b);
+    router_others(&router_topk, &a, &b);
+    assert_string_equal(b.s, "");
+    buf_reset(&b);
     router_params_json(&router_seqtopk, &a, &b);
     assert_string_equal(b.s, "{\"mode\":\"online\",\"min\":1,\"max\":10,\"segment\":128,"
                              "\"prefill\":\"online\"}");

@@ -20,6 +20,8 @@ static bool has_param(const struct router *r, const char *name)
 
 static void add_row(struct table *t, const struct cell *c)
 {
+    struct buf others = BUF_INIT;
+    router_others(c->router, &c->args, &others);
     table_addf(t, "%.*s", SHORT_ID, c->id);
     table_add(t, c->model->name);
     table_add(t, c->router->name);
@@ -27,9 +29,11 @@ static void add_row(struct table *t, const struct cell *c)
     table_addf(t, "%d", c->args.K);
     table_addf(t, "%d", c->args.min);
     table_addf(t, "%d", c->args.max);
+    table_add(t, others.len ? others.s : NULL);
     table_add(t, c->task->name);
     table_addf(t, "%lld", (long long)c->seed);
     table_addf(t, "%d", c->task->documents);
+    buf_release(&others);
 }
 
 static void print_summary(const struct sweep *s)
@@ -72,8 +76,9 @@ static int run_plan(int argc, char **argv)
     struct corpora corpora;
     if (!s || corpora_read(&corpora, s, &err))
         die(1, "%s", err.s);
-    static const char *const columns[] = { "id",   "model", "router", "mode",       "#K", "#min",
-                                           "#max", "task",  "#seed",  "#documents", NULL };
+    static const char *const columns[] = { "id",   "model", "router",     "mode",
+                                           "#K",   "#min",  "#max",       "others",
+                                           "task", "#seed", "#documents", NULL };
     struct table *t = table_new(columns);
     for (size_t i = 0; i < s->ncells; i++)
         add_row(t, &s->cells[i]);
