@@ -65,6 +65,12 @@ stops() {
         says "^score${tab}0.6${tab}" && grep -q '; 1 text was cut at a stop string of the task$' err
 }
 check "a text that goes on behind a stop string is cut there, and counted" stops
+no_shots() {
+    mkdir -p shots && sed 's/short = { version = 1,/& shots = { file = "none.jsonl", count = 1, text = "{q}" },/' \
+        evals/sums.lua >shots/sums.lua && SEQTOPK_EVALS=shots gives 0 "$seqtopk" score sums/short p.jsonl --tsv &&
+        says "^score${tab}0.6${tab}"
+}
+check "shots are not wanted where the texts are there" no_shots
 people() { gives 0 "$seqtopk" score sums/short p.jsonl && says '^metric  *value  *se  *n$' '^score  *0\.6000  *0\.2449  *5$'; }
 check "people read four digits" people
 json() {

@@ -80,7 +80,7 @@ static void read_all(struct score_run *r, const char *task, const char *file, co
                      int limit)
 {
     struct buf err = BUF_INIT;
-    if (task_named(task, file, 0, &r->task, &err))
+    if (task_of_texts(task, file, 0, &r->task, &err))
         die(1, "%s", err.s);
     if (!task_generates(&r->task))
         refuse_loss(&r->task);

@@ -238,7 +238,7 @@ static void test_documents(const struct testing *t, const char *what, const stru
         say(t->say, CHECK_SKIPPED, what, "self-test of its documents skipped: %s", why);
         return;
     }
-    if (task_named(what, NULL, 0, &task, &err) || data_check(&task, &err) ||
+    if (task_of_texts(what, NULL, 0, &task, &err) || data_check(&task, &err) ||
         documents_read(&task, NULL, 0, &docs, &err))
         say(t->say, CHECK_BAD, what, "%s", err.s);
     else

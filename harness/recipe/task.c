@@ -143,7 +143,9 @@ static int set_decoding(const struct recipe_task *spec, struct task *out, struct
     return 0;
 }
 
-static int resolve_named(const struct recipe_task *spec, struct task *out, struct buf *err)
+/* `prompts`: they will be made, and so shots must be there. */
+static int resolve_named(const struct recipe_task *spec, bool prompts, struct task *out,
+                         struct buf *err)
 {
     out->eval = task_eval(spec->name, &out->form, err);
     if (!out->eval)
@@ -153,7 +155,8 @@ static int resolve_named(const struct recipe_task *spec, struct task *out, struc
     const struct eval_form *form = out->form;
     // A form that cuts long prompts does what `truncate` asks for.
     out->truncate |= form->long_prompt == LONG_PROMPT_CUT;
-    if (form->shots.file && find_data(spec, form->shots.file, &out->shots_file, err) != 0)
+    if (prompts && form->shots.file &&
+        find_data(spec, form->shots.file, &out->shots_file, err) != 0)
         return -1;
     if (spec->file)
         return find_file(spec, &out->file, err);
@@ -167,22 +170,33 @@ int task_resolve(const struct recipe_task *spec, int limit, struct task *out, st
     if (limit && (!out->limit || limit < out->limit))
         out->limit = limit;
     if (spec->name)
-        return resolve_named(spec, out, err);
+        return resolve_named(spec, true, out, err);
     const char *base = strrchr(spec->file, '/');
     out->name = xasprintf("nll:%s", base ? base + 1 : spec->file);
     out->text = xstrdup(spec->text);
     return find_file(spec, &out->file, err);
 }
 
-int task_named(const char *name, const char *file, int limit, struct task *out, struct buf *err)
+static int resolve_name(const char *name, const char *file, int limit, bool prompts,
+                        struct task *out, struct buf *err)
 {
     char *copy = xstrdup(name), *other = file ? xstrdup(file) : NULL;
     struct recipe_task spec = { .name = copy, .file = other, .temperature = -1 };
     *out = (struct task){ .limit = limit };
-    int rc = resolve_named(&spec, out, err);
+    int rc = resolve_named(&spec, prompts, out, err);
     free(copy);
     free(other);
     return rc;
+}
+
+int task_named(const char *name, const char *file, int limit, struct task *out, struct buf *err)
+{
+    return resolve_name(name, file, limit, true, out, err);
+}
+
+int task_of_texts(const char *name, const char *file, int limit, struct task *out, struct buf *err)
+{
+    return resolve_name(name, file, limit, false, out, err);
 }
 
 void task_release(struct task *t)

@@ -39,6 +39,9 @@ int task_resolve(const struct recipe_task *spec, int limit, struct task *out,
 /* The same without a recipe: "gsm8k/nll". `file` NULL: the task's own. */
 int task_named(const char *name, const char *file, int limit, struct task *out,
                struct buf *err) MUST_USE;
+/* For texts that are there already: no prompt will be made, and the shots' file may be missing. */
+int task_of_texts(const char *name, const char *file, int limit, struct task *out,
+                  struct buf *err) MUST_USE;
 void task_release(struct task *t);
 
 /*
