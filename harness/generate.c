@@ -157,7 +157,7 @@ static void seat_read(const struct generator *g, struct seat *s, int32_t id)
         t->stop = STOP_STRING;
     } else if ((int)t->ids.len - t->prompt_tokens == t->decoding->max_tokens) {
         t->stop = STOP_LENGTH;
-    } else if ((int)t->ids.len == g->spec.config->context || (int)t->ids.len == g->spec.capacity) {
+    } else if ((int)t->ids.len == g->spec.capacity) { // which is the context's at most
         t->stop = STOP_CONTEXT;
     } else {
         s->ended = false;

@@ -2,7 +2,7 @@
  * test_decoder.c: a text that grows token by token has the numbers and the selections of the same
  * text scored at once, for every causal router, alone and among 32 of mixed lengths.
  */
-#include "engine.h"
+#include "device.h"
 #include "fixture.h"
 
 #include <math.h>
@@ -14,9 +14,6 @@
 #include <cmocka.h>
 
 enum { TEXTS = 32, CONTEXT = 512 };
-
-static const struct engine *engine;
-static struct device device;
 
 /* One text, and what decoding found of it. */
 struct text {
@@ -298,13 +295,6 @@ int main(void)
         cmocka_unit_test(neighbours_do_not_change_what_is_drawn),
         cmocka_unit_test(a_token_outside_the_vocabulary_is_refused),
     };
-    struct buf err = BUF_INIT;
-    engine = engine_open(&err);
-    if (!engine)
-        die(1, "%s", err.s);
-    // SEQTOPK_TEST_DEVICE=cuda runs all of this on a GPU.
-    const char *name = getenv("SEQTOPK_TEST_DEVICE");
-    if (engine->device_parse(name ? name : "cpu", &device, &err))
-        die(1, "%s", err.s);
+    open_engine_and_device();
     return cmocka_run_group_tests_name("decoder", tests, NULL, NULL);
 }

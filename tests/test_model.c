@@ -2,7 +2,7 @@
  * test_model.c: the decoder against the reference numbers that come with the real models, and what
  * must hold for any batch: budgets, and that a sequence's numbers do not hang on its neighbours.
  */
-#include "engine.h"
+#include "device.h"
 #include "json.h"
 #include "fixture.h"
 
@@ -16,9 +16,6 @@
 #include <cmocka.h>
 
 enum { TEXTS = 8 };
-
-static const struct engine *engine;
-static struct device device;
 
 /* A model with the texts of its reference.json, eight at most. */
 struct reference {
@@ -342,13 +339,6 @@ int main(void)
         cmocka_unit_test(a_model_without_attention_bias_runs),
         cmocka_unit_test(what_the_model_cannot_take_is_refused),
     };
-    struct buf err = BUF_INIT;
-    engine = engine_open(&err);
-    if (!engine)
-        die(1, "%s", err.s);
-    // SEQTOPK_TEST_DEVICE=cuda runs all of this on a GPU.
-    const char *name = getenv("SEQTOPK_TEST_DEVICE");
-    if (engine->device_parse(name ? name : "cpu", &device, &err))
-        die(1, "%s", err.s);
+    open_engine_and_device();
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }

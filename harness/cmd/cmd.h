@@ -22,8 +22,12 @@ struct option_spec {
     const char **value;   /* gets the word behind it; or NULL */
     bool *flag;           /* set; or NULL */
     int *number;          /* gets the word behind it as a whole number of at least 1; or NULL */
+    int most;             /* of `number`; 0: INT_MAX */
     struct strings *list; /* gets the word behind it, each time that the option stands; or NULL */
 };
+
+/* The most that --threads and --batch may say. */
+enum { THREADS_MAX = 1024, BATCH_MAX = 4096 };
 
 /*
  * Takes the options out of argv; what is left, the operands, stands in argv[1..], and their number

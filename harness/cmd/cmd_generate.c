@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024, MAX_BATCH = 4096, MAX_TOKENS = 1000000, MAX_SAMPLES = 1000000 };
+enum { MAX_TOKENS = 1000000, MAX_SAMPLES = 1000000 };
 #define MAX_TEMPERATURE 100.0
 
 /* The command line, and what it stands for. */
@@ -93,12 +93,6 @@ static int64_t read_seed(const char *text)
     return value;
 }
 
-static void check_most(const char *option, int value, int most)
-{
-    if (value > most)
-        die(2, "generate: %s %d: at most %d are allowed", option, value, most);
-}
-
 /* What can be said of the options without a model. */
 static void check_options(struct asked *a, int operands)
 {
@@ -107,10 +101,6 @@ static void check_options(struct asked *a, int operands)
         die(2, "generate: there is no prompt; give one, or '-' for stdin, or --prompts FILE");
     if (operands && a->prompts)
         die(2, "generate takes prompts or --prompts, not both");
-    check_most("--max-tokens", d->max_tokens, MAX_TOKENS);
-    check_most("--threads", a->threads, MAX_THREADS);
-    check_most("--batch", a->batch, MAX_BATCH);
-    check_most("--samples", a->samples, MAX_SAMPLES);
     if (a->temperature)
         d->temperature =
             number("--temperature", a->temperature, 0, MAX_TEMPERATURE, false, "from 0 to 100");
@@ -360,16 +350,16 @@ static int run_generate(int argc, char **argv)
         { .name = "--model", .value = &a.model },
         { .name = "--k", .number = &a.K },
         { .name = "--router", .value = &a.router },
-        { .name = "--max-tokens", .number = &a.decoding.max_tokens },
+        { .name = "--max-tokens", .number = &a.decoding.max_tokens, .most = MAX_TOKENS },
         { .name = "--temperature", .value = &a.temperature },
         { .name = "--top-p", .value = &a.top_p },
         { .name = "--seed", .value = &a.seed },
-        { .name = "--samples", .number = &a.samples },
+        { .name = "--samples", .number = &a.samples, .most = MAX_SAMPLES },
         { .name = "--stop", .list = &a.decoding.stop },
         { .name = "--device", .value = &a.device },
         { .name = "--dtype", .value = &a.dtype },
-        { .name = "--batch", .number = &a.batch },
-        { .name = "--threads", .number = &a.threads },
+        { .name = "--batch", .number = &a.batch, .most = BATCH_MAX },
+        { .name = "--threads", .number = &a.threads, .most = THREADS_MAX },
         { .name = "--json", .flag = &a.json },
         { .name = NULL },
     };

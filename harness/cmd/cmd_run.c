@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024, MAX_BATCH = 4096 };
-
 /* Where results go unless --db says so: results/NAME.db. */
 static void default_db(const struct sweep *s, struct buf *path)
 {
@@ -69,16 +67,12 @@ static int run_run(int argc, char **argv)
         { .name = "--device", .value = &o.device },
         { .name = "--dtype", .value = &o.dtype },
         { .name = "--limit", .number = &o.limit },
-        { .name = "--threads", .number = &run.threads },
-        { .name = "--batch", .number = &run.batch },
+        { .name = "--threads", .number = &run.threads, .most = THREADS_MAX },
+        { .name = "--batch", .number = &run.batch, .most = BATCH_MAX },
         { .name = "--allow-code-execution", .flag = &allowed },
         { .name = NULL },
     };
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
-    if (run.threads > MAX_THREADS)
-        die(2, "run: --threads %d: at most %d are allowed", run.threads, MAX_THREADS);
-    if (run.batch > MAX_BATCH)
-        die(2, "run: --batch %d: at most %d are allowed", run.batch, MAX_BATCH);
     struct buf err = BUF_INIT, path = BUF_INIT;
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)

@@ -19,8 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024 };
-
 /* What came of one text, as the database holds it. */
 struct scored_text {
     double score;
@@ -88,12 +86,12 @@ static void read_all(struct score_run *r, const char *task, const char *file, co
     if (data_check(&r->task, &err) || documents_read(&r->task, NULL, 0, &r->documents, &err) ||
         predictions_read(&r->predictions, path, r->task.name, r->documents.len, &err))
         die(1, "%s", err.s);
-    for (size_t i = 0; i < r->predictions.documents; i++)
-        if (r->predictions.v[i].text)
-            r->cut += decoding_cut(&r->task.decoding, r->predictions.v[i].text);
     // The whole was read: a prediction beyond the limit is no unknown one.
     if (limit && limit < r->task.documents)
         r->task.documents = limit;
+    for (int i = 0; i < r->task.documents; i++)
+        if (r->predictions.v[i].text)
+            r->cut += decoding_cut(&r->task.decoding, r->predictions.v[i].text);
     r->given = predictions_count(&r->predictions, (size_t)r->task.documents);
     if (r->given == 0)
         die(1, "%s: has no text for the first %d documents", path, r->task.documents);
@@ -374,7 +372,7 @@ static int run_score(int argc, char **argv)
         { .name = "--file", .value = &file },
         { .name = "--db", .value = &db },
         { .name = "--limit", .number = &limit },
-        { .name = "--threads", .number = &r.threads },
+        { .name = "--threads", .number = &r.threads, .most = THREADS_MAX },
         { .name = "--allow-code-execution", .flag = &allowed },
         { .name = "--judge-url", .value = &r.judge.url },
         { .name = "--judge-model", .value = &r.judge.model },
@@ -385,8 +383,6 @@ static int run_score(int argc, char **argv)
         { .name = NULL },
     };
     cmd_options(&cmd_score, argc, argv, specs, 2, 2);
-    if (r.threads > MAX_THREADS)
-        die(2, "score: --threads %d: at most %d are allowed", r.threads, MAX_THREADS);
     r.judged = r.judge.url || r.judge.model || r.judge.key_env || r.judge.command;
     read_all(&r, argv[1], file, argv[2], limit);
     cmd_tools_open(&r.tools, &cmd_score, task_runs_code(&r.task) ? r.task.name : NULL, allowed,

@@ -57,12 +57,15 @@ static int take_option(const struct cmd *c, char **argv, int i, const struct opt
     const char *value = equals ? equals + 1 : argv[i + 1];
     if (!value)
         wrong_usage(c, "%s needs a value behind it", o->name);
-    if (o->number)
+    if (o->number) {
         *o->number = whole_number(c, o->name, value);
-    else if (o->list)
+        if (o->most && *o->number > o->most)
+            die(2, "%s: %s %d: at most %d are allowed", c->name, o->name, *o->number, o->most);
+    } else if (o->list) {
         strings_add(o->list, value);
-    else
+    } else {
         *o->value = value;
+    }
     return equals ? 1 : 2;
 }
 
