@@ -26,9 +26,10 @@ LIBS := -llua5.4 -lsqlite3 -ljansson -lpcre2-8 -lutf8proc -lxxhash -lz -lcrypto 
 LUA_CFLAGS := -isystem /usr/include/lua5.4
 
 # What needs tensors is the engine, a shared object that only some commands open.
-ENGINE_SRC := harness/kernels.c harness/model.c harness/model_build.c harness/decoder.c
+ENGINE_SRC := harness/kernels.c harness/model.c harness/model_build.c harness/decoder.c \
+    harness/route.c
 SRC := $(filter-out harness/cmd/main.c $(ENGINE_SRC),$(wildcard harness/*.c harness/text/*.c \
-    harness/store/*.c harness/score/*.c harness/recipe/*.c harness/cmd/*.c \
+    harness/store/*.c harness/score/*.c harness/recipe/*.c harness/train/*.c harness/cmd/*.c \
     routers/*.c))
 OBJ := $(SRC:%.c=$B/%.o)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o \

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const char *const names[] = { "float32", "bfloat16", "float16" };
+static const char *const names[] = { "float32", "bfloat16", "float16", "float64" };
 
 const char *dtype_name(enum dtype d)
 {
@@ -25,5 +25,5 @@ int dtype_parse(const char *name, enum dtype *out)
 
 size_t dtype_size(enum dtype d)
 {
-    return d == DTYPE_F32 ? 4 : 2;
+    return d == DTYPE_F64 ? 8 : d == DTYPE_F32 ? 4 : 2;
 }

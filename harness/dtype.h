@@ -14,6 +14,7 @@ enum dtype {
     DTYPE_F32,
     DTYPE_BF16,
     DTYPE_F16,
+    DTYPE_F64, /* of arithmetic alone, for tests of gradients: no file and no option has it */
 };
 
 const char *dtype_name(enum dtype d);               /* "float32", "bfloat16", "float16" */

@@ -3,6 +3,8 @@
  * and the experts.
  */
 #include "model_impl.h"
+#include "route.h"
+#include "trainer.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,78 +17,15 @@ struct pass {
     struct scored *out;
     struct scope *scope;
     struct tensor *start, *behind, *slot, *no_cache;
-    struct selection selection;
+    struct routing routing;
 };
-
-/* A pool whose router goes on from `state`, or is new. scores: [T, N], the pool's */
-static void route_pool(struct pass *p, const struct pool *pool, struct router_state *state,
-                       const float *scores, int T)
-{
-    const struct router *r = pool->router;
-    struct router_state *own = !p->past && r->open ? r->open(&pool->args) : NULL;
-    bool prompt = !p->past && r->scope(&pool->args) == SCOPE_PROMPT && pool->prompt < T;
-    int first = prompt ? pool->prompt : T;
-    state = p->past ? state : own;
-    r->select(&pool->args, state, scores, first, &p->selection);
-    if (prompt)
-        r->select(&pool->args, state, scores + (size_t)first * (size_t)p->out->experts, T - first,
-                  &p->selection);
-    if (own)
-        r->close(own);
-}
-
-/* Every pool's router on its rows of the scores. scores: [tokens, N] */
-static void route(struct pass *p, int layer, const float *scores)
-{
-    const struct scored *out = p->out;
-    int sequence = 0;
-    selection_reset(&p->selection);
-    for (int i = 0; i < p->batch->npools; i++) {
-        const struct pool *pool = &p->batch->pools[i];
-        int from = out->start[sequence], to = out->start[sequence + pool->sequences];
-        route_pool(p, pool, p->past ? p->past->state[i][layer] : NULL,
-                   scores + (size_t)from * (size_t)out->experts, to - from);
-        sequence += pool->sequences;
-    }
-    if (p->selection.tokens != (size_t)out->tokens)
-        BUG("the routers selected for %zu of %d tokens", p->selection.tokens, out->tokens);
-}
-
-/* Counts what a layer's selection used, by token and by expert. */
-static void count(struct pass *p, int layer, const float *scores)
-{
-    struct scored *out = p->out;
-    size_t N = (size_t)out->experts, pair = 0;
-    for (int i = 0; i < out->nsequences; i++) {
-        size_t load = ((size_t)i * (size_t)out->layers + (size_t)layer) * N;
-        for (int t = out->start[i]; t < out->start[i + 1]; t++) {
-            int n = p->selection.count[t];
-            const int32_t *e = p->selection.expert + pair;
-            const float *row = scores + (size_t)t * N;
-            double sum = 0;
-            for (int j = 0; j < n; j++)
-                sum += (double)row[e[j]];
-            for (int j = 0; j < n; j++) {
-                out->load_tokens[load + (size_t)e[j]]++;
-                out->load_weight[load + (size_t)e[j]] +=
-                    p->m->config.norm_topk_prob ? (double)row[e[j]] / sum : (double)row[e[j]];
-            }
-            out->used[(size_t)layer * (size_t)out->tokens + (size_t)t] = (uint16_t)n;
-            pair += (size_t)n;
-        }
-    }
-}
 
 /* The selection as the tensors token [P] and expert [P]. */
 static void selected(struct pass *p, struct tensor **token, struct tensor **expert)
 {
-    int64_t pairs = (int64_t)p->selection.pairs, n = 0;
+    int64_t pairs = (int64_t)p->routing.selection.pairs;
     int64_t *t = xmalloc((size_t)pairs * sizeof(*t)), *e = xmalloc((size_t)pairs * sizeof(*e));
-    for (size_t i = 0; i < p->selection.tokens; i++)
-        for (int j = 0; j < p->selection.count[i]; j++)
-            t[n++] = (int64_t)i;
-    for (int64_t i = 0; i < pairs; i++)
-        e[i] = p->selection.expert[i];
+    routing_pairs(&p->routing, t, e);
     *token = tensor_ints(p->scope, t, 1, &pairs, p->m->device);
     *expert = tensor_ints(p->scope, e, 1, &pairs, p->m->device);
     free(t);
@@ -101,24 +40,33 @@ static bool all_finite(const float *v, size_t n)
     return zero == 0;
 }
 
+/* The router's part of a layer, from what attend() gave. */
+static void route(struct pass *p, int i, struct tensor *scores, struct tensor *logits)
+{
+    struct buf err = BUF_INIT;
+    const float *s = tensor_values(p->scope, scores);
+    const float *l = routing_wants_logits(p->batch) ? tensor_values(p->scope, logits) : NULL;
+    if (scope_error(p->scope))
+        return;
+    if (!all_finite(s, (size_t)p->out->tokens * (size_t)p->out->experts))
+        scope_fail(p->scope, "layer %d: a score of the router is NaN or infinite", i);
+    else if (route_layer(&p->routing, i, s, l, &err))
+        scope_fail(p->scope, "%s", err.s);
+    buf_release(&err);
+}
+
 /* x [T, d] through one layer. */
 static struct tensor *layer(struct pass *p, int i, struct tensor *x)
 {
     struct module *module = p->m->layers[i];
-    struct tensor *out[3], *token, *expert;
+    struct tensor *out[4], *token, *expert;
     struct tensor *keys = p->past ? p->past->keys[i] : p->no_cache;
     struct tensor *values = p->past ? p->past->values[i] : p->no_cache;
     struct tensor *to[] = { x, p->start, p->behind, p->slot, keys, values };
-    module_call(p->scope, module, "attend", to, 6, out, 3);
-    const float *scores = tensor_values(p->scope, out[2]);
+    module_call(p->scope, module, "attend", to, 6, out, 4);
+    route(p, i, out[2], out[3]);
     if (scope_error(p->scope))
         return NULL;
-    if (!all_finite(scores, (size_t)p->out->tokens * (size_t)p->out->experts)) {
-        scope_fail(p->scope, "layer %d: a score of the router is NaN or infinite", i);
-        return NULL;
-    }
-    route(p, i, scores);
-    count(p, i, scores);
     selected(p, &token, &expert);
     struct tensor *in[] = { out[0], out[1], out[2], token, expert };
     module_call(p->scope, module, "experts", in, 5, &x, 1);
@@ -213,6 +161,10 @@ int model_forward(struct model *m, const struct batch *batch, const struct past 
     struct pass p = { .m = m, .batch = batch, .past = past, .out = out, .scope = scope };
     struct tensor *ids, *target, *x, *result[3];
     scored_alloc(out, batch, m->config.layers, m->config.experts);
+    p.routing = (struct routing){ .batch = batch,
+                                  .state = past ? past->state : NULL,
+                                  .normalise = m->config.norm_topk_prob,
+                                  .out = out };
     inputs(&p, &ids, &target);
     struct tensor *kept = tensor_ints(scope, keep, 1, (int64_t[]){ nkeep }, (struct device){ 0 });
     p.scope = scope_new(false);
@@ -227,7 +179,7 @@ int model_forward(struct model *m, const struct batch *batch, const struct past 
     int rc = scope_error(p.scope) ? fail(err, "%s", scope_error(p.scope)) : 0;
     if (rc == 0 && logits)
         *logits = tensor_values(scope, tensor_share(scope, result[2]));
-    selection_release(&p.selection);
+    routing_release(&p.routing);
     scope_free(p.scope);
     return rc;
 }

@@ -66,6 +66,7 @@ struct feed {
 };
 
 struct model;
+struct trainer_functions;
 
 /* The engine's functions. A model may score in several threads at once, one core for each. */
 struct engine {
@@ -89,6 +90,8 @@ struct engine {
      */
     int (*decode)(struct decoder *d, struct feed *feeds, int n, struct scored *out,
                   struct buf *err);
+
+    const struct trainer_functions *trainer; /* trainer.h */
 };
 
 /* In the engine itself; the program reaches it by engine_open(). */

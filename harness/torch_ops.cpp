@@ -50,6 +50,12 @@ Tensor project(const Tensor &x, const Tensor &weight, int64_t n)
     return out;
 }
 
+/* Numbers that decide much are computed in float32, and in float64 where all is. */
+at::ScalarType wide(const Tensor &x)
+{
+    return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
 /* Root mean square norm over the last dimension, computed in float32. x: [T, d], weight: [d] */
 Tensor norm(const Tensor &x, const Tensor &weight, double eps)
 {
@@ -59,9 +65,16 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
                     weight.data_ptr<float>(), eps, out.data_ptr<float>());
         return out;
     }
-    Tensor y = x.to(at::kFloat);
+    Tensor y = x.to(wide(x));
     y = y * at::rsqrt(y.pow(2).mean(-1, true) + eps);
     return weight * y.to(x.scalar_type());
+}
+
+/* The router's logits, and their softmax over the experts. x: [T, d]; weight: [N, d] or packed */
+std::tuple<Tensor, Tensor> router(const Tensor &x, const Tensor &weight, int64_t N)
+{
+    Tensor logits = project(x, weight, N).to(wide(x));
+    return std::make_tuple(at::softmax(logits, -1), logits);
 }
 
 /* Rotary positions. x: [T, H, D]; cos, sin: [T, D/2] */
@@ -328,6 +341,7 @@ TORCH_LIBRARY(seqtopk, m)
 {
     m.def("linear(Tensor x, Tensor weight, int n) -> Tensor", project);
     m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
+    m.def("router(Tensor x, Tensor weight, int n) -> (Tensor, Tensor)", router);
     m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor past, Tensor slot, "
           "Tensor(a!) keys, Tensor(b!) values, Tensor cos, Tensor sin) -> Tensor",
           attention);

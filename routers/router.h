@@ -26,6 +26,10 @@ struct router_args {
     int prefill;      /* index into the choices of the parameter "prefill" */
     double p;         /* topp: the share of a token's scores that is enough once it is exceeded */
     double threshold; /* xmoe: the share that is enough once it is met */
+    const float
+        *cutoffs;       /* threshold: of a model [layers, N], and in select() its layer's [N]; NULL:
+                             none are learnt yet */
+    const void *custom; /* of a router that a recipe defines, see lua_router.h; else NULL */
 };
 
 /* k*K + n*N + c: how a router's table writes ranges and defaults that hang on K and N. */
@@ -55,8 +59,11 @@ struct selection {
     int32_t *count;  /* [tokens] */
     int32_t *expert; /* [pairs], token after token */
     size_t tokens, pairs, tokens_cap, pairs_cap;
+    char *error; /* NULL: all is well; else why a router could not select, see selection_fail() */
 };
 void selection_add(struct selection *s, const int32_t *experts, int n); /* one more token */
+/* For a router that may fail: the first sentence stays, and the forward pass fails with it. */
+void selection_fail(struct selection *s, const char *fmt, ...) PRINTF(2, 3);
 void selection_reset(struct selection *s);
 void selection_release(struct selection *s);
 
@@ -78,6 +85,8 @@ struct router {
     /* Experts that a token may take in a layer; not used where the parameters have min and max. */
     struct affine least, most;
     bool ignores_k; /* K decides nothing: cells that differ in it alone are the same */
+    bool logits;    /* select() is given the router's raw logits, not their softmax */
+    bool learns;    /* args.cutoffs are learnt in training, and a model without them is refused */
     enum router_scope (*scope)(const struct router_args *);
 
     /* Optional, both or neither: what is carried from token to token of one pool. */

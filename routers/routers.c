@@ -167,8 +167,23 @@ void selection_add(struct selection *s, const int32_t *experts, int n)
     s->pairs += (size_t)n;
 }
 
+void selection_fail(struct selection *s, const char *fmt, ...)
+{
+    struct buf text = BUF_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vaddf(&text, fmt, ap);
+    va_end(ap);
+    if (s->error)
+        buf_release(&text);
+    else
+        s->error = buf_detach(&text);
+}
+
 void selection_reset(struct selection *s)
 {
+    free(s->error);
+    s->error = NULL;
     s->tokens = s->pairs = 0;
 }
 
@@ -176,6 +191,7 @@ void selection_release(struct selection *s)
 {
     free(s->count);
     free(s->expert);
+    free(s->error);
     *s = (struct selection){ 0 };
 }
 
