@@ -27,12 +27,13 @@ LUA_CFLAGS := -isystem /usr/include/lua5.4
 
 # What needs tensors is the engine, a shared object that only some commands open.
 ENGINE_SRC := harness/kernels.c harness/model.c harness/model_build.c harness/decoder.c \
-    harness/route.c
+    harness/route.c harness/trainer.c
 SRC := $(filter-out harness/cmd/main.c $(ENGINE_SRC),$(wildcard harness/*.c harness/text/*.c \
     harness/store/*.c harness/score/*.c harness/recipe/*.c harness/train/*.c harness/cmd/*.c \
     routers/*.c))
 OBJ := $(SRC:%.c=$B/%.o)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o \
+    $B/harness/torch_grad.o $B/harness/torch_train.o \
     $B/harness/models/source.o
 # What both sides of the engine's border use, each with its own copy.
 SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/sample.o $B/harness/scored.o \

@@ -260,3 +260,91 @@ VECTOR void kernel_score(const float *logits, int64_t vocab, int64_t target, flo
     *entropy = log_sum - weighted / sum;
     *nll = target < 0 ? NAN : log_sum - (logits[target] - most);
 }
+
+/* ---- backward ---- */
+
+VECTOR void kernel_norm_back(const float *x, const float *dy, int64_t rows, int64_t d,
+                             int64_t stride, const float *weight, double eps, float *dx, float *dw)
+{
+    for (int64_t i = 0; i < rows; i++, x += stride, dy += d, dx += d) {
+        double sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+        for (int64_t j = 0; j < d; j++) {
+            sum += (double)x[j] * (double)x[j];
+            dot += (double)(dy[j] * weight[j]) * (double)x[j];
+        }
+        double r = 1.0 / sqrt(sum / (double)d + eps);
+        float scale = (float)r, back = (float)(r * r * r * dot / (double)d);
+#pragma omp simd
+        for (int64_t j = 0; j < d; j++) {
+            dx[j] = dy[j] * weight[j] * scale - x[j] * back;
+            dw[j] += dy[j] * x[j] * scale;
+        }
+    }
+}
+
+VECTOR void kernel_softmax_back(const float *p, const float *mean, int64_t rows, int64_t n,
+                                float *dp)
+{
+    for (int64_t i = 0; i < rows; i++, p += n, dp += n) {
+        float m = mean[i];
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++)
+            dp[j] = p[j] * (dp[j] - m);
+    }
+}
+
+VECTOR void kernel_swiglu_back(const float *gate_up, const float *da, const float *weight,
+                               int64_t rows, int64_t f, float *out)
+{
+    for (int64_t i = 0; i < rows; i++, gate_up += 2 * f, da += f, out += 2 * f) {
+        const float *up = gate_up + f, w = weight[i];
+        float *dup = out + f;
+#pragma omp simd
+        for (int64_t j = 0; j < f; j++) {
+            float g = gate_up[j], s = 1.0f / (1.0f + exp_float(-g)), back = w * da[j];
+            dup[j] = back * g * s;
+            out[j] = back * up[j] * s * (1.0f + g * (1.0f - s));
+        }
+    }
+}
+
+VECTOR void kernel_dots(const float *x, const float *y, int64_t rows, int64_t d, float *out)
+{
+    for (int64_t i = 0; i < rows; i++, x += d, y += d) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < d; j++)
+            sum += x[j] * y[j];
+        out[i] = sum;
+    }
+}
+
+VECTOR void kernel_scale_rows(float *x, const float *scale, int64_t rows, int64_t d)
+{
+    for (int64_t i = 0; i < rows; i++, x += d) {
+        float s = scale[i];
+#pragma omp simd
+        for (int64_t j = 0; j < d; j++)
+            x[j] *= s;
+    }
+}
+
+VECTOR float kernel_nll_back(float *logits, int64_t vocab, int64_t target)
+{
+    float most = -INFINITY, sum = 0, at = logits[target];
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < vocab; i++)
+        most = logits[i] > most ? logits[i] : most;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < vocab; i++) {
+        logits[i] = exp_float(logits[i] - most);
+        sum += logits[i];
+    }
+    float scale = 1.0f / sum;
+#pragma omp simd
+    for (int64_t i = 0; i < vocab; i++)
+        logits[i] *= scale;
+    logits[target] -= 1.0f;
+    return logf(sum) - (at - most);
+}

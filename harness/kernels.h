@@ -74,6 +74,23 @@ void kernel_gather(const float *x, const int64_t *row, int64_t rows, int64_t d, 
 void kernel_scatter_add(const float *x, const int64_t *row, const float *weight, int64_t rows,
                         int64_t d, float *y);
 
+/*
+ * Backward passes, for training. kernel_norm_back: dy: [rows, d] -> dx: [rows, d]; dw: [d], added to.
+ * x: `stride` floats a row
+ */
+void kernel_norm_back(const float *x, const float *dy, int64_t rows, int64_t d, int64_t stride,
+                      const float *weight, double eps, float *dx, float *dw);
+/* dp = p * (dp - mean), row by row. p, dp: [rows, n]; mean: [rows] */
+void kernel_softmax_back(const float *p, const float *mean, int64_t rows, int64_t n, float *dp);
+/* The gradient of swiglu, weight[i] times da. gate_up, out: [rows, 2 * f]; da: [rows, f] */
+void kernel_swiglu_back(const float *gate_up, const float *da, const float *weight, int64_t rows,
+                        int64_t f, float *out);
+/* out[i] = x[i] . y[i]; and x[i] *= scale[i]. x, y: [rows, d] */
+void kernel_dots(const float *x, const float *y, int64_t rows, int64_t d, float *out);
+void kernel_scale_rows(float *x, const float *scale, int64_t rows, int64_t d);
+/* Returns the loss of `target`, and makes the logits its gradient by them: softmax - 1 at target. */
+float kernel_nll_back(float *logits, int64_t vocab, int64_t target);
+
 /* Of one row of logits: the loss of `target` (NaN where it is negative) and the entropy, nats. */
 void kernel_score(const float *logits, int64_t vocab, int64_t target, float *nll, float *entropy);
 

@@ -3,22 +3,10 @@
  * and the experts.
  */
 #include "model_impl.h"
-#include "route.h"
 #include "trainer.h"
 
 #include <math.h>
 #include <string.h>
-
-/* One forward pass under way. */
-struct pass {
-    struct model *m;
-    const struct batch *batch;
-    const struct past *past;
-    struct scored *out;
-    struct scope *scope;
-    struct tensor *start, *behind, *slot, *no_cache;
-    struct routing routing;
-};
 
 /* The selection as the tensors token [P] and expert [P]. */
 static void selected(struct pass *p, struct tensor **token, struct tensor **expert)
@@ -41,22 +29,22 @@ static bool all_finite(const float *v, size_t n)
 }
 
 /* The router's part of a layer, from what attend() gave. */
-static void route(struct pass *p, int i, struct tensor *scores, struct tensor *logits)
+static void route(struct pass *p, int i, struct layer_scores *s)
 {
+    const struct scored *out = p->routing.out;
     struct buf err = BUF_INIT;
-    const float *s = tensor_values(p->scope, scores);
-    const float *l = routing_wants_logits(p->batch) ? tensor_values(p->scope, logits) : NULL;
+    s->scores_host = tensor_values(p->scope, s->scores);
+    s->logits_host = routing_wants_logits(p->batch) ? tensor_values(p->scope, s->logits) : NULL;
     if (scope_error(p->scope))
         return;
-    if (!all_finite(s, (size_t)p->out->tokens * (size_t)p->out->experts))
+    if (!all_finite(s->scores_host, (size_t)out->tokens * (size_t)out->experts))
         scope_fail(p->scope, "layer %d: a score of the router is NaN or infinite", i);
-    else if (route_layer(&p->routing, i, s, l, &err))
+    else if (route_layer(&p->routing, i, s->scores_host, s->logits_host, &err))
         scope_fail(p->scope, "%s", err.s);
     buf_release(&err);
 }
 
-/* x [T, d] through one layer. */
-static struct tensor *layer(struct pass *p, int i, struct tensor *x)
+struct tensor *pass_layer(struct pass *p, int i, struct tensor *x, struct layer_scores *s)
 {
     struct module *module = p->m->layers[i];
     struct tensor *out[4], *token, *expert;
@@ -64,7 +52,8 @@ static struct tensor *layer(struct pass *p, int i, struct tensor *x)
     struct tensor *values = p->past ? p->past->values[i] : p->no_cache;
     struct tensor *to[] = { x, p->start, p->behind, p->slot, keys, values };
     module_call(p->scope, module, "attend", to, 6, out, 4);
-    route(p, i, out[2], out[3]);
+    *s = (struct layer_scores){ .scores = out[2], .logits = out[3] };
+    route(p, i, s);
     if (scope_error(p->scope))
         return NULL;
     selected(p, &token, &expert);
@@ -73,39 +62,47 @@ static struct tensor *layer(struct pass *p, int i, struct tensor *x)
     return x;
 }
 
-/*
- * Token ids [T] and the token each is to predict [T], negative at a sequence's end; and where the
- * sequences are, in this batch and in the cache.
- */
-static void inputs(struct pass *p, struct tensor **ids, struct tensor **target)
+struct tensor *pass_inputs(struct pass *p)
 {
     const struct batch *b = p->batch;
+    const struct scored *out = p->routing.out;
     const struct device host = { DEVICE_CPU, 0 };
-    int64_t tokens = p->out->tokens, S = b->nsequences, none[3] = { 0 };
-    int64_t *v = xcalloc((size_t)(2 * tokens + S + 1), sizeof(*v)), *next = v + tokens;
-    int64_t *start = next + tokens, *zeros = xcalloc((size_t)S, sizeof(*zeros));
+    int64_t tokens = out->tokens, S = b->nsequences, none[3] = { 0 };
+    int64_t *v = xcalloc((size_t)(tokens + S + 1), sizeof(*v)), *start = v + tokens;
+    int64_t *zeros = xcalloc((size_t)S, sizeof(*zeros));
     for (int i = 0; i < S; i++) {
-        const struct sequence *q = &b->sequences[i];
-        for (int t = 0, at = p->out->start[i]; t < q->tokens; t++, at++) {
-            v[at] = q->ids[t];
-            next[at] = t + 1 < q->tokens ? q->ids[t + 1] : -1;
-        }
-        start[i + 1] = p->out->start[i + 1];
+        for (int t = 0; t < b->sequences[i].tokens; t++)
+            v[out->start[i] + t] = b->sequences[i].ids[t];
+        start[i + 1] = out->start[i + 1];
     }
-    *ids = tensor_ints(p->scope, v, 1, &tokens, p->m->device);
-    *target = tensor_ints(p->scope, next, 1, &tokens, p->m->device);
+    struct tensor *ids = tensor_ints(p->scope, v, 1, &tokens, p->m->device);
     p->start = tensor_ints(p->scope, start, 1, (int64_t[]){ S + 1 }, host);
     p->behind = tensor_ints(p->scope, p->past ? p->past->tokens : zeros, 1, &S, host);
     p->slot = tensor_ints(p->scope, p->past ? p->past->slot : zeros, 1, &S, host);
     p->no_cache = p->past ? NULL : tensor_empty(p->scope, p->m->dtype, 3, none, p->m->device);
     free(zeros);
     free(v);
+    return ids;
+}
+
+/* The token that each is to predict [T], negative at a sequence's end. */
+static struct tensor *targets(struct pass *p)
+{
+    const struct batch *b = p->batch;
+    int64_t tokens = p->routing.out->tokens, at = 0;
+    int64_t *v = xcalloc((size_t)tokens, sizeof(*v));
+    for (int i = 0; i < b->nsequences; i++)
+        for (int t = 0; t < b->sequences[i].tokens; t++)
+            v[at++] = t + 1 < b->sequences[i].tokens ? b->sequences[i].ids[t + 1] : -1;
+    struct tensor *target = tensor_ints(p->scope, v, 1, &tokens, p->m->device);
+    free(v);
+    return target;
 }
 
 /* Losses move one to the right: that of a token is computed where it is predicted. */
 static void outputs(struct pass *p, struct tensor *const *result)
 {
-    struct scored *out = p->out;
+    struct scored *out = p->routing.out;
     const float *nll = tensor_values(p->scope, result[0]);
     const float *entropy = tensor_values(p->scope, result[1]);
     if (scope_error(p->scope))
@@ -118,9 +115,10 @@ static void outputs(struct pass *p, struct tensor *const *result)
         scope_fail(p->scope, "the entropy of a prediction is NaN or infinite");
 }
 
-static int check_batch(const struct model_config *c, const struct batch *b, const struct past *past,
-                       struct buf *err)
+int pass_check(const struct model *m, const struct batch *b, const struct past *past,
+               struct buf *err)
 {
+    const struct model_config *c = &m->config;
     int pooled = 0;
     for (int i = 0; i < b->npools; i++)
         pooled += b->pools[i].sequences;
@@ -152,26 +150,38 @@ static struct tensor *step(struct pass *p, struct tensor *x)
     return x;
 }
 
+void pass_begin(struct pass *p, struct model *m, const struct batch *batch, const struct past *past,
+                struct scope *scope, struct scored *out)
+{
+    scored_alloc(out, batch, m->config.layers, m->config.experts);
+    *p = (struct pass){ .m = m, .batch = batch, .past = past, .scope = scope };
+    p->routing = (struct routing){ .batch = batch,
+                                   .state = past ? past->state : NULL,
+                                   .normalise = m->config.norm_topk_prob,
+                                   .out = out };
+}
+
+void pass_end(struct pass *p)
+{
+    routing_release(&p->routing);
+}
+
 int model_forward(struct model *m, const struct batch *batch, const struct past *past,
                   const int64_t *keep, int nkeep, struct scope *scope, const float **logits,
                   struct scored *out, struct buf *err)
 {
-    if (check_batch(&m->config, batch, past, err))
+    if (pass_check(m, batch, past, err))
         return -1;
-    struct pass p = { .m = m, .batch = batch, .past = past, .out = out, .scope = scope };
-    struct tensor *ids, *target, *x, *result[3];
-    scored_alloc(out, batch, m->config.layers, m->config.experts);
-    p.routing = (struct routing){ .batch = batch,
-                                  .state = past ? past->state : NULL,
-                                  .normalise = m->config.norm_topk_prob,
-                                  .out = out };
-    inputs(&p, &ids, &target);
+    struct pass p;
+    struct layer_scores scores;
+    pass_begin(&p, m, batch, past, scope, out);
+    struct tensor *ids = pass_inputs(&p), *target = targets(&p), *x, *result[3];
     struct tensor *kept = tensor_ints(scope, keep, 1, (int64_t[]){ nkeep }, (struct device){ 0 });
     p.scope = scope_new(false);
     module_call(p.scope, m->ends, "embed", &ids, 1, &x, 1);
     for (int i = 0; i < m->config.layers; i++) {
         x = step(&p, x);
-        x = layer(&p, i, x);
+        x = pass_layer(&p, i, x, &scores);
     }
     x = step(&p, x);
     module_call(p.scope, m->ends, "score", (struct tensor *[]){ x, target, kept }, 3, result, 3);
@@ -179,7 +189,7 @@ int model_forward(struct model *m, const struct batch *batch, const struct past 
     int rc = scope_error(p.scope) ? fail(err, "%s", scope_error(p.scope)) : 0;
     if (rc == 0 && logits)
         *logits = tensor_values(scope, tensor_share(scope, result[2]));
-    routing_release(&p.routing);
+    pass_end(&p);
     scope_free(p.scope);
     return rc;
 }
@@ -204,4 +214,5 @@ const struct engine seqtopk_engine = {
     .decoder_close = decoder_close,
     .decoder_begin = decoder_begin,
     .decode = decoder_step,
+    .trainer = &trainer_functions,
 };

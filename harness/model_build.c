@@ -7,13 +7,15 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* What a model is being built from and where a failure is said. */
 struct builder {
     struct model *m;
     struct buf *err;
     bool failed;
-    bool pack; /* matrices for our own products */
+    bool pack;                     /* matrices for our own products */
+    struct parameters *parameters; /* that were built are noted here; NULL: nowhere */
 };
 
 enum use {
@@ -29,6 +31,25 @@ static void build_failed(struct builder *b, const struct scope *s, const struct 
         fail(b->err, "%s: tensor %s: %s", t->file, t->name, why);
     else
         fail(b->err, "%s: tensor %s has a value that is NaN or infinite", t->file, t->name);
+}
+
+static void note_parameter(struct parameters *ps, struct module *module, const char *name, int ndim,
+                           const int64_t *shape, const struct st_tensor *const *parts, int n)
+{
+    struct parameter p = { .module = module, .name = name, .ndim = ndim, .nparts = n };
+    memcpy(p.shape, shape, (size_t)ndim * sizeof(*shape));
+    p.parts = xcalloc((size_t)n, sizeof(*p.parts));
+    memcpy(p.parts, parts, (size_t)n * sizeof(*parts));
+    ARRAY_GROW(ps->v, ps->cap, ps->len + 1);
+    ps->v[ps->len++] = p;
+}
+
+void parameters_release(struct parameters *p)
+{
+    for (size_t i = 0; i < p->len; i++)
+        free(p->v[i].parts);
+    free(p->v);
+    *p = (struct parameters){ 0 };
 }
 
 /* One parameter of `module` from `n` tensors of the files, one behind the other. */
@@ -49,6 +70,8 @@ static void build(struct builder *b, enum use use, struct module *module, const 
     if (b->pack && use == USE_PRODUCT)
         t = tensor_pack(s, t);
     module_set_tensor(s, module, name, t);
+    if (b->parameters)
+        note_parameter(b->parameters, module, name, ndim, shape, parts, n);
     if (!b->failed && scope_error(s))
         build_failed(b, s, parts[0]);
     scope_free(s);
@@ -164,15 +187,14 @@ void model_close(struct model *m)
     free(m);
 }
 
-struct model *model_open(const struct weights *w, struct device device, enum dtype dtype,
-                         struct buf *err)
+static struct model *build_model(const struct weights *w, struct device device, enum dtype dtype,
+                                 bool pack, struct parameters *parameters, struct buf *err)
 {
     struct model *m = xcalloc(1, sizeof(*m));
-    struct builder b = { .m = m, .err = err };
+    struct builder b = { .m = m, .err = err, .pack = pack, .parameters = parameters };
     m->config = w->config;
     m->device = device;
     m->dtype = dtype;
-    b.pack = device.kind == DEVICE_CPU && dtype == DTYPE_F32;
     m->scope = scope_new(false);
     m->layers = xcalloc((size_t)m->config.layers, sizeof(struct module *));
     m->ends = module_new(m->scope, "decoder");
@@ -197,4 +219,18 @@ struct model *model_open(const struct weights *w, struct device device, enum dty
         return NULL;
     }
     return m;
+}
+
+struct model *model_open(const struct weights *w, struct device device, enum dtype dtype,
+                         struct buf *err)
+{
+    return build_model(w, device, dtype, device.kind == DEVICE_CPU && dtype == DTYPE_F32, NULL,
+                       err);
+}
+
+struct model *model_open_parameters(const struct weights *w, struct device device,
+                                    struct parameters *out, struct buf *err)
+{
+    *out = (struct parameters){ 0 };
+    return build_model(w, device, DTYPE_F32, false, out, err);
 }

@@ -1,11 +1,13 @@
 /*
  * model_impl.h: what the files of the engine share: model_build.c makes a model, model.c drives a
- * forward pass through it, decoder.c does so again and again for texts that grow.
+ * forward pass through it, decoder.c does so again and again for texts that grow, trainer.c with
+ * gradients.
  */
 #ifndef MODEL_IMPL_H
 #define MODEL_IMPL_H
 
 #include "model.h"
+#include "route.h"
 
 struct model {
     struct model_config config; /* borrowed strings are not used after opening */
@@ -16,6 +18,24 @@ struct model {
 };
 struct model *model_open(const struct weights *w, struct device device, enum dtype dtype,
                          struct buf *err);
+
+/* A parameter of a module as it was built: tensors of the files, one behind the other. */
+struct parameter {
+    struct module *module;
+    const char *name;
+    int ndim;
+    int64_t shape[3];
+    const struct st_tensor **parts; /* borrowed from the weights */
+    int nparts;
+};
+struct parameters {
+    struct parameter *v;
+    size_t len, cap;
+};
+void parameters_release(struct parameters *p);
+/* The same in float32, with no matrix packed, and what it is made of: for training. */
+struct model *model_open_parameters(const struct weights *w, struct device device,
+                                    struct parameters *out, struct buf *err);
 void model_close(struct model *m);
 
 /*
@@ -27,6 +47,34 @@ struct past {
     struct tensor **keys, **values;     /* [layers]: [slots, capacity, G*D] each */
     struct router_state **const *state; /* [pools][layers] */
 };
+
+/* One forward pass under way: what its steps share. */
+struct pass {
+    struct model *m;
+    const struct batch *batch;
+    const struct past *past;
+    struct scope *scope;
+    struct tensor *start, *behind, *slot, *no_cache;
+    struct routing routing;
+};
+/* Is the batch one that the model can take? `past` NULL: every sequence is new. */
+int pass_check(const struct model *m, const struct batch *b, const struct past *past,
+               struct buf *err) MUST_USE;
+/* Sets the pass up, and makes room in `out`. */
+void pass_begin(struct pass *p, struct model *m, const struct batch *batch, const struct past *past,
+                struct scope *scope, struct scored *out);
+void pass_end(struct pass *p);
+/* Token ids [T]; and in the pass, where the sequences are, in this batch and in the cache. */
+struct tensor *pass_inputs(struct pass *p);
+/*
+ * x [T, d] through one layer. scores, logits: the router's, [T, N], as tensors and on the host; the
+ * logits only where a router of the batch wants them. NULL: the scope has failed.
+ */
+struct layer_scores {
+    struct tensor *scores, *logits;
+    const float *scores_host, *logits_host;
+};
+struct tensor *pass_layer(struct pass *p, int layer, struct tensor *x, struct layer_scores *s);
 
 /*
  * The forward pass. keep: ascending rows of the batch whose logits are wanted, `nkeep` of them, as
@@ -40,6 +88,8 @@ struct decoder *decoder_open(struct model *m, int slots, int capacity, struct bu
 void decoder_close(struct decoder *d);
 void decoder_begin(struct decoder *d, int slot, const struct router *router,
                    const struct router_args *args);
+extern const struct trainer_functions trainer_functions;
+
 int decoder_step(struct decoder *d, struct feed *feeds, int n, struct scored *out, struct buf *err);
 
 #endif

@@ -16,11 +16,9 @@ static void route_pool(struct routing *r, const struct pool *pool, int layer,
                        struct router_state *state, const float *scores, int T)
 {
     const struct router *router = pool->router;
-    struct router_args args = pool->args;
+    struct router_args args = r->args ? r->args[layer] : pool->args;
     if (args.cutoffs)
         args.cutoffs += (size_t)layer * (size_t)args.N;
-    if (r->K)
-        args.K = r->K[layer];
     struct router_state *own = !r->state && router->open ? router->open(&args) : NULL;
     bool prompt = !r->state && router->scope(&args) == SCOPE_PROMPT && pool->prompt < T;
     int first = prompt ? pool->prompt : T;

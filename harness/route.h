@@ -11,7 +11,7 @@
 struct routing {
     const struct batch *batch;
     struct router_state **const *state; /* [pools][layers], which go on; NULL: every text is new */
-    const int *K;                       /* [layers] over the pools' own; NULL: they hold */
+    const struct router_args *args;     /* [layers]: over those of all pools; NULL: theirs hold */
     bool normalise;                     /* weights of a token sum to 1 */
     struct scored *out;                 /* scored_alloc() was called */
     struct selection selection;         /* of the layer that was routed last */

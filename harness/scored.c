@@ -1,8 +1,9 @@
 /*
- * scored.c: room for what a forward pass finds, see model.h. Used on both sides of the engine's
+ * scored.c: room for what a forward pass finds, see model.h and trainer.h. Used on both sides of the engine's
  * border, each with its own copy.
  */
 #include "model.h"
+#include "trainer.h"
 
 void scored_release(struct scored *s)
 {
@@ -32,4 +33,11 @@ void scored_alloc(struct scored *out, const struct batch *b, int layers, int exp
     out->used = xcalloc((size_t)layers * tokens, sizeof(*out->used));
     out->load_tokens = xcalloc(loads, sizeof(*out->load_tokens));
     out->load_weight = xcalloc(loads, sizeof(*out->load_weight));
+}
+
+void piece_result_release(struct piece_result *r)
+{
+    scored_release(&r->scored);
+    free(r->kth);
+    *r = (struct piece_result){ 0 };
 }

@@ -1,14 +1,10 @@
 /*
- * torch.cpp: see torch.h. Every function body runs inside guarded(), which turns an exception into
- * the scope's sticky error; nothing else catches.
+ * torch.cpp: see torch.h. Every function body runs inside guarded(), see torch_impl.h.
  */
-#include "torch.h"
+#include "torch_impl.h"
 #include "kernels.h"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/GradMode.h>
-#include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/csrc/jit/runtime/profiling_graph_executor_impl.h>
@@ -17,32 +13,12 @@
 
 #include <dlfcn.h>
 
-#include <deque>
+#include <cmath>
+
 #include <mutex>
-#include <string>
 
-struct tensor {
-    at::Tensor t;
-};
-
-struct module {
-    torch::jit::Module m;
-};
-
-// Deques never move what they hold, so the pointers that were handed out stay good.
-struct scope {
-    bool grad;
-    bool failed = false;
-    std::string error;
-    std::deque<tensor> tensors;
-    std::deque<module> modules;
-};
-
-namespace
-{
-
-/* Once in the process: no optimiser passes that run anew for each new shape, one core a thread. */
-void setup()
+/* No optimiser passes that run anew for each new shape, one core a thread. */
+void torch_setup()
 {
     static std::once_flag once;
     std::call_once(once, [] {
@@ -59,10 +35,10 @@ void setup()
 }
 
 /*
- * One line out of what libtorch says, without its stacks: what went wrong inside TorchScript stands
- * at the end, behind "RuntimeError: ", and elsewhere in the first line.
+ * What went wrong inside TorchScript stands at the end, behind "RuntimeError: ", and elsewhere in
+ * the first line.
  */
-std::string sentence(const std::exception &e)
+std::string torch_sentence(const std::exception &e)
 {
     auto c10 = dynamic_cast<const c10::Error *>(&e);
     std::string text = c10 ? c10->what_without_backtrace() : e.what();
@@ -73,51 +49,13 @@ std::string sentence(const std::exception &e)
     return text.substr(0, text.find('\n'));
 }
 
-template <typename F> void guarded(struct scope *s, F body)
+namespace
 {
-    if (s->failed)
-        return;
-    c10::AutoGradMode mode(s->grad);
-    try {
-        body();
-    } catch (const std::exception &e) {
-        s->failed = true;
-        s->error = sentence(e);
-    } catch (...) {
-        s->failed = true;
-        s->error = "libtorch threw something that is no std::exception";
-    }
-}
-
-/* The tensor behind a handle. NULL is what a call in a failed scope gave. */
-const at::Tensor &of(const struct tensor *t)
-{
-    TORCH_CHECK(t, "a tensor is missing: an earlier step failed in another scope");
-    return t->t;
-}
-
-struct tensor *keep(struct scope *s, at::Tensor t)
-{
-    s->tensors.push_back({ std::move(t) });
-    return &s->tensors.back();
-}
 
 struct module *keep(struct scope *s, torch::jit::Module m)
 {
     s->modules.push_back({ std::move(m) });
     return &s->modules.back();
-}
-
-at::Device at_device(struct device d)
-{
-    if (d.kind == DEVICE_CPU)
-        return at::Device(at::kCPU);
-    return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(d.index));
-}
-
-at::ScalarType at_dtype(enum dtype d)
-{
-    return d == DTYPE_F32 ? at::kFloat : d == DTYPE_BF16 ? at::kBFloat16 : at::kHalf;
 }
 
 template <typename T>
@@ -201,7 +139,7 @@ struct torch_info torch_describe(void)
 
 struct scope *scope_new(bool grad)
 {
-    setup();
+    torch_setup();
     struct scope *s = new struct scope;
     s->grad = grad;
     return s;
@@ -318,6 +256,26 @@ const float *tensor_values(struct scope *s, const struct tensor *t)
     return values;
 }
 
+double tensor_number(struct scope *s, const struct tensor *t)
+{
+    double value = NAN;
+    guarded(s, [&] { value = of(t).item<double>(); });
+    return value;
+}
+
+struct tensor *tensor_weighted_sum(struct scope *s, struct tensor *const *t, const double *weight,
+                                   int n)
+{
+    struct tensor *sum = nullptr;
+    guarded(s, [&] {
+        at::Tensor out = of(t[0]) * weight[0];
+        for (int i = 1; i < n; i++)
+            out = out + of(t[i]) * weight[i];
+        sum = keep(s, out);
+    });
+    return sum;
+}
+
 void tensor_require_grad(struct scope *s, struct tensor *t)
 {
     guarded(s, [&] { of(t).requires_grad_(true); });
@@ -353,6 +311,11 @@ struct module *module_new(struct scope *s, const char *name)
 void module_set_tensor(struct scope *s, struct module *m, const char *name, struct tensor *t)
 {
     guarded(s, [&] { m->m.register_parameter(name, of(t), false); });
+}
+
+void module_replace_tensor(struct scope *s, struct module *m, const char *name, struct tensor *t)
+{
+    guarded(s, [&] { m->m.setattr(name, of(t)); });
 }
 
 void module_set_int(struct scope *s, struct module *m, const char *name, int64_t value)

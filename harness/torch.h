@@ -90,6 +90,12 @@ int64_t tensor_size(struct scope *s, const struct tensor *t, int dim);
 /* The values as float32, row-major, in the host's memory; valid as long as the scope. */
 const float *tensor_values(struct scope *s, const struct tensor *t);
 
+/* A scalar's value, in all of its digits; NaN in a scope that has failed. */
+double tensor_number(struct scope *s, const struct tensor *t);
+/* The sum of n scalars, each times its weight: a scalar. */
+struct tensor *tensor_weighted_sum(struct scope *s, struct tensor *const *t, const double *weight,
+                                   int n);
+
 /* Gradients. `loss` is a scalar of a scope with `grad`; the gradient of a module's parameter adds up
  * until tensor_zero_grad(). NULL: there is none. */
 void tensor_require_grad(struct scope *s, struct tensor *t);
@@ -100,6 +106,8 @@ void tensor_zero_grad(struct scope *s, struct tensor *t);
 /* An empty module, and what it holds. Names are Python identifiers. */
 struct module *module_new(struct scope *s, const char *name);
 void module_set_tensor(struct scope *s, struct module *m, const char *name, struct tensor *t);
+/* Another tensor in the place of one that the module has. */
+void module_replace_tensor(struct scope *s, struct module *m, const char *name, struct tensor *t);
 void module_set_int(struct scope *s, struct module *m, const char *name, int64_t value);
 void module_set_float(struct scope *s, struct module *m, const char *name, double value);
 void module_set_child(struct scope *s, struct module *m, const char *name, struct module *child);

@@ -11,6 +11,7 @@
  * sequence begins; it stays on the host, as do `past`, `slot` and `keep`.
  */
 #include "kernels.h"
+#include "torch_grad.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -65,6 +66,8 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
                     weight.data_ptr<float>(), eps, out.data_ptr<float>());
         return out;
     }
+    if (grad_on_cpu({ x, weight }) && x.dim() == 2)
+        return norm_grad(x, weight, eps);
     Tensor y = x.to(wide(x));
     y = y * at::rsqrt(y.pow(2).mean(-1, true) + eps);
     return weight * y.to(x.scalar_type());
@@ -85,59 +88,14 @@ Tensor rope(const Tensor &x, const Tensor &cos, const Tensor &sin)
     return at::cat({ half[0] * c - half[1] * s, half[1] * c + half[0] * s }, -1);
 }
 
-/* The rows of x [T, heads*D] (any stride) rotated by their position in their own sequence. */
-Tensor rotated(const Tensor &x, const int64_t *start, const int64_t *past, int64_t sequences,
-               const Tensor &cos, const Tensor &sin, int64_t D, float scale)
+Tensor attention_fast(const Tensor &q, const Tensor &k, const Tensor &v, const sequences &s,
+                      const Tensor &keys, const Tensor &values, const Tensor &cos,
+                      const Tensor &sin)
 {
-    Tensor out = at::empty({ x.size(0), x.size(1) }, x.options());
-    const float *c = cos.data_ptr<float>(), *s = sin.data_ptr<float>();
-    for (int64_t i = 0; i < sequences; i++)
-        for (int64_t t = start[i]; t < start[i + 1]; t++) {
-            int64_t at = (past[i] + t - start[i]) * (D / 2);
-            kernel_rope(x.data_ptr<float>() + t * x.stride(0), x.size(1) / D, D, c + at, s + at,
-                        scale, out.data_ptr<float>() + t * out.stride(0));
-        }
-    return out;
-}
-
-int64_t up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
-
-/* See attention(). The keys' blocks lie in `keys` where there is a cache, else in scratch. */
-Tensor attention_fast(const Tensor &q, const Tensor &k, const Tensor &v, const int64_t *start,
-                      const int64_t *past, const int64_t *slot, int64_t sequences, Tensor keys,
-                      Tensor values, const Tensor &cos, const Tensor &sin)
-{
-    const int64_t D = cos.size(1) * 2, H = q.size(1) / D, G = k.size(1) / D;
+    const int64_t D = cos.size(1) * 2;
     const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(D)));
-    const bool cached = keys.numel() > 0;
-    Tensor rq = rotated(q, start, past, sequences, cos, sin, D, scale);
-    Tensor rk = rotated(k, start, past, sequences, cos, sin, D, 1.0f);
-    Tensor out = at::empty(rq.sizes(), q.options());
-    int64_t longest = 0;
-    for (int64_t i = 0; i < sequences; i++)
-        longest = std::max(longest, past[i] + start[i + 1] - start[i]);
-    // Tensors are aligned to 64 bytes.
-    Tensor scratch = at::empty({ TILE_MAX * up(longest, PANEL) }, q.options());
-    Tensor blocks = cached ? keys : at::zeros({ up(longest, PANEL) * G * D }, q.options());
-    for (int64_t i = 0; i < sequences; i++) {
-        const int64_t n = start[i + 1] - start[i], row = start[i];
-        float *to = blocks.data_ptr<float>() + (cached ? slot[i] * keys.stride(0) : 0);
-        const float *from = v.data_ptr<float>() + row * v.stride(0);
-        int64_t stride = v.stride(0);
-        kernel_keys(rk.data_ptr<float>() + row * G * D, n, past[i], G, D, to);
-        if (cached) {
-            Tensor own = values.select(0, slot[i]);
-            own.narrow(0, past[i], n).copy_(v.narrow(0, row, n));
-            from = own.data_ptr<float>();
-            stride = own.stride(0);
-        }
-        kernel_attend(rq.data_ptr<float>() + row * H * D, n, past[i], H, G, D, to, from, stride,
-                      scratch.data_ptr<float>(), out.data_ptr<float>() + row * H * D);
-    }
-    return out;
+    return attend_rotated(rotated(q, s, cos, sin, D, scale), rotated(k, s, cos, sin, D, 1.0f), v, s,
+                          keys, values, D);
 }
 
 /* One sequence of n new tokens behind `past` others, whose keys and values come first in k and v.
@@ -151,7 +109,7 @@ Tensor attend_sequence(const Tensor &q, const Tensor &k, const Tensor &v, int64_
     Tensor hidden = at::ones({ n, past + n }, q.options().dtype(at::kBool)).triu(past + 1);
     Tensor scores = at::matmul(q.transpose(0, 1), ki.transpose(1, 2)) * scale;
     scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
-    Tensor p = at::softmax(scores, -1, at::kFloat).to(q.scalar_type());
+    Tensor p = at::softmax(scores, -1, wide(q)).to(q.scalar_type());
     return at::matmul(p, vi).transpose(0, 1).reshape({ n, H * D });
 }
 
@@ -171,7 +129,13 @@ Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor
     const int64_t *before = past.data_ptr<int64_t>(), *place = slot.data_ptr<int64_t>();
     const int64_t D = cos.size(1) * 2, H = q.size(1) / D, G = k.size(1) / D;
     if (fast({ q, k, v, keys, values, cos, sin }))
-        return attention_fast(q, k, v, at, before, place, sequences, keys, values, cos, sin);
+        return attention_fast(q, k, v, { at, before, place, sequences }, keys, values, cos, sin);
+    // Under training nothing lies behind, and nothing is kept.
+    if (keys.numel() == 0 && grad_on_cpu({ q, k, v }))
+        return attention_grad(q, k, v, start, cos, sin);
+    Tensor out = grad_on_gpu({ q, k, v }) ? attention_gpu(q, k, v, start, cos, sin) : Tensor();
+    if (out.defined())
+        return out;
     std::vector<Tensor> outs;
     for (int64_t i = 0; i < sequences; i++) {
         int64_t n = at[i + 1] - at[i];
@@ -194,33 +158,18 @@ Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor
 /* The weight of each selected pair, [P]: its score, divided by its token's sum where `normalise`. */
 Tensor pair_weights(const Tensor &scores, const Tensor &token, const Tensor &expert, bool normalise)
 {
-    Tensor w = scores.index({ token, expert });
+    Tensor w = scores.reshape(-1).index_select(0, token * scores.size(1) + expert);
     if (!normalise)
         return w;
     Tensor sums = at::zeros({ scores.size(0) }, w.options()).index_add(0, token, w);
     return w / sums.index_select(0, token);
 }
 
-/* Pairs in order of their expert: the places, [P], and where each expert's begin, [N+1]. */
-std::vector<int64_t> by_expert(const Tensor &expert, int64_t N, std::vector<int64_t> &begin)
-{
-    const int64_t *e = expert.data_ptr<int64_t>(), pairs = expert.numel();
-    begin.assign(static_cast<size_t>(N) + 1, 0);
-    for (int64_t p = 0; p < pairs; p++)
-        begin[static_cast<size_t>(e[p]) + 1]++;
-    for (size_t n = 0; n < static_cast<size_t>(N); n++)
-        begin[n + 1] += begin[n];
-    std::vector<int64_t> next(begin.begin(), begin.end() - 1), place(static_cast<size_t>(pairs));
-    for (int64_t p = 0; p < pairs; p++)
-        place[static_cast<size_t>(next[static_cast<size_t>(e[p])]++)] = p;
-    return place;
-}
-
 /* gate_up: [N, panels, d, PANEL]; down: [N, panels, F, PANEL] */
 void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
-                  const std::vector<int64_t> &place, const std::vector<int64_t> &begin,
-                  const Tensor &gate_up, const Tensor &down, Tensor &out)
+                  const by_expert &order, const Tensor &gate_up, const Tensor &down, Tensor &out)
 {
+    const std::vector<int64_t> &place = order.place, &begin = order.begin;
     const int64_t d = x.size(1), F = down.size(2);
     int64_t most = 0;
     for (size_t e = 0; e + 1 < begin.size(); e++)
@@ -253,14 +202,18 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
 Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,
                const Tensor &gate_up, const Tensor &down, bool normalise)
 {
-    std::vector<int64_t> begin;
-    std::vector<int64_t> place = by_expert(expert.to(at::kCPU), gate_up.size(0), begin);
+    const by_expert sorted = sort_by_expert(expert.to(at::kCPU), gate_up.size(0));
+    const std::vector<int64_t> &place = sorted.place, &begin = sorted.begin;
     Tensor weight = pair_weights(scores, token, expert, normalise);
     Tensor out = at::zeros(x.sizes(), x.options());
     if (gate_up.dim() == 4) {
-        experts_fast(x.contiguous(), weight, token, place, begin, gate_up, down, out);
+        experts_fast(x.contiguous(), weight, token, sorted, gate_up, down, out);
         return out;
     }
+    if (grad_on_cpu({ x, weight, gate_up, down }))
+        return experts_grad(x, weight, token, sorted, gate_up, down);
+    if (x.is_cuda())
+        return experts_gpu(x, weight, token, sorted, gate_up, down);
     Tensor order = at::tensor(place, at::kLong).to(x.device());
     for (size_t e = 0; e + 1 < begin.size(); e++) {
         const int64_t m = begin[e + 1] - begin[e], n = static_cast<int64_t>(e);
@@ -292,6 +245,8 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
         kernel_gate(open.data_ptr<float>(), T, out.size(1), out.data_ptr<float>());
         return out;
     }
+    if (grad_on_cpu({ mid, down }))
+        return at::sigmoid(open) * at::linear(swiglu_grad(mid), down);
     auto half = mid.chunk(2, -1);
     return at::sigmoid(open) * at::linear(at::silu(half[0]) * half[1], down);
 }
@@ -335,6 +290,27 @@ std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, co
     return std::make_tuple(at::cat(losses, 0), at::cat(entropies, 0), logits);
 }
 
+/*
+ * The summed loss, nats, for training. x: [T, d]; head: [V, d]; target: [T], none negative -> scalar
+ */
+Tensor nll(const Tensor &x, const Tensor &head, const Tensor &target)
+{
+    if (x.size(0) > 0 && (grad_on_cpu({ x, head }) || grad_on_gpu({ x, head })))
+        return nll_grad(x, head, target);
+    Tensor p = at::log_softmax(at::linear(x, head), -1, wide(x));
+    return -p.gather(1, target.unsqueeze(1)).sum();
+}
+
+/*
+ * What training adds to the loss in each layer: that experts are used alike, by the share of all
+ * pairs that each has, and that logits stay small. scores, logits: [T, N]; share: [N]
+ */
+std::tuple<Tensor, Tensor> aux(const Tensor &scores, const Tensor &logits, const Tensor &share)
+{
+    Tensor balance = (scores.mean(0) * share).sum() * scores.size(1);
+    return std::make_tuple(balance, at::logsumexp(logits, -1).square().mean());
+}
+
 } // namespace
 
 TORCH_LIBRARY(seqtopk, m)
@@ -353,4 +329,6 @@ TORCH_LIBRARY(seqtopk, m)
     m.def("score(Tensor x, Tensor head, Tensor target, Tensor keep, int vocab) -> "
           "(Tensor, Tensor, Tensor)",
           score);
+    m.def("nll(Tensor x, Tensor head, Tensor target) -> Tensor", nll);
+    m.def("aux(Tensor scores, Tensor logits, Tensor share) -> (Tensor, Tensor)", aux);
 }

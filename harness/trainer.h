@@ -26,7 +26,7 @@ struct piece {
     double nll_weight;    /* of one token's loss in the step's: 1 / tokens that count in the step */
     double aux_weight;    /* of the piece's balance and z loss: its share of the step's tokens */
     double balance_loss, z_loss;
-    const int *K; /* [layers]: where K is drawn by layer, over the pools' own; NULL: they hold */
+    const struct router_args *args; /* [layers]: over those of all pools; NULL: theirs hold */
 };
 
 /* What a piece came to. Zeroes to begin with; piece_result_release() after. */
