@@ -73,7 +73,7 @@ $B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
-$B/harness/store/schema.o: harness/store/schema.sql
+$B/harness/store/schema.o: $(wildcard harness/store/*.sql)
 $B/harness/score/sandbox_open.o: $(wildcard harness/score/*.py)
 
 $B/libseqtopk.a: $(OBJ)

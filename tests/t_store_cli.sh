@@ -65,6 +65,31 @@ without_gnuplot() {
     [ "$said" = "seqtopk: gnuplot is not installed; type: sudo apt-get install gnuplot-nox" ] &&
         none none svg && none none png
 }
+# Two trainings of a run, as the store keeps them; no cell.
+train() {
+    sqlite3 "$1" "INSERT INTO training VALUES (1, 't1', 'tuned', 'toy', 'sft, topk', '{}', 0), (2, 't2', 'tuned', 'toy', 'sft, seqtopk', '{}', 0);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60)
+        INSERT INTO training_step SELECT t.n, i, 64 * i, 1 + 2.0 / i + 0.1 * t.n, 0.001, 1, NULL, NULL, 2, 0.1 FROM n, training AS t;
+        INSERT INTO training_heldout SELECT n, 60, 'texts', 25, 20 FROM training"
+}
+plots_trainings() {
+    cp a.db t.db && train t.db && gives 0 "$seqtopk" plot t.db --out fig3 --where "k = 8 AND mode = 'online'" || return 1
+    [ "$(wc -l <out)" -eq 16 ] && grep -qx fig3/training.svg out && grep -q '</svg>' fig3/training.svg || return 1
+    [ "$(head -c 4 fig3/training.png | tail -c 3)" = PNG ] && [ "$(wc -l <fig3/training.tsv)" -eq 123 ] &&
+        [ ! -s err ] && none fig3 tmp
+}
+plots_trainings_alone() {
+    cp a.db u.db && train u.db && sqlite3 u.db "PRAGMA foreign_keys = ON; DELETE FROM cell" || return 1
+    gives 0 "$seqtopk" plot u.db --out fig4 --name p && [ "$(wc -l <out)" -eq 4 ] && [ -s fig4/p-training.png ]
+}
+version_1() {
+    sqlite3 v1.db <"$root/tests/data/store-v1.sql" >/dev/null && before=$(cksum <v1.db) || return 1
+    for v1 in status table "plot --out fig5"; do
+        # shellcheck disable=SC2086 # words of a command
+        gives 0 "$seqtopk" $v1 v1.db && [ ! -s err ] || return 1
+    done
+    [ "$before" = "$(cksum <v1.db)" ] && none fig5 training.svg
+}
 failing_gnuplot() {
     printf '#!/bin/sh\necho half >p.svg.tmp\necho "line 3: undefined" >&2\nexit 1\n' >bin/gnuplot
     chmod +x bin/gnuplot
@@ -85,6 +110,15 @@ check "reading changes nothing and leaves no file" untouched
 check "plot writes figures with their data" plots
 if command -v gnuplot >/dev/null; then
     check "a script draws its figure by itself" script_alone
+fi
+if command -v sqlite3 >/dev/null; then
+    check "plot draws the losses of trainings too" plots_trainings
+    check "plot draws trainings where there is no cell" plots_trainings_alone
+    check "a database of the first version is read as it is" version_1
+else
+    skip "plot draws the losses of trainings too" "no sqlite3 to put a training in with"
+    skip "plot draws trainings where there is no cell" "no sqlite3 to put a training in with"
+    skip "a database of the first version is read as it is" "no sqlite3 to make it with"
 fi
 check "without gnuplot plot says what to type" without_gnuplot
 check "a failing gnuplot is quoted and leaves no picture" failing_gnuplot

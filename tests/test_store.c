@@ -177,6 +177,10 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
         { "v_entropy_bins",
           "cell_id layer bin entropy_lo entropy_hi tokens experts_mean experts_sd" },
         { "v_expert_load", "cell_id layer expert tokens weight" },
+        { "v_trainings", "training_id sweep model label settings started" },
+        { "v_training_steps", "training_id step tokens loss lr grad_norm balance_loss z_loss "
+                              "experts seconds" },
+        { "v_training_heldout", "training_id step source nll tokens" },
     };
     struct store *s = filled(in_folder("a.db"), 0);
     for (size_t i = 0; i < ARRAY_LEN(promised); i++) {
@@ -192,7 +196,8 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
     }
     assert_string_equal(
         answer(s, "SELECT group_concat(name) FROM sqlite_master WHERE type = 'view'"),
-        "v_cells,v_metrics,v_samples,v_tokens,v_entropy_bins,v_expert_load\n");
+        "v_cells,v_metrics,v_samples,v_tokens,v_entropy_bins,v_expert_load,v_trainings,"
+        "v_training_steps,v_training_heldout\n");
     store_close(s);
 }
 
@@ -348,6 +353,73 @@ static void the_text_of_tokens_is_kept_once_for_a_tokenizer(void **state)
 }
 
 /* ---- cells begin, end and begin again ---- */
+
+static const struct store_training a_training = {
+    .id = "t1",
+    .sweep = "tuned",
+    .model = "toy",
+    .label = "sft, 3 steps",
+    .settings = "{\"lr\":0.001}",
+};
+
+static void a_training_comes_out_as_it_went_in(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_train_step t = { .step = 1,
+                                  .tokens = 4096,
+                                  .loss = 2.5,
+                                  .lr = 0.001,
+                                  .grad_norm = 1.5,
+                                  .balance_loss = 1.25,
+                                  .z_loss = NAN,
+                                  .experts = 2,
+                                  .seconds = 0.5 };
+    struct store_training again = a_training;
+    again.label = "another";
+    must(store_training_begin(s, &a_training, &err));
+    must(store_training_begin(s, &again, &err));
+    assert_string_equal(answer(s, "SELECT training_id, sweep, model, label, settings, "
+                                  "length(started), abs(strftime('%s', started) - "
+                                  "strftime('%s', 'now')) < 100 FROM v_trainings"),
+                        "t1|tuned|toy|sft, 3 steps|{\"lr\":0.001}|20|1\n");
+    must(store_train_step_set(s, "t1", &t, &err));
+    t.step = 2;
+    t.loss = NAN;
+    must(store_train_step_set(s, "t1", &t, &err));
+    // A training that goes on does some steps again.
+    t.loss = 2.25;
+    t.tokens = 8192;
+    must(store_train_step_set(s, "t1", &t, &err));
+    assert_string_equal(answer(s, "SELECT * FROM v_training_steps"),
+                        "t1|1|4096|2.5|0.001|1.5|1.25|~|2.0|0.5\n"
+                        "t1|2|8192|2.25|0.001|1.5|1.25|~|2.0|0.5\n");
+    must(store_train_heldout_set(s, "t1", 0, "", 12, 4, &err));
+    must(store_train_heldout_set(s, "t1", 2, "books", 10, 4, &err));
+    must(store_train_heldout_set(s, "t1", 2, "books", 9, 4, &err));
+    must(store_train_heldout_set(s, "t1", 2, "code", NAN, 0, &err));
+    assert_string_equal(answer(s, "SELECT * FROM v_training_heldout"),
+                        "t1|0||12.0|4\nt1|2|books|9.0|4\nt1|2|code|~|0\n");
+    store_close(s);
+}
+
+static void losses_of_a_training_that_is_not_there_are_refused(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_train_step t = { .step = 1, .loss = 2 };
+    assert_int_equal(store_train_step_set(s, "t9", &t, &err), -1);
+    says("a.db: there is no training t9");
+    assert_int_equal(store_train_heldout_set(s, "t9", 1, "books", 1, 1, &err), -1);
+    says("a.db: there is no training t9");
+    must(store_training_begin(s, &a_training, &err));
+    must(store_begin(s, &err));
+    must(store_train_step_set(s, "t1", &t, &err));
+    assert_int_equal(store_train_step_set(s, "t9", &t, &err), -1);
+    must(store_commit(s, &err));
+    assert_string_equal(answer(s, "SELECT training_id, step FROM v_training_steps"), "t1|1\n");
+    store_close(s);
+}
 
 static void a_cell_is_taken_up_where_it_was_left(void **state)
 {
@@ -606,11 +678,13 @@ static void a_condition_that_is_none_gets_one_sentence(void **state)
 static void no_view_of_one_cell_walks_over_all_cells(void **state)
 {
     (void)state;
-    static const char *const views[] = { "v_metrics", "v_samples", "v_tokens", "v_entropy_bins",
-                                         "v_expert_load" };
+    static const char *const views[] = { "v_metrics",         "v_samples",     "v_tokens",
+                                         "v_entropy_bins",    "v_expert_load", "v_training_steps",
+                                         "v_training_heldout" };
     struct store *s = filled(in_folder("a.db"), 1);
     for (size_t i = 0; i < ARRAY_LEN(views); i++) {
-        char *sql = xasprintf("EXPLAIN QUERY PLAN SELECT * FROM %s WHERE cell_id = 'c1'", views[i]);
+        char *sql = xasprintf("EXPLAIN QUERY PLAN SELECT * FROM %s WHERE %s_id = 'c1'", views[i],
+                              strstr(views[i], "training") ? "training" : "cell");
         if (strstr(answer(s, sql), "SCAN") || !strstr(answer(s, sql), "SEARCH"))
             fail_msg("%s: %s", views[i], answer(s, sql));
         free(sql);
@@ -711,11 +785,145 @@ static void a_newer_schema_is_refused_with_both_versions(void **state)
     if (!have_sqlite_shell())
         SKIP("no sqlite3 to change the version with");
     store_close(filled(path, 1));
-    run_sqlite(path, "PRAGMA user_version = 12");
-    refused(path, STORE_READ, "its schema is version 12, this program knows version 1");
-    refused(path, STORE_WRITE, "its schema is version 12, this program knows version 1");
+    run_sqlite(path, "PRAGMA user_version = 3");
+    refused(path, STORE_READ, "its schema is version 3, this program knows version 2");
+    refused(path, STORE_WRITE, "its schema is version 3, this program knows version 2");
     run_sqlite(path, "PRAGMA user_version = 0");
-    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1");
+    refused(path, STORE_READ, "its schema is version 0, this program needs version 1 to 2");
+    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1 to 2");
+}
+
+/* A database of version 1, by its own schema's text. */
+static void make_version_1(const char *path)
+{
+    char *line = xasprintf("sqlite3 %s <tests/data/store-v1.sql >%s/out 2>&1", path, folder);
+    if (system(line) != 0)
+        fail_msg("failed: %s", line);
+    free(line);
+}
+
+/* All that version 1 knows, through its views. */
+static char *content_of(struct store *s)
+{
+    static const char *const views[] = { "v_cells",  "v_metrics",      "v_samples",
+                                         "v_tokens", "v_entropy_bins", "v_expert_load" };
+    struct buf all = BUF_INIT;
+    for (size_t i = 0; i < ARRAY_LEN(views); i++) {
+        char *sql = xasprintf("SELECT * FROM %s", views[i]);
+        buf_addf(&all, "%s:\n%s", views[i], answer(s, sql));
+        free(sql);
+    }
+    return buf_detach(&all);
+}
+
+static void an_older_schema_can_be_read_and_stays(void **state)
+{
+    (void)state;
+    const char *path = in_folder("v1.db");
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to make a database of version 1 with");
+    make_version_1(path);
+    struct store *s = opened(path, STORE_READ);
+    assert_string_equal(answer(s, "SELECT cell_id, status FROM v_cells"), "c1|done\n");
+    assert_string_equal(answer(s, "SELECT count(*), min(training_id || sweep || model || label || "
+                                  "settings || started) FROM v_trainings"),
+                        "0|~\n");
+    assert_string_equal(answer(s, "SELECT count(*), max(step + tokens + loss + lr + grad_norm + "
+                                  "balance_loss + z_loss + experts + seconds) FROM "
+                                  "v_training_steps WHERE training_id = 't1'"),
+                        "0|~\n");
+    assert_string_equal(answer(s, "SELECT count(*), max(step + source + nll + tokens) FROM "
+                                  "v_training_heldout WHERE training_id = 't1'"),
+                        "0|~\n");
+    assert_int_equal(store_train_heldout_set(s, "t1", 1, "", 1, 1, &err), -1);
+    store_close(s);
+    run_sqlite(path, "PRAGMA user_version");
+    struct buf said = BUF_INIT;
+    must(read_file(in_folder("out"), 100, &said, &err));
+    assert_string_equal(said.s, "1\n");
+    buf_release(&said);
+}
+
+static void an_older_schema_is_brought_up_and_keeps_everything(void **state)
+{
+    (void)state;
+    const char *path = in_folder("v1.db");
+    enum cell_status was;
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to make a database of version 1 with");
+    make_version_1(path);
+    struct store *s = opened(path, STORE_READ);
+    char *before = content_of(s);
+    store_close(s);
+    s = opened(path, STORE_WRITE);
+    char *after = content_of(s);
+    assert_string_equal(before, after);
+    assert_string_equal(answer(s, "PRAGMA user_version"), "2\n");
+    must(store_training_begin(s, &a_training, &err));
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    assert_int_equal(was, CELL_DONE);
+    store_close(s);
+    s = opened(path, STORE_WRITE);
+    assert_string_equal(answer(s, "SELECT training_id FROM v_trainings"), "t1\n");
+    // It is now what a new one is.
+    struct store *new = filled(in_folder("new.db"), 0);
+    static const char schema[] = "SELECT type, name, sql FROM sqlite_master ORDER BY name";
+    char *ours = xstrdup(answer(s, schema));
+    assert_string_equal(ours, answer(new, schema));
+    store_close(new);
+    store_close(s);
+    free(ours);
+    free(before);
+    free(after);
+}
+
+/* Opens the database for writing in a child in which no file may grow beyond `bytes`, or it dies. */
+static bool dies_while_opening(const char *path, rlim_t bytes)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit none = { 0, 0 };
+        setrlimit(RLIMIT_CORE, &none);
+        struct rlimit limit = { bytes, bytes };
+        setrlimit(RLIMIT_FSIZE, &limit);
+        _exit(store_open(path, STORE_WRITE, &err) ? 0 : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ)
+        return true;
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return false;
+}
+
+static void killed_while_it_is_brought_up_a_database_stays_what_it_was(void **state)
+{
+    (void)state;
+    const char *path = in_folder("v1.db");
+    int killed = 0;
+    bool dies = true;
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to make a database of version 1 with");
+    make_version_1(path);
+    // Somebody who reads meanwhile: the file that readers and writers share is there already.
+    struct store *s = opened(path, STORE_READ);
+    char *before = content_of(s);
+    for (rlim_t bytes = 2000; dies && bytes < 200000; bytes += 2000) {
+        dies = dies_while_opening(path, bytes);
+        killed += dies;
+        assert_string_equal(answer(s, "PRAGMA user_version"), dies ? "1\n" : "2\n");
+        assert_string_equal(
+            answer(s,
+                   "SELECT count(*) FROM sqlite_master WHERE name LIKE '%training%' AND sql <> ''"),
+            dies ? "0\n" : "6\n");
+        char *after = content_of(s);
+        assert_string_equal(before, after);
+        free(after);
+    }
+    assert_false(dies);
+    assert_true(killed > 5);
+    store_close(s);
+    free(before);
 }
 
 static void a_damaged_database_is_refused(void **state)
@@ -878,6 +1086,28 @@ static void a_full_disk_takes_the_sample_back(void **state)
     buf_release(&sentence);
 }
 
+static void a_full_disk_leaves_an_older_schema_as_it_was(void **state)
+{
+    (void)state;
+    const char *path = in_folder("v1.db");
+    if (!have_sqlite_shell())
+        SKIP("no sqlite3 to make a database of version 1 with");
+    make_version_1(path);
+    struct store *r = opened(path, STORE_READ); // so that the files beside it are there
+    assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "2\n");
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files(20000);
+    struct store *s = store_open(path, STORE_WRITE, &err);
+    limit_files(RLIM_INFINITY);
+    assert_null(s);
+    says("v1.db: cannot be read or written: File too large");
+    assert_string_equal(answer(r, "PRAGMA user_version"), "1\n");
+    assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "2\n");
+    store_close(opened(path, STORE_WRITE)); // there is room again
+    assert_string_equal(answer(r, "PRAGMA user_version"), "2\n");
+    store_close(r);
+}
+
 static void a_second_writer_waits_and_then_says_so(void **state)
 {
     (void)state;
@@ -940,6 +1170,8 @@ int main(void)
         TEST(metrics_and_bins_come_out_and_can_be_set_again),
         TEST(a_token_that_is_a_part_of_a_character_is_a_blob),
         TEST(the_text_of_tokens_is_kept_once_for_a_tokenizer),
+        TEST(a_training_comes_out_as_it_went_in),
+        TEST(losses_of_a_training_that_is_not_there_are_refused),
         TEST(a_cell_is_taken_up_where_it_was_left),
         TEST(a_failed_cell_keeps_its_sentence_until_it_begins_again),
         TEST(a_done_cell_stays_done),
@@ -960,6 +1192,9 @@ int main(void)
         TEST(a_file_that_is_not_sqlite_is_refused_and_stays),
         TEST(a_database_of_another_program_is_refused_and_stays),
         TEST(a_newer_schema_is_refused_with_both_versions),
+        TEST(an_older_schema_can_be_read_and_stays),
+        TEST(an_older_schema_is_brought_up_and_keeps_everything),
+        TEST(killed_while_it_is_brought_up_a_database_stays_what_it_was),
         TEST(a_damaged_database_is_refused),
         TEST(a_sample_that_fails_half_way_leaves_no_half_of_it),
         TEST(what_is_not_there_or_not_a_file_is_named),
@@ -968,6 +1203,7 @@ int main(void)
         TEST(a_file_that_may_not_be_read_is_named),
         TEST(a_name_with_signs_of_a_uri_is_a_plain_name),
         TEST(a_full_disk_takes_the_sample_back),
+        TEST(a_full_disk_leaves_an_older_schema_as_it_was),
         TEST(a_second_writer_waits_and_then_says_so),
         TEST(two_programs_that_make_the_same_database_both_succeed),
     };

@@ -1,14 +1,20 @@
 /*
- * schema.c: schema.sql as a string in the program, so that the program is one file.
- * The path is from the project's root, where make runs.
+ * schema.c: schema*.sql as strings in the program, so that the program is one file.
+ * The paths are from the project's root, where make runs.
  */
 #include "store/store_impl.h"
 
-__asm__(".section .rodata\n"
-        ".global schema_sql\n"
-        ".type schema_sql, @object\n"
-        "schema_sql:\n"
-        ".incbin \"harness/store/schema.sql\"\n"
-        ".byte 0\n"
-        ".size schema_sql, . - schema_sql\n"
-        ".previous\n");
+#define INCLUDE(name, file)                        \
+    __asm__(".section .rodata\n"                   \
+            ".global " name "\n"                   \
+            ".type " name ", @object\n" name ":\n" \
+            ".incbin \"" file "\"\n"               \
+            ".byte 0\n"                            \
+            ".size " name ", . - " name "\n"       \
+            ".previous\n")
+
+INCLUDE("schema_1_sql", "harness/store/schema.sql");
+INCLUDE("schema_2_sql", "harness/store/schema_2.sql");
+
+extern const char schema_1_sql[], schema_2_sql[];
+const char *const schema_sql[STORE_VERSION] = { schema_1_sql, schema_2_sql };

@@ -116,13 +116,28 @@ static int check_identity(struct store *s, const struct identity *id, struct buf
                     "%s: was written by a newer seqtopk: its schema is version %lld, this program "
                     "knows version %d",
                     s->path, (long long)id->version, STORE_VERSION);
-    if (id->version < STORE_VERSION)
-        return fail(err, "%s: its schema is version %lld, this program needs version %d", s->path,
-                    (long long)id->version, STORE_VERSION);
+    if (id->version < 1)
+        return fail(err, "%s: its schema is version %lld, this program needs version 1 to %d",
+                    s->path, (long long)id->version, STORE_VERSION);
     return 0;
 }
 
-/* Fills an empty database. Somebody else may be doing the same: who comes second finds it done. */
+/* Runs what brings the schema from `version` to ours, and says so in the file. */
+static int add_schema(struct store *s, int version, struct buf *err)
+{
+    char ids[96];
+    for (int v = version; v < STORE_VERSION; v++)
+        if (store_exec(s, schema_sql[v], err))
+            return -1;
+    snprintf(ids, sizeof(ids), "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             STORE_APPLICATION_ID, STORE_VERSION);
+    return store_exec(s, ids, err);
+}
+
+/*
+ * Fills an empty database, or brings an older one to our version. Somebody else may be doing the
+ * same: who comes second finds it done.
+ */
 static int make_schema(struct store *s, struct buf *err)
 {
     struct identity id = { 0 };
@@ -130,14 +145,10 @@ static int make_schema(struct store *s, struct buf *err)
         return -1;
     int rc = read_identity(s, &id);
     int bad = rc == SQLITE_OK ? 0 : store_fail(s, err, rc);
-    if (!bad && is_empty(&id)) {
-        char ids[96];
-        snprintf(ids, sizeof(ids), "PRAGMA application_id = %d; PRAGMA user_version = %d",
-                 STORE_APPLICATION_ID, STORE_VERSION);
-        bad = store_exec(s, schema_sql, err) || store_exec(s, ids, err) ? -1 : 0;
-    } else if (!bad) {
+    if (!bad && !is_empty(&id))
         bad = check_identity(s, &id, err);
-    }
+    if (!bad && id.version < STORE_VERSION)
+        bad = add_schema(s, (int)id.version, err);
     if (!bad)
         bad = store_exec(s, "COMMIT", err);
     if (bad)
@@ -188,6 +199,17 @@ static bool is_denied(int rc)
     return rc == SQLITE_CANTOPEN || rc == SQLITE_READONLY;
 }
 
+/* To a reader an older database looks like one of ours in which nothing was trained. */
+static const char no_trainings[] =
+    "PRAGMA temp_store = MEMORY;"
+    "CREATE TEMP VIEW v_trainings AS SELECT NULL AS training_id, NULL AS sweep, NULL AS model,"
+    " NULL AS label, NULL AS settings, NULL AS started WHERE 0;"
+    "CREATE TEMP VIEW v_training_steps AS SELECT NULL AS training_id, NULL AS step,"
+    " NULL AS tokens, NULL AS loss, NULL AS lr, NULL AS grad_norm, NULL AS balance_loss,"
+    " NULL AS z_loss, NULL AS experts, NULL AS seconds WHERE 0;"
+    "CREATE TEMP VIEW v_training_heldout AS SELECT NULL AS training_id, NULL AS step,"
+    " NULL AS source, NULL AS nll, NULL AS tokens WHERE 0";
+
 /*
  * A reader in WAL mode shares two small files with the writers beside the database. Opened for
  * writing (but bound by query_only) it takes them away again when it is the last; opened read-only
@@ -207,6 +229,8 @@ static int open_to_read(struct store *s, struct identity *id, struct buf *err)
         return store_fail(s, err, rc);
     if (check_identity(s, id, err))
         return -1;
+    if (id->version < 2 && store_exec(s, no_trainings, err))
+        return -1;
     return store_exec(s, "PRAGMA query_only = ON", err);
 }
 
@@ -219,7 +243,7 @@ static int open_to_write(struct store *s, struct identity *id, struct buf *err)
         return -1;
     if (sqlite3_db_readonly(s->db, "main"))
         return store_fail(s, err, SQLITE_READONLY);
-    if (is_empty(id) && make_schema(s, err))
+    if (id->version < STORE_VERSION && make_schema(s, err))
         return -1;
     // NORMAL: a crash of the machine may lose the last samples, never the database.
     return store_exec(s,

@@ -1,10 +1,12 @@
 /*
  * store.h: the results database. The only files that include SQLite are store*.c: store.c opens
- * it, store_cell.c and store_write.c write, store_read.c reads; schema.sql is what is in it.
+ * it, store_cell.c, store_write.c and store_training.c write, store_read.c reads; schema*.sql is what
+ * is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
- * v_samples, v_tokens, v_entropy_bins and v_expert_load are public and stable, and any SQLite
- * client can read them. WAL mode; a sample is committed as soon as it exists.
+ * v_samples, v_tokens, v_entropy_bins, v_expert_load, v_trainings, v_training_steps and
+ * v_training_heldout are public and stable, and any SQLite client can read them. WAL mode; a sample
+ * is committed as soon as it exists.
  *
  * Invariant: a cell is `done` only when all of its samples, metrics and bins are in the database;
  * a call that fails leaves nothing of its own behind.
@@ -28,6 +30,9 @@ struct store;
 /*
  * Refuses a file that is not ours, a newer schema, a read-only place for STORE_WRITE. Reading works
  * while another program writes, and where the file or its folder is read-only.
+ *
+ * An older schema is brought up to ours when it is opened for writing, all at once or not at all, and
+ * keeps everything; one that is opened for reading stays as it is, and its new views are empty.
  */
 struct store *store_open(const char *path, enum store_mode mode, struct buf *err) MUST_USE;
 void store_close(struct store *s); /* rolls back what was not committed */
@@ -124,6 +129,25 @@ int store_histogram_set(struct store *s, const char *cell_id, int layer, int exp
 
 /* Takes a cell's metrics, bins and histogram out, so that they can be made anew. */
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
+
+/* One training, as v_trainings shows it; strings are borrowed. */
+struct store_training {
+    const char *id, *sweep, *model, *label;
+    const char *settings; /* JSON object of what made it */
+};
+/* Puts it in, or finds it as it was put in first. */
+int store_training_begin(struct store *s, const struct store_training *t, struct buf *err) MUST_USE;
+/* A step of it, as v_training_steps shows it. One that is there is replaced; NaN becomes null. */
+struct store_train_step {
+    int64_t step, tokens; /* the step, from 1; tokens trained on so far */
+    double loss, lr, grad_norm, balance_loss, z_loss, experts, seconds;
+};
+int store_train_step_set(struct store *s, const char *training_id, const struct store_train_step *t,
+                         struct buf *err) MUST_USE;
+/* The loss of held-out texts after a step, nats, summed over `tokens`: v_training_heldout. */
+int store_train_heldout_set(struct store *s, const char *training_id, int64_t step,
+                            const char *source, double nll, int64_t tokens,
+                            struct buf *err) MUST_USE;
 
 /*
  * Text of tokens, so that v_tokens can show them: kept once per tokenizer (its hash). Bytes that are

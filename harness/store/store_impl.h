@@ -14,9 +14,10 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 #define STORE_APPLICATION_ID 0x7371746b /* "sqtk" */
-#define STORE_VERSION 1                 /* raised with every change of schema.sql */
+#define STORE_VERSION 2                 /* raised with every schema_N.sql */
 
-extern const char schema_sql[];
+/* What makes a database of version i + 1 from one of version i; of version 0 it is empty. */
+extern const char *const schema_sql[STORE_VERSION];
 
 /* Statements that are prepared once; their SQL is in store_write.c. */
 enum stmt_id {
@@ -38,6 +39,9 @@ enum stmt_id {
     ST_BIN_CLEAR,
     ST_HISTOGRAM_CLEAR,
     ST_TEXT_ADD,
+    ST_TRAINING_ADD,
+    ST_TRAIN_STEP_SET,
+    ST_TRAIN_HELDOUT_SET,
     ST_COUNT
 };
 extern const char *const stmt_sql[ST_COUNT];

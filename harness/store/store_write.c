@@ -43,6 +43,14 @@ const char *const stmt_sql[ST_COUNT] = {
     [ST_TEXT_ADD] = "INSERT INTO token_text (tokenizer, id, text)"
                     " VALUES ((SELECT tokenizer FROM cell WHERE n = ?1), ?2, ?3)"
                     " ON CONFLICT DO NOTHING",
+    [ST_TRAINING_ADD] = "INSERT INTO training (id, sweep, model, label, settings, started)"
+                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    [ST_TRAIN_STEP_SET] =
+        "INSERT OR REPLACE INTO training_step (training, step, tokens, loss, lr, grad_norm,"
+        " balance_loss, z_loss, experts, seconds)"
+        " SELECT n, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM training WHERE id = ?1",
+    [ST_TRAIN_HELDOUT_SET] = "INSERT OR REPLACE INTO training_heldout (training, step, source, nll,"
+                             " tokens) SELECT n, ?2, ?3, ?4, ?5 FROM training WHERE id = ?1",
 };
 
 // SQLite makes null of NaN by itself; said here because the views promise it.
