@@ -1,8 +1,9 @@
 /*
- * test_figure.c: which figures are made of a sweep, what is in them, and that no name from outside
- * can break out of a script.
+ * test_figure.c: which figures are made of a sweep and of trainings, what is in them, and that no name
+ * from outside can break out of a script.
  */
 #include "cmd/figure.h"
+#include "cmd/figure_training.h"
 #include "fake.h"
 
 #include <setjmp.h>
@@ -16,6 +17,7 @@ static char path[64];
 static struct store *db;
 static struct results all;
 static struct figures figures;
+static struct curves curves;
 static struct buf err = BUF_INIT;
 
 static int make_path(void **state)
@@ -30,6 +32,7 @@ static int clean_up(void **state)
 {
     (void)state;
     figures_release(&figures);
+    curves_release(&curves);
     results_release(&all);
     store_close(db);
     db = NULL;
@@ -225,13 +228,211 @@ static void without_logged_tokens_there_is_nothing_to_draw(void **state)
     must(store_cell_begin(s, &c, &was, &err));
     db = s;
     must(results_read(s, NULL, &all, &err));
-    assert_int_equal(figures_build(s, &all, "", &figures, &err), -1);
+    assert_int_equal(figures_build(s, &all, "", &figures, &err), 1);
     assert_non_null(strstr(err.s, "has no finished cell to draw"));
     must(store_cell_finish(s, c.id, CELL_DONE, NULL, 1, &err));
     results_release(&all);
     must(results_read(s, NULL, &all, &err));
-    assert_int_equal(figures_build(s, &all, "", &figures, &err), -1);
+    assert_int_equal(figures_build(s, &all, "", &figures, &err), 1);
     assert_non_null(strstr(err.s, "no finished cell has logged its tokens"));
+}
+
+/* ---- trainings ---- */
+
+/*
+ * A training of `steps` steps of 100 tokens whose loss falls from 3 to 1, a little up and down. Held
+ * out, from step 0 on, twice as often as it is drawn: two sources, one of them with more tokens.
+ */
+static void add_training(const char *id, const char *model, const char *label, int steps, bool held)
+{
+    struct store_training t = { id, "tuned", model, label, "{}" };
+    must(store_training_begin(db, &t, &err));
+    for (int i = 1; i <= steps; i++) {
+        struct store_train_step s = { .step = i, .tokens = 100 * i };
+        s.loss = 3 - 2.0 * i / steps + (i % 2 ? 0.5 : -0.5);
+        must(store_train_step_set(db, id, &s, &err));
+    }
+    for (int i = 0; held && i <= 2 * CURVE_MARKS && i <= steps; i++) {
+        must(store_train_heldout_set(db, id, i, "a", 3 * 10, 10, &err));
+        must(store_train_heldout_set(db, id, i, "b", i == 3 ? NAN : 1 * 30 + i, 30, &err));
+    }
+}
+
+static void open_trainings(void)
+{
+    db = store_open(path, STORE_WRITE, &err);
+    assert_non_null(db);
+    must(store_begin(db, &err));
+}
+
+static void read_trainings(void)
+{
+    must(store_commit(db, &err));
+    must(curves_read(db, &curves, &err));
+}
+
+static void trainings_of_one_model_share_a_panel(void **state)
+{
+    (void)state;
+    open_trainings();
+    add_training("t2", "m", "sft, 9 steps, topk, seed 2", 9, false);
+    add_training("t1", "m", "sft, 9 steps, topk, seed 1", 9, true);
+    add_training("t0", "a", "sft, 9 steps", 9, false);
+    struct store_training none = { "t3", "tuned", "m", "has no step yet", "{}" };
+    must(store_training_begin(db, &none, &err));
+    read_trainings();
+    assert_int_equal(curves.len, 3);
+    assert_int_equal(curves.npanels, 2);
+    assert_string_equal(curves.panels[0].title, "tuned, a");
+    assert_string_equal(curves.v[0].name, "sft, 9 steps");
+    assert_string_equal(curves.panels[1].title, "tuned, m: sft, 9 steps, topk");
+    assert_string_equal(curves.v[1].id, "t1");
+    assert_string_equal(curves.v[1].name, "seed 1");
+    assert_string_equal(curves.v[2].name, "seed 2");
+    assert_string_not_equal(curves.v[1].style.colour, curves.v[2].style.colour);
+    assert_int_equal(curves.v[2].marks.len, 0);
+}
+
+static void trainings_of_one_label_are_told_apart_and_many_get_more_panels(void **state)
+{
+    (void)state;
+    open_trainings();
+    for (int i = 0; i < FIGURE_LINES + 2; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "c%dffeeddccbb", i);
+        add_training(id, "m", i == 0 ? "sft, a" : "sft, b", 5, false);
+    }
+    read_trainings();
+    assert_int_equal(curves.npanels, 2);
+    assert_int_equal(curves.panels[0].n, FIGURE_LINES);
+    assert_int_equal(curves.panels[1].n, 2);
+    assert_string_equal(curves.v[0].name, "a");
+    assert_string_equal(curves.v[1].name, "b, c1ffeedd");
+    assert_string_equal(curves.v[8].name, "c8ffeedd");
+}
+
+static void losses_of_many_steps_are_smoothed(void **state)
+{
+    (void)state;
+    open_trainings();
+    add_training("long", "m", "long", 1000, false);
+    add_training("short", "m", "short", 20, false);
+    read_trainings();
+    const struct curve *c = &curves.v[0];
+    assert_int_equal(c->window, 41);
+    assert_int_equal(c->line.len, CURVE_POINTS);
+    assert_int_equal(c->line.v[0].step, 5);
+    assert_int_equal(c->line.v[CURVE_POINTS - 1].step, 1000);
+    // The noise is all but gone, the slope is kept; the first and the last means are of fewer steps.
+    for (size_t i = 4; i + 4 < c->line.len; i++) {
+        double want = 3 - 2.0 * (double)c->line.v[i].step / 1000;
+        assert_true(fabs(c->line.v[i].loss - want) < 0.02);
+    }
+    assert_true(fabs(c->line.v[0].loss - (3 - 0.01 + 0.5 / 9)) < 1e-9);
+    assert_true(fabs(c->line.v[CURVE_POINTS - 1].loss - (1 + 0.02 - 0.5 / 21)) < 1e-9);
+    c = &curves.v[1];
+    assert_int_equal(c->window, 1);
+    assert_int_equal(c->line.len, 20);
+    assert_true(fabs(c->line.v[0].loss - 3.4) < 1e-9);
+    assert_true(c->line.v[19].tokens == 2000);
+}
+
+static void marks_are_the_held_out_mean_of_a_token(void **state)
+{
+    (void)state;
+    open_trainings();
+    add_training("t", "m", "l", 100, true);
+    read_trainings();
+    const struct loss_points *p = &curves.v[0].marks;
+    // Of 33 steps one has no loss of a source; every second is drawn, the last one in any case.
+    assert_int_equal(p->len, CURVE_MARKS);
+    assert_int_equal(p->v[CURVE_MARKS - 1].step, 32);
+    assert_int_equal(p->v[0].step, 1);
+    assert_int_equal(p->v[1].step, 4);
+    assert_true(fabs(p->v[1].loss - (30 + 30 + 4) / 40.0) < 1e-9);
+    assert_true(p->v[1].tokens == 400);
+}
+
+static void steps_of_different_sizes_are_drawn_by_tokens(void **state)
+{
+    (void)state;
+    struct buf script = BUF_INIT;
+    open_trainings();
+    add_training("t1", "m", "l1", 10, true);
+    add_training("t2", "m", "l2", 10, false);
+    read_trainings();
+    assert_false(curves.panels[0].by_tokens);
+    curves_script(&curves, "f", &script);
+    assert_non_null(strstr(script.s, "set xrange [0:10.2]"));
+    assert_non_null(strstr(script.s, "set label 'step' at"));
+    struct store_train_step last = { .step = 11, .tokens = 2000, .loss = 1 };
+    must(store_train_step_set(db, "t2", &last, &err));
+    curves_release(&curves);
+    must(curves_read(db, &curves, &err));
+    assert_true(curves.panels[0].by_tokens);
+    buf_reset(&script);
+    curves_script(&curves, "f", &script);
+    assert_non_null(strstr(script.s, "set xrange [0:0.00204]"));
+    assert_non_null(strstr(script.s, "using ($1==1?$7/1e6:NaN):8 with lines"));
+    assert_non_null(strstr(script.s, "set label 'tokens trained on (millions)' at"));
+    buf_release(&script);
+}
+
+static void a_steep_fall_at_the_beginning_leaves_the_panel(void **state)
+{
+    (void)state;
+    struct buf script = BUF_INIT;
+    open_trainings();
+    add_training("t", "m", "l", 200, false);
+    struct store_train_step first = { .step = 1, .tokens = 100, .loss = 11 };
+    must(store_train_step_set(db, "t", &first, &err));
+    read_trainings();
+    curves_script(&curves, "f", &script);
+    double lo, hi;
+    assert_int_equal(sscanf(strstr(script.s, "set yrange ["), "set yrange [%lf:%lf]", &lo, &hi), 2);
+    assert_true(lo > 0.5 && lo < 1 && hi > 3 && hi < 4);
+    buf_release(&script);
+}
+
+static void names_of_trainings_stay_text_and_whole(void **state)
+{
+    (void)state;
+    struct buf data = BUF_INIT, script = BUF_INIT;
+    open_trainings();
+    add_training("t1", "m_1'; x #", "a_b'; system('x') #\n\"\t`ls`", 1, true);
+    add_training("t2", "n",
+                 "words and words and words and words and words, and no \xc3\xa9nd in sight of it",
+                 1, false);
+    read_trainings();
+    curves_data(&curves, &data);
+    curves_script(&curves, "f", &script);
+    assert_non_null(strstr(script.s, "set label 'tuned, m_1''; x #' at"));
+    assert_non_null(strstr(script.s, "set label 'a_b''; system(''x'') # \" `ls`' at"));
+    assert_null(strstr(script.s, "'; system('x')"));
+    assert_non_null(strstr(script.s, "'words and words and words and words and words,' at"));
+    assert_non_null(strstr(script.s, "'and no \xc3\xa9nd in sight of it' at"));
+    int fields = 1, rows = 0;
+    for (const char *p = data.s; *p; p++) {
+        assert_true(*p != '"');
+        fields += *p == '\t';
+        if (*p != '\n')
+            continue;
+        assert_int_equal(fields, 9);
+        fields = 1;
+        rows++;
+    }
+    assert_int_equal(rows, 1 + 1 + 2 + 1);
+    buf_release(&data);
+    buf_release(&script);
+}
+
+static void without_trainings_there_are_no_curves(void **state)
+{
+    (void)state;
+    open_trainings();
+    read_trainings();
+    assert_int_equal(curves.len, 0);
+    assert_int_equal(curves.npanels, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_path, clean_up)
@@ -247,6 +448,14 @@ int main(void)
         cmocka_unit_test(labels_are_those_of_the_router),
         cmocka_unit_test(names_from_outside_stay_text),
         TEST(without_logged_tokens_there_is_nothing_to_draw),
+        TEST(trainings_of_one_model_share_a_panel),
+        TEST(trainings_of_one_label_are_told_apart_and_many_get_more_panels),
+        TEST(losses_of_many_steps_are_smoothed),
+        TEST(marks_are_the_held_out_mean_of_a_token),
+        TEST(steps_of_different_sizes_are_drawn_by_tokens),
+        TEST(a_steep_fall_at_the_beginning_leaves_the_panel),
+        TEST(names_of_trainings_stay_text_and_whole),
+        TEST(without_trainings_there_are_no_curves),
     };
     return cmocka_run_group_tests_name("figure", tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
  */
 #include "cmd/cmd.h"
 #include "cmd/figure.h"
+#include "cmd/figure_training.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -144,17 +145,35 @@ static int save(const char *dir, const char *name, const char *ending, const str
     return rc;
 }
 
+/* The four files of a figure; releases `data` and `script`. */
+static int make_files(const char *dir, const char *name, struct buf *data, struct buf *script,
+                      struct buf *err)
+{
+    int rc = save(dir, name, "tsv", data, err) || save(dir, name, "gp", script, err) ||
+                     draw(dir, name, "svg", err) || draw(dir, name, "png", err)
+                 ? -1
+                 : 0;
+    buf_release(data);
+    buf_release(script);
+    return rc;
+}
+
 static int make_figure(struct figure *f, const char *dir, struct buf *err)
 {
     struct buf data = BUF_INIT, script = BUF_INIT;
     figure_data(f, &data);
     figure_script(f, &script);
-    int rc = save(dir, f->name, "tsv", &data, err) || save(dir, f->name, "gp", &script, err) ||
-                     draw(dir, f->name, "svg", err) || draw(dir, f->name, "png", err)
-                 ? -1
-                 : 0;
-    buf_release(&data);
-    buf_release(&script);
+    return make_files(dir, f->name, &data, &script, err);
+}
+
+static int make_curves(const struct curves *c, const char *prefix, const char *dir, struct buf *err)
+{
+    struct buf data = BUF_INIT, script = BUF_INIT;
+    char *name = xasprintf("%s%straining", prefix, *prefix ? "-" : "");
+    curves_data(c, &data);
+    curves_script(c, name, &script);
+    int rc = make_files(dir, name, &data, &script, err);
+    free(name);
     return rc;
 }
 
@@ -167,6 +186,32 @@ static void warn_of_unfinished(const struct results *all)
         warning("%zu of %zu cells are not done and are left out", left_out, all->len);
 }
 
+/* The trainings' figure is drawn whatever `where` says: that is a condition on cells. */
+static void plot(struct store *s, const char *where, const char *name, const char *dir)
+{
+    struct buf err = BUF_INIT;
+    struct results all = { 0 };
+    struct figures figures = { 0 };
+    struct curves curves = { 0 };
+    if (results_read(s, where, &all, &err) || curves_read(s, &curves, &err))
+        die(1, "%s", err.s);
+    if (all.len == 0 && (where || curves.len == 0))
+        die(1, "%s: has no cell%s", store_path(s), where ? " for which the condition holds" : "");
+    warn_of_unfinished(&all);
+    int built = all.len ? figures_build(s, &all, name, &figures, &err) : 1;
+    if (built < 0 || (built == 1 && curves.len == 0) || make_dirs(dir, &err))
+        die(1, "%s", err.s);
+    for (size_t i = 0; i < figures.len; i++)
+        if (make_figure(&figures.v[i], dir, &err))
+            die(1, "%s", err.s);
+    if (curves.len && make_curves(&curves, name, dir, &err))
+        die(1, "%s", err.s);
+    figures_release(&figures);
+    curves_release(&curves);
+    results_release(&all);
+    buf_release(&err);
+}
+
 static int plot_run(int argc, char **argv)
 {
     const char *dir = ".", *where = NULL, *name = "";
@@ -177,8 +222,6 @@ static int plot_run(int argc, char **argv)
         { .name = NULL },
     };
     struct buf err = BUF_INIT;
-    struct results all = { 0 };
-    struct figures figures = { 0 };
     cmd_options(&cmd_plot, argc, argv, specs, 1, 1);
     for (const char *p = name; *p; p++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *p))
@@ -188,18 +231,9 @@ static int plot_run(int argc, char **argv)
     if (!*dir)
         die(2, "plot: --out: a folder's name is needed");
     struct store *s = store_open(argv[1], STORE_READ, &err);
-    if (!s || results_read(s, where, &all, &err))
+    if (!s)
         die(1, "%s", err.s);
-    if (all.len == 0)
-        die(1, "%s: has no cell%s", argv[1], where ? " for which the condition holds" : "");
-    warn_of_unfinished(&all);
-    if (figures_build(s, &all, name, &figures, &err) || make_dirs(dir, &err))
-        die(1, "%s", err.s);
-    for (size_t i = 0; i < figures.len; i++)
-        if (make_figure(&figures.v[i], dir, &err))
-            die(1, "%s", err.s);
-    figures_release(&figures);
-    results_release(&all);
+    plot(s, where, name, dir);
     store_close(s);
     buf_release(&err);
     return 0;
@@ -208,6 +242,6 @@ static int plot_run(int argc, char **argv)
 const struct cmd cmd_plot = {
     .name = "plot",
     .args = "DB [--out DIR] [--where SQL] [--name PREFIX]",
-    .help = "figures: experts against entropy, the same by layer, and experts per token",
+    .help = "figures: experts against entropy, the same by layer, experts per token, losses",
     .run = plot_run,
 };

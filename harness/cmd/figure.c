@@ -300,9 +300,11 @@ int figures_build(struct store *s, const struct results *all, const char *prefix
             rc = build_layers_of(&b, &b.groups.v[i], b.groups.v[i].ks[k]);
     if (rc == 0)
         rc = build_by_k(&b, FIGURE_HISTOGRAM);
-    if (rc == 0 && out->len == 0)
-        rc = fail(err, "%s: no finished cell has logged its tokens, so there is nothing to draw",
-                  store_path(s));
+    if (rc == 0 && out->len == 0) {
+        fail(err, "%s: no finished cell has logged its tokens, so there is nothing to draw",
+             store_path(s));
+        rc = 1;
+    }
     groups_release(&b.groups);
     return rc;
 }

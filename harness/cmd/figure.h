@@ -1,7 +1,7 @@
 /*
- * figure.h: what `seqtopk plot` draws: figures of panels of lines, taken from results (figure.c),
- * given colours and marks (figure_style.c) and written as data and a gnuplot script
- * (figure_script.c). cmd_plot.c runs gnuplot.
+ * figure.h: what `seqtopk plot` draws of cells: figures of panels of lines, taken from results
+ * (figure.c), given colours and marks (figure_style.c) and written as data and a gnuplot script
+ * (figure_script.c). cmd_plot.c runs gnuplot; figure_training.h has the figure of trainings.
  *
  *   entropy         experts per token against predictive entropy, a panel for each K
  *   entropy_layers  the same for each layer
@@ -72,7 +72,10 @@ struct figures {
     size_t len, cap;
 };
 
-/* All figures that there are data for; the results must outlive them. Zero `out` first. */
+/*
+ * All figures that there are data for; the results must outlive them. Zero `out` first. 1: there is
+ * nothing to draw, and `err` says why.
+ */
 int figures_build(struct store *s, const struct results *all, const char *prefix,
                   struct figures *out, struct buf *err) MUST_USE;
 void figures_release(struct figures *f);

@@ -122,8 +122,10 @@ int groups_make(struct store *s, const struct results *results, struct groups *o
         }
         add_to_group(&out->v[g], r);
     }
-    if (out->len == 0)
-        return fail(err, "%s: has no finished cell to draw", store_path(s));
+    if (out->len == 0) {
+        fail(err, "%s: has no finished cell to draw", store_path(s));
+        return 1;
+    }
     name_groups(out);
     for (size_t g = 0; g < out->len; g++)
         for (size_t k = 0; k < out->v[g].nks; k++)

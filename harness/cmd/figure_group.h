@@ -26,7 +26,8 @@ struct groups {
     bool split; /* some panel would have more than FIGURE_LINES lines */
 };
 
-/* Only cells that are done. The results must outlive the groups. Zero `out` first. */
+/* Only cells that are done; 1: none is, says `err`. The results must outlive the groups. Zero `out`
+ * first. */
 int groups_make(struct store *s, const struct results *results, struct groups *out,
                 struct buf *err) MUST_USE;
 void groups_release(struct groups *all);

@@ -1,6 +1,6 @@
 /*
  * figure_layout.h: where things are on a figure's page, and what its axes show. Used by
- * figure_script.c only.
+ * the scripts only.
  *
  * Lengths are hundredths of an inch, so a page of 720 is the width of two columns of text.
  */

@@ -4,56 +4,36 @@
  *
  * Invariant: text from outside stands in single quotes, doubled inside, and is never read as markup.
  */
-#include "cmd/figure_layout.h"
+#include "cmd/figure_draw.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
-
-#define SMALL 9.0 /* letters of legends and ticks: 6.5 points when printed */
-#define NORMAL 10.0
-#define SCALE 3 /* the PNG's dots for each unit of length */
 
 /* ---- data ---- */
-
-/* gnuplot would read on over tabs behind a quote. */
-static void add_field(struct buf *out, const char *s)
-{
-    for (; *s; s++)
-        buf_addc(out, (unsigned char)*s < ' ' ? ' ' : *s == '"' ? '\'' : *s);
-    buf_addc(out, '\t');
-}
-
-static void add_number(struct buf *out, double v)
-{
-    if (!isnan(v))
-        buf_addf(out, "%.9g", v);
-    buf_addc(out, '\t');
-}
 
 static void line_data(const struct figure *f, const struct line *l, int number, struct buf *out)
 {
     for (size_t i = 0; i < l->n; i++) {
         const struct point *p = &l->points[i];
         buf_addf(out, "%d\t", number);
-        add_field(out, l->cell->model);
-        add_field(out, l->cell->task);
-        add_field(out, l->cell->train);
+        draw_field(out, l->cell->model);
+        draw_field(out, l->cell->task);
+        draw_field(out, l->cell->train);
         buf_addf(out, "%lld\t%d\t", (long long)l->cell->seed, l->cell->k);
-        add_field(out, l->cell->label);
+        draw_field(out, l->cell->label);
         if (f->kind != FIGURE_HISTOGRAM) {
             if (l->layer < 0)
-                add_field(out, "mean");
+                draw_field(out, "mean");
             else
                 buf_addf(out, "%d\t", l->layer);
-            add_number(out, p->x_lo);
-            add_number(out, p->x_hi);
+            draw_number(out, p->x_lo);
+            draw_number(out, p->x_hi);
         }
-        add_number(out, p->x);
-        add_number(out, p->y);
+        draw_number(out, p->x);
+        draw_number(out, p->y);
         if (f->kind != FIGURE_HISTOGRAM) {
-            add_number(out, p->y_lo);
-            add_number(out, p->y_hi);
+            draw_number(out, p->y_lo);
+            draw_number(out, p->y_hi);
         }
         buf_addf(out, "%lld\n", (long long)p->tokens);
     }
@@ -74,68 +54,22 @@ void figure_data(const struct figure *f, struct buf *out)
 
 /* ---- script ---- */
 
-/* A string for gnuplot: in single quotes nothing but the quote itself means anything. */
-static void add_quoted(struct buf *out, const char *s)
-{
-    buf_addc(out, '\'');
-    for (; *s; s++) {
-        if (*s == '\'')
-            buf_addc(out, '\'');
-        buf_addc(out, (unsigned char)*s < ' ' ? ' ' : *s);
-    }
-    buf_addc(out, '\'');
-}
-
-static void add_place(struct buf *out, const struct layout *y, double px, double py)
-{
-    buf_addf(out, "screen %.5f, screen %.5f", px / y->width, 1 - py / y->height);
-}
-
-/* `how`: "left", "right", "center", with "rotate by 90" where it goes upwards. */
-static void add_text(struct buf *out, const struct layout *y, double px, double py,
-                     const char *text, double size, const char *how, const char *colour)
-{
-    buf_adds(out, "set label ");
-    add_quoted(out, text);
-    buf_adds(out, " at ");
-    add_place(out, y, px, py);
-    buf_addf(out, " %s font ',%g' textcolor rgb '%s' noenhanced front\n", how, size, colour);
-}
-
-/* The line's look, as in the panel. */
-static void add_sample(struct buf *out, const struct layout *y, double px, double py,
-                       const struct style *s)
-{
-    buf_adds(out, "set arrow from ");
-    add_place(out, y, px, py);
-    buf_adds(out, " to ");
-    add_place(out, y, px + 20, py);
-    buf_addf(out, " nohead linecolor rgb '%s' linewidth %g dashtype %s front\n", s->colour,
-             s->width, s->dash);
-    if (!s->point)
-        return;
-    buf_adds(out, "set label '' at ");
-    add_place(out, y, px + 10, py);
-    buf_addf(out, " point pointtype %d pointsize 0.5 linecolor rgb '%s' front\n", s->point,
-             s->colour);
-}
-
 static void panel_legend(const struct figure *f, const struct layout *y, const struct panel *p,
                          int left, int top, struct buf *out)
 {
     bool layers = f->kind == FIGURE_LAYERS;
     int note = left + (layers ? SAMPLE : y->panel_w + RIGHT - NOTE - 2);
     if (f->kind == FIGURE_HISTOGRAM)
-        add_text(out, y, note, top, "mean", SMALL, "left", "#555555");
+        draw_text(out, y, note, top, "mean", SMALL, "left", "#555555");
     else
-        add_text(out, y, layers ? note : note + NOTE - 4, top, "Spearman's \xcf\x81 [95 %]", SMALL,
-                 layers ? "left" : "right", "#555555");
+        draw_text(out, y, layers ? note : note + NOTE - 4, top, "Spearman's \xcf\x81 [95 %]", SMALL,
+                  layers ? "left" : "right", "#555555");
     for (size_t i = 0; i < p->nlines; i++) {
         double py = top + ENTRY * (double)(i + 1);
-        add_sample(out, y, left, py, &p->lines[i].style);
+        draw_sample(out, y, left, py, &p->lines[i].style);
         if (!layers)
-            add_text(out, y, left + SAMPLE, py, p->lines[i].name, SMALL, "left", "#000000");
-        add_text(out, y, note, py, p->lines[i].note, SMALL, "left", "#000000");
+            draw_text(out, y, left + SAMPLE, py, p->lines[i].name, SMALL, "left", "#000000");
+        draw_text(out, y, note, py, p->lines[i].note, SMALL, "left", "#000000");
     }
 }
 
@@ -144,9 +78,9 @@ static void row_legend(const struct layout *y, const struct panel *p, int top, s
 {
     for (size_t i = 0; i < p->nlines; i++) {
         int x, line = layout_name(y, p, i, &x);
-        add_sample(out, y, x, top + ENTRY * line, &p->lines[i].style);
-        add_text(out, y, x + SAMPLE, top + ENTRY * line, p->lines[i].name, SMALL, "left",
-                 "#000000");
+        draw_sample(out, y, x, top + ENTRY * line, &p->lines[i].style);
+        draw_text(out, y, x + SAMPLE, top + ENTRY * line, p->lines[i].name, SMALL, "left",
+                  "#000000");
     }
 }
 
@@ -178,16 +112,16 @@ static void panel_axes(const struct figure *f, const struct layout *y, const str
                                  : "predictive entropy (nats, root scale)";
     buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r->x_lo, r->x_hi, r->y_lo,
              r->y_hi);
-    add_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29, name, NORMAL, "center",
-             "#000000");
+    draw_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29, name, NORMAL, "center",
+              "#000000");
     if (histogram) // whole numbers only
         buf_addf(out, "set xtics %d\n", 1 + (int)(r->x_hi - r->x_lo) / 10);
     else
         entropy_axis(r, layers, out);
     if (left == LEFT)
-        add_text(out, y, 9, top + y->panel_h / 2.0,
-                 histogram ? "share of tokens (%)" : "experts per token", NORMAL,
-                 "center rotate by 90", "#000000");
+        draw_text(out, y, 9, top + y->panel_h / 2.0,
+                  histogram ? "share of tokens (%)" : "experts per token", NORMAL,
+                  "center rotate by 90", "#000000");
     int k = p->k;
     if (histogram)
         buf_addf(out, "set arrow from first %d, graph 0 to first %d, graph 1", k, k);
@@ -241,8 +175,8 @@ static void panel_script(const struct figure *f, const struct layout *y, size_t 
              (double)left / y->width, (double)(left + y->panel_w) / y->width,
              1 - (double)top / y->height, 1 - (double)(top + y->panel_h) / y->height);
     panel_axes(f, y, p, &r, left, top, last, out);
-    add_text(out, y, left, top - 10 - (f->kind == FIGURE_HISTOGRAM ? MARK : 0), p->title, NORMAL,
-             "left", "#000000");
+    draw_text(out, y, left, top - 10 - (f->kind == FIGURE_HISTOGRAM ? MARK : 0), p->title, NORMAL,
+              "left", "#000000");
     panel_legend(f, y, p, left, top + y->panel_h + AXIS + 4, out);
     if (f->kind == FIGURE_LAYERS && column == 0)
         row_legend(y, p, top + y->panel_h + AXIS + 8 + ENTRY * (2 + (int)layout_most_lines(f, row)),
@@ -250,41 +184,12 @@ static void panel_script(const struct figure *f, const struct layout *y, size_t 
     plot_lines(f, p, number, out);
 }
 
-static void script_head(const struct figure *f, const struct layout *y, struct buf *out)
-{
-    buf_addf(out,
-             "# Drawn by seqtopk plot. To draw it again from %s.tsv:\n"
-             "#   gnuplot %s.gp                  (SVG)\n"
-             "#   gnuplot -e 'out=\"png\"' %s.gp   (PNG)\n"
-             "if (!exists('out')) out = 'svg'\n"
-             "if (!exists('file')) file = '%s.' . out\n"
-             "data = '%s.tsv'\n"
-             "set encoding utf8\n",
-             f->name, f->name, f->name, f->name, f->name);
-    buf_addf(out,
-             "if (out eq 'svg') {\n"
-             "    set terminal svg size %d, %d font 'DejaVu Sans,10' background rgb 'white'\n"
-             "} else {\n"
-             "    set terminal pngcairo size %d, %d font 'DejaVu Sans,10' fontscale %g"
-             " linewidth %d pointscale %d background rgb 'white'\n"
-             "}\n",
-             y->width, y->height, y->width * SCALE, y->height * SCALE, SCALE * 0.75, SCALE, SCALE);
-    buf_adds(out, "set output file\n"
-                  "set datafile separator tab\n"
-                  "unset key\n"
-                  "set border 3 linewidth 0.7 linecolor rgb '#333333'\n"
-                  "set tics nomirror out scale 0.5 font ',9'\n"
-                  "set xtics offset 0, 0.2\n"
-                  "set format '%h'\n"
-                  "set multiplot\n");
-}
-
 void figure_script(struct figure *f, struct buf *out)
 {
     layout_fit(f);
     struct layout y = layout_of(f);
     int number = 0;
-    script_head(f, &y, out);
+    draw_head(f->name, &y, out);
     for (size_t p = 0; p < f->npanels; p++) {
         if (f->panels[p].nlines)
             panel_script(f, &y, p, number, out);
