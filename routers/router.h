@@ -26,9 +26,9 @@ struct router_args {
     int prefill;      /* index into the choices of the parameter "prefill" */
     double p;         /* topp: the share of a token's scores that is enough once it is exceeded */
     double threshold; /* xmoe: the share that is enough once it is met */
-    const float
-        *cutoffs;       /* threshold: of a model [layers, N], and in select() its layer's [N]; NULL:
-                             none are learnt yet */
+    double decay;     /* threshold: what a step counts beside the one after it, in training */
+    /* threshold: of a model [layers, N], in select() its layer's [N]; NULL: none are learnt yet */
+    const float *cutoffs;
     const void *custom; /* of a router that a recipe defines, see lua_router.h; else NULL */
 };
 
@@ -126,5 +126,6 @@ extern const struct router router_batchtopk;
 extern const struct router router_topp;
 extern const struct router router_xmoe;
 extern const struct router router_expert_choice;
+extern const struct router router_threshold;
 
 #endif

@@ -8,9 +8,8 @@
 #include <string.h>
 
 const struct router *const routers[] = {
-    &router_topk, &router_seqtopk, &router_batchtopk,
-    &router_topp, &router_xmoe,    &router_expert_choice,
-    NULL,
+    &router_topk, &router_seqtopk,       &router_batchtopk, &router_topp,
+    &router_xmoe, &router_expert_choice, &router_threshold, NULL,
 };
 
 const struct router *router_find(const char *name)
@@ -90,6 +89,9 @@ int router_check(const struct router *r, const struct router_args *args, struct 
             return fail(err, "%s.%s is %d with K = %d and N = %d; allowed is %d to %d", r->name,
                         p->name, value, args->K, args->N, lo, hi);
     }
+    if (param_find(r, "max") && args->min > args->max)
+        return fail(err, "%s.min is %d and max is %d; allowed is a min up to max", r->name,
+                    args->min, args->max);
     return 0;
 }
 

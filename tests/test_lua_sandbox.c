@@ -201,6 +201,63 @@ static void what_is_no_text_is_refused(void **state)
     buf_release(&large);
 }
 
+/* What a function of the file, called with `n`, returns or says. */
+static char *call_with(struct lua_sandbox *s, lua_Integer n, struct lua_limits limits)
+{
+    lua_State *L = lua_sandbox_state(s);
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, n);
+    int rc = lua_sandbox_call(s, 1, &limits, &err);
+    char *said = xstrdup(rc == 0 ? lua_tostring(L, -1) : strrchr(err.s, '/') + 1);
+    lua_settop(L, 1);
+    return said;
+}
+
+static void each_call_has_limits_of_its_own(void **state)
+{
+    (void)state;
+    static const struct lua_limits few = { 200000, 1 << 20, 5 }, none = { 100, 1 << 20, 5 };
+    fixture_text(dir, "call.lua",
+                 "local kept = {}\n"
+                 "return function(n)\n"
+                 "    if n < 0 then error('below 0') end\n"
+                 "    if n > 1e6 then for i = 1, n do kept[i] = { i } end end\n"
+                 "    for i = 1, n do end\n"
+                 "    return n + 1\n"
+                 "end\n");
+    char *path = xasprintf("%s/call.lua", dir);
+    struct lua_sandbox *s = lua_sandbox_open(path, &lua_limits_default, &err);
+    assert_int_equal(lua_sandbox_run(s, &err), 0);
+    const struct {
+        lua_Integer n;
+        struct lua_limits limits;
+        const char *want;
+    } cases[] = {
+        { 100000, few, "100001" }, // twice as many instructions as one call may
+        { 100000, few, "100001" },
+        { 100000, few, "100001" },
+        { 300000, few,
+          "call.lua:5: it takes more instructions than a call may; does it ever end?" },
+        { 5, few, "6" }, // what was broken is forgotten
+        { -1, few, "call.lua:3: below 0" },
+        { 1000, none, "call.lua:5: it takes more instructions than a call may; does it ever end?" },
+        { 90000000, lua_limits_default,
+          "call.lua: it takes more memory than the 64 MB that a call may" },
+        { 5, lua_limits_default, "6" },
+        { 300000,
+          { 1000000, 128 << 20, 0 },
+          "call.lua:5: it takes more time than a call may; does it "
+          "ever end?" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *said = call_with(s, cases[i].n, cases[i].limits);
+        assert_string_equal(said, cases[i].want);
+        free(said);
+    }
+    lua_sandbox_close(s);
+    free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +270,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_unknown_name_lists_the_known_ones, enter, leave),
         cmocka_unit_test_setup_teardown(what_lua_finds_wrong_is_one_line, enter, leave),
         cmocka_unit_test_setup_teardown(what_is_no_text_is_refused, enter, leave),
+        cmocka_unit_test_setup_teardown(each_call_has_limits_of_its_own, enter, leave),
     };
     return cmocka_run_group_tests_name("lua_sandbox", tests, NULL, NULL);
 }

@@ -137,18 +137,33 @@ static int oracle_better_tokens(const float *s, int T, int N, int pair)
     return n;
 }
 
+/* ROUTERS.md, `threshold`: by the cutoffs, or by each expert's own k-th largest of the pool. */
+static bool oracle_reaches(const struct router_args *a, const float *s, int T, int pair)
+{
+    int e = pair % a->N, k = T * a->K / a->N;
+    if (a->cutoffs)
+        return s[pair] >= a->cutoffs[e];
+    float column[64];
+    for (int t = 0; t < T; t++)
+        column[t] = s[t * a->N + e];
+    return s[pair] >= oracle_kth(column, T, k > 1 ? k : 1);
+}
+
 /* The routers whose tokens have no bounds but their own; false: it is none of them. */
 static bool oracle_unbounded(const struct router *r, const struct router_args *a, const float *s,
                              int T, bool *taken)
 {
     bool topp = strcmp(r->name, "topp") == 0, xmoe = strcmp(r->name, "xmoe") == 0;
-    if (!topp && !xmoe && strcmp(r->name, "expert_choice") != 0)
+    bool threshold = strcmp(r->name, "threshold") == 0;
+    if (!topp && !xmoe && !threshold && strcmp(r->name, "expert_choice") != 0)
         return false;
     for (int p = 0; p < T * a->N; p++)
         if (topp)
             taken[p] = oracle_better(s, a->N, p) <= a->p;
         else if (xmoe)
             taken[p] = oracle_better(s, a->N, p) < a->threshold;
+        else if (threshold)
+            taken[p] = oracle_reaches(a, s, T, p);
         else
             taken[p] = oracle_better_tokens(s, T, a->N, p) < T * a->K / a->N;
     return true;
@@ -214,6 +229,25 @@ static bool has_param(const struct router *r, const char *name)
     return p->name;
 }
 
+/* What the kinds of scores hold, so that many are met exactly, and what nothing and all of them reach. */
+static const float *draw_cutoffs(int N)
+{
+    static float cutoffs[16];
+    const float some[] = { 0,
+                           1,
+                           1.0f / (float)N,
+                           nextafterf(1.0f / (float)N, 1),
+                           4e-42f,
+                           -2e-42f,
+                           2.0f,
+                           1.5f / (float)N,
+                           -INFINITY,
+                           1e-45f };
+    for (int e = 0; e < N; e++)
+        cutoffs[e] = some[draw() % ARRAY_LEN(some)];
+    return cutoffs;
+}
+
 static void each_setting(visit f)
 {
     static const int sizes[][2] = { { 2, 8 }, { 1, 5 }, { 4, 7 }, { 3, 3 }, { 8, 16 }, { 1, 16 } };
@@ -235,7 +269,8 @@ static void each_setting(visit f)
                                                  .segment = segment,
                                                  .batch = 1,
                                                  .p = reals[b],
-                                                 .threshold = reals[b] };
+                                                 .threshold = reals[b],
+                                                 .decay = reals[b] };
                         struct buf err = BUF_INIT;
                         bool modes = has_param(*r, "mode");
                         if (!has_param(*r, "max")) {
@@ -245,6 +280,9 @@ static void each_setting(visit f)
                         if ((modes || (mode == 0 && segment == 0)) && a.max <= N) {
                             assert_int_equal(router_check(*r, &a, &err), 0);
                             f(*r, &a);
+                            a.cutoffs = draw_cutoffs(N);
+                            if ((*r)->learns)
+                                f(*r, &a);
                         }
                         buf_release(&err);
                     }
@@ -280,7 +318,7 @@ static int exact_budget(const struct router *r, const struct router_args *a, int
 {
     if (strcmp(r->name, "expert_choice") == 0)
         return a->N * (T * a->K / a->N);
-    return r->ignores_k || r->scope(a) == SCOPE_PREFIX ? -1 : T * a->K;
+    return r->ignores_k || r->learns || r->scope(a) == SCOPE_PREFIX ? -1 : T * a->K;
 }
 
 static void check_budget(const struct router *r, const struct router_args *a)
@@ -313,7 +351,7 @@ static void every_router_keeps_its_bounds_and_its_budget(void **state)
 static void check_pieces(const struct router *r, const struct router_args *a)
 {
     enum { T = 31 };
-    if (r->scope(a) != SCOPE_TOKEN && r->scope(a) != SCOPE_PREFIX)
+    if ((r->scope(a) != SCOPE_TOKEN && r->scope(a) != SCOPE_PREFIX) || (r->learns && !a->cutoffs))
         return;
     float scores[T * 16];
     struct selection whole = { 0 }, pieces = { 0 };
@@ -522,6 +560,50 @@ static void each_expert_chooses_its_tokens(void **state)
     assert_selects(&router_expert_choice, &a, worked, 1, "- ");
 }
 
+/* By hand: no cutoffs yet, so the k-th of each column, k = 3 * K / 4 rounded down, and 1 at least. */
+static void each_expert_begins_with_its_own_kth_logit(void **state)
+{
+    (void)state;
+    static const char *const want[] = { "0 23 13 ", "0 23 13 ", "02 123 013 ", "0123 0123 0123 " };
+    for (int K = 1; K <= 4; K++) {
+        struct router_args a = { .K = K, .N = 4 };
+        assert_selects(&router_threshold, &a, worked, 3, want[K - 1]);
+    }
+}
+
+/* Raw logits of every size, and cutoffs that are one of them, or its neighbour. */
+static void a_logit_that_meets_its_cutoff_is_taken(void **state)
+{
+    (void)state;
+    enum { T = 40, N = 16, ROUNDS = 50 };
+    static const float odd[] = { -0.0f, 0.0f, 1e-45f, -1e-45f, 3e-39f, -INFINITY, -8.5f, 3.4e38f };
+    for (int i = 0; i < ROUNDS; i++) {
+        float logits[T * N], cutoffs[N];
+        bool taken[T * N];
+        int met = 0;
+        for (int p = 0; p < T * N; p++)
+            logits[p] = draw() % 4 ? (float)((int)(draw() % 64) - 32) * 0.25f
+                                   : odd[draw() % ARRAY_LEN(odd)];
+        for (int e = 0; e < N; e++) {
+            float v = logits[(int)(draw() % T) * N + e];
+            cutoffs[e] = e % 3 == 0 ? v : nextafterf(v, e % 3 == 1 ? INFINITY : -INFINITY);
+        }
+        for (int p = 0; p < T * N; p++) {
+            taken[p] = logits[p] >= cutoffs[p % N];
+            met += logits[p] == cutoffs[p % N];
+        }
+        assert_true(met >= N / 3);
+        struct router_args a = { .K = 2, .N = N, .max = N, .cutoffs = cutoffs };
+        struct selection sel = { 0 };
+        run(&router_threshold, &a, logits, T, &sel);
+        assert_selection(&sel, taken, T, N);
+        selection_release(&sel);
+    }
+    struct router_args a = { .K = 2, .N = N };
+    assert_true(router_threshold.logits && router_threshold.learns);
+    assert_true(router_decodes(&router_threshold, &a));
+}
+
 static void a_long_pool_agrees_with_a_sort(void **state)
 {
     (void)state;
@@ -575,6 +657,25 @@ static void bounds_out_of_range_are_refused_with_what_is_allowed(void **state)
         assert_non_null(strstr(err.s, cases[i].want));
         buf_release(&err);
     }
+}
+
+/* Of a router whose bounds do not hold K between them. */
+static void a_min_above_its_max_is_refused(void **state)
+{
+    (void)state;
+    static const struct router_param wide[] = {
+        { .name = "min", .offset = offsetof(struct router_args, min), .hi = { .n = 1 } },
+        { .name = "max", .offset = offsetof(struct router_args, max), .hi = { .n = 1 } },
+        { .name = NULL },
+    };
+    const struct router r = { .name = "r", .params = wide };
+    struct router_args a = { .K = 2, .N = 8, .min = 5, .max = 4 };
+    struct buf err = BUF_INIT;
+    assert_int_equal(router_check(&r, &a, &err), -1);
+    assert_string_equal(err.s, "r.min is 5 and max is 4; allowed is a min up to max");
+    a.max = 5;
+    assert_int_equal(router_check(&r, &a, &err), 0);
+    buf_release(&err);
 }
 
 static void labels_and_parameters_name_what_was_asked_for(void **state)
@@ -706,8 +807,11 @@ int main(void)
         cmocka_unit_test(the_worked_example_comes_out),
         cmocka_unit_test(topp_and_xmoe_differ_where_a_sum_is_met_exactly),
         cmocka_unit_test(each_expert_chooses_its_tokens),
+        cmocka_unit_test(each_expert_begins_with_its_own_kth_logit),
+        cmocka_unit_test(a_logit_that_meets_its_cutoff_is_taken),
         cmocka_unit_test(a_long_pool_agrees_with_a_sort),
         cmocka_unit_test(bounds_out_of_range_are_refused_with_what_is_allowed),
+        cmocka_unit_test(a_min_above_its_max_is_refused),
         cmocka_unit_test(labels_and_parameters_name_what_was_asked_for),
         cmocka_unit_test(a_real_number_is_said_in_its_shortest_form),
         cmocka_unit_test(a_real_number_out_of_range_is_refused),

@@ -12,6 +12,7 @@
 enum {
     FILE_MAX = 1 << 20,
     HOOK_STEP = 100,     /* instructions between two looks at the limits */
+    CLOCK_STEP = 500,    /* and at the clock, which costs more than they do */
     SENTENCE_MAX = 1000, /* bytes of an error message */
 };
 
@@ -25,11 +26,12 @@ struct lua_sandbox {
     char *path;
     struct buf text;
     struct lua_limits limits;
-    bool limited; /* while the file runs */
-    size_t bytes; /* in use */
+    bool limited;    /* while Lua runs */
+    const char *who; /* runs: "a file", "a call" */
+    size_t bytes;    /* in use */
     int64_t instructions;
     double started;
-    const char *broken; /* the limit that was broken; NULL: none */
+    const char *broken; /* what there was too much of; NULL: nothing */
 };
 
 static void *allocate(void *ud, void *p, size_t old, size_t size)
@@ -64,13 +66,14 @@ static void look_at_limits(lua_State *L, lua_Debug *ar)
     struct lua_sandbox *s = ud;
     s->instructions += HOOK_STEP;
     if (s->instructions > s->limits.instructions)
-        s->broken = "it takes more instructions than a file may";
-    else if (cpu_seconds() - s->started > s->limits.seconds)
-        s->broken = "it takes more time than a file may";
+        s->broken = "instructions";
+    else if (s->instructions % CLOCK_STEP == 0 && cpu_seconds() - s->started > s->limits.seconds)
+        s->broken = "time";
     if (!s->broken)
         return;
     lua_getinfo(L, "Sl", ar);
-    lua_pushfstring(L, "%s:%d: %s; does it ever end?", ar->short_src, ar->currentline, s->broken);
+    lua_pushfstring(L, "%s:%d: it takes more %s than %s may; does it ever end?", ar->short_src,
+                    ar->currentline, s->broken, s->who);
     lua_error(L);
 }
 
@@ -150,8 +153,8 @@ static void explain(struct lua_sandbox *s, int status, struct buf *err)
     const char *text = lua_type(s->L, -1) == LUA_TSTRING ? lua_tostring(s->L, -1) : NULL;
     buf_adds(&line, s->path);
     if (status == LUA_ERRMEM) {
-        buf_addf(&line, ": it takes more memory than the %zu MB that a file may",
-                 s->limits.bytes >> 20);
+        buf_addf(&line, ": it takes more memory than the %zu MB that %s may", s->limits.bytes >> 20,
+                 s->who);
     } else if (!text) {
         buf_adds(&line, ": error() was called with something that is not a text");
     } else {
@@ -171,17 +174,31 @@ static void explain(struct lua_sandbox *s, int status, struct buf *err)
     buf_release(&line);
 }
 
+/* What runs between these two is limited. */
+static void limits_on(struct lua_sandbox *s, const char *who)
+{
+    s->who = who;
+    s->broken = NULL;
+    s->instructions = 0;
+    s->started = cpu_seconds();
+    s->limited = true;
+    lua_sethook(s->L, look_at_limits, LUA_MASKCOUNT, HOOK_STEP);
+}
+
+static void limits_off(struct lua_sandbox *s)
+{
+    lua_sethook(s->L, NULL, 0, 0);
+    s->limited = false;
+}
+
 int lua_sandbox_run(struct lua_sandbox *s, struct buf *err)
 {
     lua_State *L = s->L;
-    s->started = cpu_seconds();
-    s->limited = true;
-    lua_sethook(L, look_at_limits, LUA_MASKCOUNT, HOOK_STEP);
+    limits_on(s, "a file");
     int status = luaL_loadbufferx(L, s->text.s, s->text.len, chunk_name, "t");
     if (status == LUA_OK)
         status = lua_pcall(L, 0, LUA_MULTRET, 0);
-    lua_sethook(L, NULL, 0, 0);
-    s->limited = false;
+    limits_off(s);
     if (status == LUA_OK && lua_gettop(L) > 1)
         return fail(err, "%s: it returns %d values; one is allowed", s->path, lua_gettop(L));
     lua_settop(L, 1);
@@ -189,5 +206,19 @@ int lua_sandbox_run(struct lua_sandbox *s, struct buf *err)
         return 0;
     explain(s, status, err);
     lua_pop(L, 1);
+    return -1;
+}
+
+int lua_sandbox_call(struct lua_sandbox *s, int nargs, const struct lua_limits *limits,
+                     struct buf *err)
+{
+    s->limits = *limits;
+    limits_on(s, "a call");
+    int status = lua_pcall(s->L, nargs, 1, 0);
+    limits_off(s);
+    if (status == LUA_OK)
+        return 0;
+    explain(s, status, err);
+    lua_pop(s->L, 1);
     return -1;
 }

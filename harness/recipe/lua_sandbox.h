@@ -8,8 +8,9 @@
  * to memory at most, so that the limits are seen. Names are strict: one that nobody set is an
  * error, and a word of ours cannot be given another value.
  *
- * Invariant: no Lua error leaves lua_sandbox_run(). Once it has returned, the limits are off, so
- * that reading the result with raw access cannot fail.
+ * Invariant: no Lua error leaves lua_sandbox_run() and lua_sandbox_call(). Once they have returned,
+ * the limits are off, so that reading the result with raw access cannot fail. A state may be used by
+ * any thread, by one at a time.
  * Leaves out: what the words mean, and reading tables (lua_fields.h).
  */
 #ifndef LUA_SANDBOX_H
@@ -49,5 +50,13 @@ void lua_sandbox_word(struct lua_sandbox *s, const char *name, bool listed);
  * with file and line.
  */
 int lua_sandbox_run(struct lua_sandbox *s, struct buf *err) MUST_USE;
+
+/*
+ * Calls a function, which stands on the stack below its `nargs` arguments, with limits of its own:
+ * instructions and time of this call alone, but the memory of all that the state has. Its one result
+ * takes their place; on failure nothing does, and `err` has one sentence with file and line.
+ */
+int lua_sandbox_call(struct lua_sandbox *s, int nargs, const struct lua_limits *limits,
+                     struct buf *err) MUST_USE;
 
 #endif
