@@ -2,6 +2,8 @@
 -- set. scripts/fetch-data gets the data, which are not part of this project.
 
 local question = "Question: {question}\nAnswer:"
+-- As DenseMixer asks, and trains.
+local following = "Answer the following question.\n\n" .. question
 
 -- What lm-evaluation-harness does to both sides before it compares them: nothing numeric, so
 -- "18.00" is not "18".
@@ -30,6 +32,11 @@ return {
   source  = "https://github.com/openai/grade-school-math",
   file    = "gsm8k/test.jsonl",
   sha256  = "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+  train   = { -- 7473 problems
+    file = "gsm8k/train.jsonl",
+    sha256 = "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+    prompt = following, completion = " {answer}",
+  },
   forms   = {
     nll = {
       version = 1,
@@ -98,7 +105,7 @@ return {
     ["densemixer-0shot"] = {
       version = 2,
       about   = "as DenseMixer scores it: no shots, last number, marks ignored (18.0 is 180), greedy",
-      prompt  = "Answer the following question.\n\nQuestion: {question}\nAnswer:",
+      prompt  = following,
       generate = {
         max_tokens = 512,
         stop = { "Answer the following question", "Question:", "Comment:" },

@@ -26,6 +26,11 @@ return {
   source  = "https://github.com/deepseek-ai/ESFT",
   file    = "esft/eval_law.jsonl",
   sha256  = "613f4ecf160fe785634ff19953745d39a720c26b886009618ff78d152912992b",
+  train   = { -- ESFT's own set, 927 cases; the prompt is the one above, with "write" for "predict"
+    file = "esft/train_law.jsonl",
+    sha256 = "185980f79f83a12a3bba2ec361593e46b7ba77f609092ea01820ecf0c7c932ed",
+    prompt = "User: {messages[0].content}\n\nAssistant:", completion = " {messages[1].content}",
+  },
   forms   = {
     nll = {
       version = 1,

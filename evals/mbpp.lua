@@ -13,6 +13,12 @@ return {
   file    = "mbpp/mbpp.jsonl",
   sha256  = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
   rows    = { field = "task_id", from = 11, to = 510 },
+  train   = { -- the training part of its authors; what follows the prompt as in a shot
+    file = "mbpp/mbpp.jsonl",
+    sha256 = "ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
+    rows = { field = "task_id", from = 601, to = 974 },
+    prompt = query, completion = "{code}\n[DONE]",
+  },
   forms   = {
     nll = {
       version = 1,

@@ -40,7 +40,7 @@ static void each_eval_of_the_project_opens(void **state)
         if (!e)
             fail_msg("%s", err.s);
         assert_string_equal(e->name, names.v[i]);
-        assert_in_range(e->nforms, 1, 100);
+        assert_in_range(e->nforms + (e->train.prompt != NULL), 1, 100);
         eval_free(e);
     }
     strings_release(&names);
@@ -165,6 +165,7 @@ static void each_file_is_the_one_that_is_downloaded(void **state)
     for (size_t i = 0; i < names.len; i++) {
         struct eval *e = must_open(names.v[i]);
         assert_downloaded(list.s, e->file, e->sha256);
+        assert_downloaded(list.s, e->train.file, e->train.sha256);
         for (size_t f = 0; f < e->nforms; f++)
             assert_downloaded(list.s, e->forms[f].shots.file, e->forms[f].shots.sha256);
         eval_free(e);
@@ -255,8 +256,9 @@ static void an_unknown_eval_lists_the_known_ones(void **state)
 {
     (void)state;
     assert_null(eval_open("gsm9k", &err));
-    assert_non_null(strstr(err.s, "there is no task 'gsm9k'; known are gsm8k, humaneval, law, "
-                                  "mbpp, summary (looked for NAME.lua in evals, "));
+    assert_non_null(
+        strstr(err.s, "there is no task 'gsm9k'; known are codealpaca, gsm8k, "
+                      "humaneval, law, mbpp, summary, wordmath (looked for NAME.lua in evals, "));
     assert_null(eval_open("../evals/gsm8k", &err));
     assert_non_null(strstr(err.s, "there is no task '../evals/gsm8k'"));
     assert_null(eval_open("", &err));
@@ -295,7 +297,8 @@ static void a_wrong_eval_is_refused_by_line(void **state)
     assert_refused("return 3", ": the file must return a table");
     assert_refused("return { name = 'e' }", ":1: eval: 'about' is missing");
     assert_refused(HEAD "shots = 5 }", ":2: eval.shots: unknown key; allowed are name, about, "
-                                       "license, source, file, sha256, rows, forms");
+                                       "license, source, file, sha256, rows, generated, train, "
+                                       "forms");
     assert_refused(HEAD "forms = 3 }",
                    ":2: eval.forms: a table of forms is needed: { nll = { ... } "
                    "}");
@@ -336,6 +339,119 @@ static void a_wrong_eval_is_refused_by_line(void **state)
     assert_refused(HEAD "rows = {\nfrom = 'n' }, forms = {} }", ":2: rows: 'field' is missing");
     assert_refused(HEAD "rows = 7, forms = {} }",
                    ":2: rows: 7; allowed is a table { field =, from =, to = }");
+}
+
+/* An eval without `file`, with `more` in it. */
+#define BARE(more) "return { name = 'e', about = 'a', license = 'l', source = 's',\n" more " }"
+#define ONE_FORM "forms = { x = { version = 1, prompt = 'p', target = 't' } }"
+#define MAKES "items = function() end"
+
+static void wrong_training_sets_are_refused_by_line(void **state)
+{
+    (void)state;
+    assert_refused(BARE("train = { prompt = 'p', completion = 'c' }"),
+                   ":2: train: 'file' is missing, or 'train' in 'generated'");
+    assert_refused(BARE("train = {\nfile = 'f', completion = 'c' }"),
+                   ":2: train: 'prompt' is missing");
+    assert_refused(BARE("train = { file = 'f', prompt = 'p' }"),
+                   ":2: train: 'completion' is missing");
+    assert_refused(BARE("train = { file = 'f', prompt = 'p',\ncompletion = '' }"),
+                   ":3: train.completion: an empty text");
+    assert_refused(BARE("train = { file = 'f', prompt = 'p',\ncompletion = '{' }"),
+                   ":3: train.completion: a '{' without 'field}' behind it; a brace itself is "
+                   "written {{");
+    assert_refused(BARE("train = { file = 'f',\nprompt = '}', completion = 'c' }"),
+                   ":3: train.prompt: a '}' without a '{'; a brace itself is written }}");
+    assert_refused(BARE("train = { file = 'f', sha256 = 'x', prompt = 'p', completion = 'c' }"),
+                   ":2: train.sha256: \"x\"; allowed are 64 hexadecimal digits, small");
+    assert_refused(BARE("train = { file = 'f', target = 't', prompt = 'p', completion = 'c' }"),
+                   ":2: train.target: unknown key; allowed are file, sha256, rows, prompt, "
+                   "completion");
+    assert_refused(BARE("train = 'f'"), ":2: train: the text \"f\"; allowed is a table { file =, "
+                                        "sha256 =, rows =, prompt =, completion = }");
+    assert_refused(BARE("train = { file = 'f', rows = { field = 'n', from = 2, to = 1 },\n"
+                        "prompt = 'p', completion = 'c' }"),
+                   ":2: rows.to: 1 is below from, which is 2");
+}
+
+static void wrong_sources_of_documents_are_refused_by_line(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { BARE(ONE_FORM), ":1: eval: 'file' is missing, or 'generated' in its place" },
+        { BARE("file = 'f'"), ":1: eval: 'forms' is missing" },
+        { BARE("generated = { test = 2, " MAKES " }"), ":1: eval: 'forms' is missing" },
+        { BARE(""), ":1: eval: 'forms' is missing" },
+        { BARE("file = 'f',\ngenerated = { test = 2, " MAKES " }, " ONE_FORM),
+          ":3: eval.generated: 'file' and 'generated' exclude each other" },
+        { BARE("sha256 = '0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef',\n"
+               "generated = { test = 2, " MAKES " }, " ONE_FORM),
+          ":2: eval.sha256: goes with 'file', and there is none" },
+        { BARE("generated = { test = 2, " MAKES " },\n"
+               "rows = { field = 'n', from = 1, to = 2 }, " ONE_FORM),
+          ":3: eval.rows: goes with 'file', and there is none" },
+        { BARE("generated = { test = 0, " MAKES " }, " ONE_FORM),
+          ":2: generated.test: 0; allowed is a whole number from 1 to 1000000" },
+        { BARE("generated = { train = 2, " MAKES " }, " ONE_FORM),
+          ":2: generated: 'test' is missing" },
+        { BARE("generated = { test = 2 }, " ONE_FORM), ":2: generated: 'items' is missing" },
+        { BARE("generated = { test = 2,\nitems = { 1 } }, " ONE_FORM),
+          ":3: generated.items: a table; allowed is function(split, count) ... end" },
+        { BARE("generated = 2, " ONE_FORM),
+          ":2: generated: 2; allowed is a table { test =, train =, items = }" },
+        { BARE("generated = { test = 2, train = 3, " MAKES " }, " ONE_FORM),
+          ":1: eval: 'train' is missing: { prompt =, completion = } for the 3 items that "
+          "'generated' has for it" },
+        { BARE("generated = { test = 2, train = 3, " MAKES " }, " ONE_FORM ",\n"
+               "train = { file = 'f', prompt = 'p', completion = 'c' }"),
+          ":3: train.file: 'generated' makes the training set's items" },
+        { BARE("generated = { test = 2, train = 3, " MAKES " }, " ONE_FORM ",\n"
+               "train = { rows = { field = 'n', from = 1, to = 2 }, prompt = 'p', completion = 'c' "
+               "}"),
+          ":3: train.rows: goes with 'file', and there is none" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_refused(cases[i][0], cases[i][1]);
+}
+
+static void an_eval_may_have_a_training_set_alone_or_of_its_own(void **state)
+{
+    (void)state;
+    setenv("SEQTOPK_EVALS", dir, 1);
+    fixture_text(dir, "e.lua", BARE("train = { file = 'f', prompt = 'p', completion = 'c' }"));
+    struct eval *e = must_open("e");
+    assert_null(e->file);
+    assert_int_equal(e->nforms, 0);
+    assert_string_equal(e->train.file, "f");
+    eval_free(e);
+    fixture_text(dir, "e.lua",
+                 BARE("generated = { test = 2, " MAKES " }, " ONE_FORM
+                      ", train = { file = 'f', prompt = 'p', completion = 'c' }"));
+    e = must_open("e");
+    assert_int_equal(e->generated.test, 2);
+    assert_int_equal(e->generated.train, 0);
+    assert_non_null(e->generated.code);
+    assert_string_equal(e->train.file, "f");
+    eval_free(e);
+}
+
+static void training_sets_are_put_as_their_tasks_are(void **state)
+{
+    (void)state;
+    struct eval *e = must_open("gsm8k");
+    assert_string_equal(e->train.file, "gsm8k/train.jsonl");
+    assert_string_equal(e->train.prompt, form_of(e, "densemixer-0shot")->prompt);
+    assert_string_equal(e->train.completion, " {answer}");
+    eval_free(e);
+    e = must_open("mbpp");
+    assert_string_equal(e->train.prompt, form_of(e, "lmeval-3shot")->prompt);
+    assert_int_equal(e->train.rows.from, 601);
+    assert_int_equal(e->train.rows.to, 974);
+    eval_free(e);
+    e = must_open("wordmath");
+    assert_null(e->train.file);
+    assert_string_equal(e->train.prompt, form_of(e, "0shot")->prompt);
+    eval_free(e);
 }
 
 /* A form that generates, with `more` in it. */
@@ -464,6 +580,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_wrong_measure_is_refused_by_line, enter, leave),
         cmocka_unit_test_setup_teardown(an_unknown_eval_lists_the_known_ones, enter, leave),
         cmocka_unit_test_setup_teardown(a_wrong_eval_is_refused_by_line, enter, leave),
+        cmocka_unit_test_setup_teardown(wrong_training_sets_are_refused_by_line, enter, leave),
+        cmocka_unit_test_setup_teardown(wrong_sources_of_documents_are_refused_by_line, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(an_eval_may_have_a_training_set_alone_or_of_its_own, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(training_sets_are_put_as_their_tasks_are, enter, leave),
         cmocka_unit_test_setup_teardown(a_template_is_cut_into_texts_and_fields, enter, leave),
     };
     return cmocka_run_group_tests_name("eval", tests, NULL, NULL);

@@ -121,6 +121,32 @@ static void a_missing_field_is_named_with_those_there_are(void **state)
     json_decref(empty);
 }
 
+static void an_element_that_is_an_object_gives_its_fields(void **state)
+{
+    (void)state;
+    json_t *chat = json_pack("{s:[{s:s},{s:s,s:[]},s]}", "messages", "content", "Hello", "content",
+                             "Good day", "parts", "x");
+    buf_reset(&out);
+    assert_int_equal(
+        template_fill("{messages[0].content}, {messages[1].content}", chat, NULL, &out, &err), 0);
+    assert_string_equal(out.s, "Hello, Good day");
+    static const char *const wrong[][2] = {
+        { "{messages[1].text}", "no field 'text'; there are content, parts" },
+        { "{messages[2].content}", "messages[2].content is \"x\"; an object is allowed" },
+        { "{messages[1].parts}", "messages[1].parts is []; a string and a number are allowed" },
+        { "{messages[0].}", "{messages[0].} is no field; [ ] holds a whole number: {tests[0]}" },
+        { "{messages[0.content}",
+          "{messages[0.content} is no field; [ ] holds a whole number: {tests[0]}" },
+        { "{messages[3].content}",
+          "messages[3].content: the array has 3 elements; the first is [0]" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(template_fill(wrong[i][0], chat, NULL, &out, &err), -1);
+        assert_string_equal(err.s, wrong[i][1]);
+    }
+    json_decref(chat);
+}
+
 static void a_wrong_index_is_refused(void **state)
 {
     (void)state;
@@ -175,6 +201,7 @@ int main(void)
         cmocka_unit_test(an_array_gives_one_or_all),
         cmocka_unit_test(output_is_the_one_given_where_there_is_one),
         cmocka_unit_test(a_missing_field_is_named_with_those_there_are),
+        cmocka_unit_test(an_element_that_is_an_object_gives_its_fields),
         cmocka_unit_test(a_wrong_index_is_refused),
         cmocka_unit_test(what_is_no_text_is_refused),
         cmocka_unit_test(a_template_that_is_not_well_formed_is_refused),

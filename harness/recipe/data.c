@@ -117,6 +117,14 @@ static const struct eval_rows *rows_of(const struct task *task)
     return task->eval ? &task->eval->rows : &all;
 }
 
+/* The task's documents; `checked`: data_check() has seen that the sum is right. */
+static int open_file(const struct task *task, bool checked, struct data_file *file, struct buf *err)
+{
+    if (!task->file)
+        return data_file_of_eval(file, task->eval, false, err);
+    return data_file_read(file, task->file, checked ? NULL : task->sha256, err);
+}
+
 struct check {
     struct task *task;
     struct shots *shots;
@@ -137,7 +145,7 @@ int data_check(struct task *task, struct buf *err)
 {
     struct data_file file;
     struct check c = { .task = task };
-    int rc = data_file_read(&file, task->file, task->sha256, err);
+    int rc = open_file(task, false, &file, err);
     if (rc == 0)
         rc = open_shots(task, &c.shots, err);
     if (rc == 0)
@@ -290,7 +298,7 @@ int documents_read(const struct task *task, struct tokenizer *tokenizer, int con
         return -1;
     struct data_file file;
     struct reading r = { task, tokenizer, (size_t)context, NULL, out };
-    int rc = data_file_read(&file, task->file, NULL, err);
+    int rc = open_file(task, true, &file, err);
     if (rc == 0 && tokenizer)
         rc = open_shots(task, &r.shots, err);
     bool changed = *task->data_hash && strcmp(file.hash, task->data_hash) != 0;
@@ -298,7 +306,7 @@ int documents_read(const struct task *task, struct tokenizer *tokenizer, int con
         r.shots && *task->shots_hash && strcmp(shots_hash(r.shots), task->shots_hash) != 0;
     if (rc == 0 && (changed || shots_changed))
         rc = fail(err, "%s: was changed while the sweep was being prepared",
-                  changed ? task->file : task->shots_file);
+                  changed ? file.path : task->shots_file);
     if (rc == 0)
         rc = data_file_each(&file, rows_of(task), task->limit, read_line, &r, err);
     shots_free(r.shots);

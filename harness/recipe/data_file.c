@@ -2,11 +2,13 @@
  * data_file.c: see data_file.h.
  */
 #include "recipe/data_file.h"
+#include "recipe/eval_items.h"
 #include "json.h"
 
 #include <limits.h>
 #include <openssl/evp.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #define DATA_MAX ((size_t)2 << 30)
@@ -68,25 +70,103 @@ static int unpack(struct buf *file, const char *path, struct buf *err)
     return rc;
 }
 
-int data_file_read(struct data_file *f, const char *path, const char *sha256, struct buf *err)
+/* Does `name` end so, before .gz where that is its end? */
+static bool ends_in(const char *name, const char *end)
 {
-    *f = (struct data_file){ .path = path };
-    buf_init(&f->text);
-    size_t len = strlen(path);
-    if (read_file(path, DATA_MAX, &f->text, err) != 0 ||
-        (sha256 && check_sum(&f->text, path, sha256, err) != 0) ||
-        (len > 3 && strcmp(path + len - 3, ".gz") == 0 && unpack(&f->text, path, err) != 0))
-        return -1;
+    size_t len = strlen(name), n = strlen(end);
+    if (strcmp(end, ".gz") != 0 && ends_in(name, ".gz"))
+        len -= 3;
+    return len > n && strncmp(name + len - n, end, n) == 0;
+}
+
+/* Replaces the text of one array by lines. */
+static int split_array(struct buf *text, const char *path, struct buf *err)
+{
+    struct buf out = BUF_INIT;
+    json_error_t e;
+    json_t *array = json_loadb(text->s, text->len, JSON_REJECT_DUPLICATES, &e);
+    if (!array)
+        return fail(err, "%s:%d: not valid JSON: %s", path, e.line, e.text);
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        char *line = json_dumps(json_array_get(array, i), JSON_COMPACT | JSON_ENCODE_ANY);
+        buf_adds(&out, line);
+        buf_addc(&out, '\n');
+        free(line);
+    }
+    json_decref(array);
+    buf_release(text);
+    *text = out;
+    return 0;
+}
+
+static bool is_array(const struct buf *text)
+{
+    return text->s[strspn(text->s, " \t\r\n")] == '[';
+}
+
+static void set_hash(struct data_file *f)
+{
     struct hash *h = hash_new();
     hash_add(h, f->text.s, f->text.len);
     hash_hex(h, f->hash);
     hash_free(h);
+}
+
+/* The file at f->path. */
+static int read_packed(struct data_file *f, const char *sha256, struct buf *err)
+{
+    if (read_file(f->path, DATA_MAX, &f->text, err) != 0 ||
+        (sha256 && check_sum(&f->text, f->path, sha256, err) != 0) ||
+        (ends_in(f->path, ".gz") && unpack(&f->text, f->path, err) != 0) ||
+        (ends_in(f->path, ".json") && is_array(&f->text) &&
+         split_array(&f->text, f->path, err) != 0))
+        return -1;
+    set_hash(f);
     return 0;
+}
+
+int data_file_read(struct data_file *f, const char *path, const char *sha256, struct buf *err)
+{
+    *f = (struct data_file){ .path = path };
+    buf_init(&f->text);
+    return read_packed(f, sha256, err);
+}
+
+static int generate(struct data_file *f, const struct eval *e, bool train, struct buf *err)
+{
+    f->path = f->own = xasprintf("%s (its items for %s)", e->path, train ? "training" : "the test");
+    if (eval_items(e, train, &f->text, err) != 0)
+        return -1;
+    set_hash(f);
+    return 0;
+}
+
+int data_file_of_eval(struct data_file *f, const struct eval *e, bool train, struct buf *err)
+{
+    *f = (struct data_file){ 0 };
+    buf_init(&f->text);
+    const char *file = train ? e->train.file : e->file;
+    if (train ? !e->train.prompt : !e->nforms)
+        return fail(err, "%s has %s", e->name,
+                    train ? "no training set" : "a training set, but no documents to be scored");
+    if (!file)
+        return generate(f, e, train, err);
+    f->path = f->own = xasprintf("%s/%s", eval_data_dir(), file);
+    if (access(f->path, F_OK) == 0)
+        return read_packed(f, train ? e->train.sha256 : e->sha256, err);
+    const char *env = getenv("SEQTOPK_DATA");
+    return fail(err,
+                "%s/%s: %s is missing; scripts/fetch-data gets it; its folder is what SEQTOPK_DATA "
+                "says (%s), \"data\" where it says nothing",
+                e->name, train ? "train" : e->forms[0].name, f->path,
+                env && *env ? env : "nothing now");
 }
 
 void data_file_release(struct data_file *f)
 {
     buf_release(&f->text);
+    free(f->own);
+    f->own = NULL;
 }
 
 /* Line `number` as an object; NULL on failure. */

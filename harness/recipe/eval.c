@@ -68,16 +68,21 @@ static const struct field eval_fields[] = {
       .type = FIELD_STRING,
       .offset = offsetof(struct eval, source),
       .required = true },
-    { .name = "file",
-      .type = FIELD_STRING,
-      .offset = offsetof(struct eval, file),
-      .required = true },
+    { .name = "file", .type = FIELD_STRING, .offset = offsetof(struct eval, file) },
     { .name = "sha256", .type = FIELD_STRING, .offset = offsetof(struct eval, sha256) },
     { .name = "rows",
       .type = FIELD_OTHER,
       .offset = offsetof(struct eval, rows),
       .read = rows_read },
-    { .name = "forms", .type = FIELD_OTHER, .read = read_forms, .required = true },
+    { .name = "generated",
+      .type = FIELD_OTHER,
+      .offset = offsetof(struct eval, generated),
+      .read = generated_read },
+    { .name = "train",
+      .type = FIELD_OTHER,
+      .offset = offsetof(struct eval, train),
+      .read = train_read },
+    { .name = "forms", .type = FIELD_OTHER, .read = read_forms },
     { .name = NULL },
 };
 
@@ -163,8 +168,10 @@ static int read_eval(struct lua_sandbox *s, struct eval *eval, const char *name,
         return fail(err, "%s: the file must return a table", eval->path);
     struct lua_place at = { eval->path, lua_sandbox_text(s), 0, "eval", NULL };
     if (fields_read(L, &at, eval_fields, eval, err) != 0 ||
-        sha256_check(&at, eval->sha256, err) != 0)
+        sha256_check(&at, eval->sha256, err) != 0 || eval_data_check(&at, eval, err) != 0)
         return -1;
+    if (eval->generated.test)
+        eval->generated.code = xstrdup(lua_sandbox_text(s));
     if (strcmp(eval->name, name) != 0)
         return place_fail(&at, "name", err, "\"%.80s\"; the file's own name is needed, \"%s\"",
                           eval->name, name);
@@ -202,5 +209,7 @@ void eval_free(struct eval *e)
     free(e->file);
     free(e->sha256);
     free(e->rows.field);
+    free(e->generated.code);
+    train_release(&e->train);
     free(e);
 }

@@ -66,6 +66,10 @@ static int find_data(const struct recipe_task *spec, const char *file, char **ou
 
 static void unknown_form(const char *name, const struct eval *eval, struct buf *err)
 {
+    if (eval->nforms == 0) {
+        fail(err, "there is no task '%.80s'; %s has a training set only", name, eval->name);
+        return;
+    }
     struct buf known = BUF_INIT;
     for (size_t i = 0; i < eval->nforms; i++)
         buf_addf(&known, "%s%s/%s", i ? ", " : "", eval->name, eval->forms[i].name);
@@ -160,6 +164,8 @@ static int resolve_named(const struct recipe_task *spec, bool prompts, struct ta
         return -1;
     if (spec->file)
         return find_file(spec, &out->file, err);
+    if (!out->eval->file)
+        return 0; // it makes them
     out->sha256 = out->eval->sha256;
     return find_data(spec, out->eval->file, &out->file, err);
 }

@@ -2,7 +2,8 @@
  * task.h: a task of a sweep, resolved: which file, which form, how many documents, how texts are
  * continued.
  *
- * Invariant: the data files exist, and all that is said of the task is final.
+ * Invariant: the data files exist (a task whose eval makes its documents has none), and all that is
+ * said of the task is final.
  * Leaves out: reading the files (data.h).
  */
 #ifndef TASK_H
@@ -17,7 +18,7 @@ struct task {
     struct eval *eval;            /* NULL for nll { ... } */
     const struct eval_form *form; /* of the eval; NULL for nll { ... } */
     char *text;                   /* nll { ... }: the field that is the whole text; else NULL */
-    char *file;                   /* JSON lines: one document a line */
+    char *file;                   /* JSON lines: one document a line; NULL: the eval makes them */
     const char *sha256;           /* what the file's must be; NULL: any */
     char *shots_file;             /* NULL: no shots */
     struct decoding decoding;     /* the form's, and what the recipe says over it */

@@ -126,12 +126,14 @@ static int no_text(const char *field, const json_t *value, const char *allowed, 
     return -1;
 }
 
-/* field[index] */
+/* field[index], or field[index].name of an array of objects */
 static int add_element(const json_t *array, const char *field, const char *index, struct buf *out,
                        struct buf *err)
 {
     size_t digits = strspn(index, "0123456789");
-    if (digits == 0 || digits > 9 || strcmp(index + digits, "]") != 0)
+    const char *close = index + digits;
+    bool member = close[0] == ']' && close[1] == '.' && close[2];
+    if (digits == 0 || digits > 9 || (strcmp(close, "]") != 0 && !member))
         return fail(err, "{%s} is no field; [ ] holds a whole number: {tests[0]}", field);
     size_t i = strtoul(index, NULL, 10), n = json_array_size(array);
     if (!json_is_array(array))
@@ -140,6 +142,14 @@ static int add_element(const json_t *array, const char *field, const char *index
         return fail(err, "%s: the array has %zu element%s; the first is [0]", field, n,
                     n == 1 ? "" : "s");
     const json_t *value = json_array_get(array, i);
+    if (member) {
+        const json_t *object = value;
+        if (!json_is_object(object))
+            return no_text(field, object, "an object is", err);
+        value = json_object_get(object, close + 2);
+        if (!value)
+            return no_field(object, close + 2, err);
+    }
     return add_value(value, out) ? 0 : no_text(field, value, "a string and a number are", err);
 }
 

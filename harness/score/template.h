@@ -20,8 +20,8 @@ int template_walk(const char *template,
                   void *ud, struct buf *err) MUST_USE;
 
 /*
- * Fills a template in: {field} of the document, {field[0]} of an array, {field} of an array of
- * strings: all of them, one a line; {output} is `output` where that is not NULL; {{ and }} are
+ * Fills a template in: {field} of the document, {field[0]} of an array, {field[0].name} of an array
+ * of objects, {field} of an array of strings: all of them, one a line; {output} is `output` where that is not NULL; {{ and }} are
  * braces. Numbers as JSON writes them.
  */
 int template_fill(const char *template, const json_t *doc, const char *output, struct buf *out,
