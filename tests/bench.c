@@ -7,6 +7,8 @@
  *   bench decode MODEL_DIR PROMPTS MAX_TOKENS BATCH OUT
  *       new tokens/s of greedy decoding under TopK, BATCH texts at a time on each core, no stop
  *       strings. PROMPTS has a line {"ids": [...]} each, OUT gets the same with what was written
+ *   bench train MODEL_DIR SEQUENCES TOKENS STEPS     tokens/s of each step of training under TopK,
+ *       forward, backward and AdamW, all tokens counted, all cores; and seconds for 100 such steps
  *   bench sandbox PROGRAMS                           programs/s that pass, all cores
  *
  * and what the others work on, or came to:
@@ -22,6 +24,7 @@
 #include "routers/expert_cache.h"
 #include "score/sandbox.h"
 #include "store/results.h"
+#include "trainer.h"
 
 #include <errno.h>
 #include <math.h>
@@ -118,6 +121,135 @@ static void bench_score(char **argv)
     free(sequences);
     free(ids);
     engine->close(m);
+    weights_close(weights);
+}
+
+/* ---- training ---- */
+
+/* A step's batch: sequences of random tokens, the pieces that they are cut into, and who takes them. */
+struct lesson {
+    const struct trainer_functions *trainer;
+    struct trainer *t;
+    int32_t *ids;
+    struct sequence *sequences;
+    struct pool *pools;
+    int *loss_from;
+    struct piece *pieces;
+    int npieces;
+};
+
+static void lesson_make(struct lesson *l, const struct model_config *c, int n, int tokens, int each)
+{
+    uint32_t seed = 1;
+    l->ids = xmalloc((size_t)n * (size_t)tokens * sizeof(*l->ids));
+    l->sequences = xcalloc((size_t)n, sizeof(*l->sequences));
+    l->pools = xcalloc((size_t)n, sizeof(*l->pools));
+    l->loss_from = xcalloc((size_t)n, sizeof(*l->loss_from));
+    l->pieces = xcalloc((size_t)n, sizeof(*l->pieces));
+    l->npieces = 0;
+    for (int i = 0; i < n * tokens; i++)
+        l->ids[i] = (int32_t)(draw(&seed) % (uint32_t)c->vocab);
+    for (int i = 0; i < n; i++) {
+        l->sequences[i] = (struct sequence){ l->ids + (size_t)i * (size_t)tokens, tokens };
+        l->pools[i] = (struct pool){ &router_topk, { .K = c->top_k, .N = c->experts }, 1, 0 };
+        l->loss_from[i] = 1;
+    }
+    for (int i = 0; i < n; i += each) {
+        int share = n - i < each ? n - i : each;
+        l->pieces[l->npieces++] =
+            (struct piece){ .batch = { l->sequences + i, share, l->pools + i, share },
+                            .loss_from = l->loss_from + i,
+                            .nll_weight = 1.0 / ((double)n * (tokens - 1)),
+                            .aux_weight = (double)share / n };
+    }
+}
+
+static void lesson_release(struct lesson *l)
+{
+    free(l->ids);
+    free(l->sequences);
+    free(l->pools);
+    free(l->loss_from);
+    free(l->pieces);
+}
+
+struct learner {
+    pthread_t thread;
+    const struct lesson *lesson;
+    int slot, piece;
+    double nll;
+};
+
+static void *learn(void *arg)
+{
+    struct learner *w = arg;
+    struct piece_result r = { 0 };
+    struct buf err = BUF_INIT;
+    const struct lesson *l = w->lesson;
+    if (l->trainer->gradient(l->t, w->slot, &l->pieces[w->piece], &r, &err))
+        die(1, "%s", err.s);
+    w->nll = r.nll;
+    piece_result_release(&r);
+    return NULL;
+}
+
+/* One step; returns its loss. */
+static double lesson_step(const struct lesson *l, int slots, struct learner *learners)
+{
+    struct buf err = BUF_INIT;
+    double norm, loss = 0;
+    for (int from = 0; from < l->npieces; from += slots) {
+        int n = l->npieces - from < slots ? l->npieces - from : slots;
+        for (int i = 0; i < n; i++) {
+            learners[i].lesson = l;
+            learners[i].slot = i;
+            learners[i].piece = from + i;
+            pthread_create(&learners[i].thread, NULL, learn, &learners[i]);
+        }
+        for (int i = 0; i < n; i++) {
+            pthread_join(learners[i].thread, NULL);
+            loss += learners[i].nll * l->pieces[0].nll_weight;
+        }
+        if (l->trainer->add(l->t, n, &err))
+            die(1, "%s", err.s);
+    }
+    if (l->trainer->step(l->t, 1e-4, 1, &norm, &err))
+        die(1, "%s", err.s);
+    return loss;
+}
+
+static void bench_train(char **argv)
+{
+    enum { PIECE = 1024 }; // tokens, about
+    const int n = atoi(argv[1]), tokens = atoi(argv[2]), steps = atoi(argv[3]), slots = cores();
+    const struct training how = {
+        .beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01, .only = TRAIN_ALL, .dtype = DTYPE_F32
+    };
+    struct buf err = BUF_INIT;
+    struct lesson l = { 0 };
+    struct weights *weights = weights_open(argv[0], &err);
+    engine = weights ? engine_open(&err) : NULL;
+    l.trainer = engine ? engine->trainer : NULL;
+    l.t = engine ? l.trainer->open(weights, (struct device){ DEVICE_CPU, 0 }, &how, slots, &err)
+                 : NULL;
+    if (!l.t)
+        die(1, "%s", err.s);
+    struct learner *learners = xcalloc((size_t)slots, sizeof(*learners));
+    lesson_make(&l, &weights->config, n, tokens, PIECE > tokens ? PIECE / tokens : 1);
+    double seconds = 0;
+    lesson_step(&l, slots, learners); // to warm up
+    for (int s = 0; s < steps; s++) {
+        double from = now_seconds(), loss = lesson_step(&l, slots, learners);
+        double step = now_seconds() - from;
+        seconds += step;
+        printf("train\t%.1f\ttokens/s\n", n * tokens / step);
+        if (s == 0)
+            printf("train-loss\t%.5f\tnats\n", loss); // after the step of the warm-up
+    }
+    printf("train-100\t%.1f\ts\n", seconds / steps * 100);
+    free(learners);
+    lesson_release(&l);
+    l.trainer->close(l.t);
     weights_close(weights);
 }
 
@@ -361,8 +493,9 @@ int main(int argc, char **argv)
         void (*run)(char **argv);
     } modes[] = {
         { "score", 4, 4, bench_score },     { "online", 0, 0, bench_online },
-        { "decode", 5, 5, bench_decode },   { "sandbox", 1, 1, bench_sandbox },
-        { "prompts", 2, 3, print_prompts }, { "scores", 1, 1, print_scores },
+        { "train", 4, 4, bench_train },     { "decode", 5, 5, bench_decode },
+        { "sandbox", 1, 1, bench_sandbox }, { "prompts", 2, 3, print_prompts },
+        { "scores", 1, 1, print_scores },
     };
     for (size_t i = 0; i < ARRAY_LEN(modes) && argc > 1; i++)
         if (strcmp(argv[1], modes[i].name) == 0 && argc - 2 >= modes[i].min &&
@@ -370,5 +503,6 @@ int main(int argc, char **argv)
             modes[i].run(argv + 2);
             return 0;
         }
-    die(2, "bench score, online, decode, sandbox, prompts or scores; bench.c says what each takes");
+    die(2, "bench score, online, train, decode, sandbox, prompts or scores; bench.c says what each "
+           "takes");
 }

@@ -3,15 +3,18 @@
 What a researcher would write by hand: the same weights, float32, TopK routing.
 
     python3 tests/bench.py score MODEL_DIR SEQUENCES TOKENS REPEATS
+    python3 tests/bench.py train MODEL_DIR SEQUENCES TOKENS STEPS
     python3 tests/bench.py decode MODEL_DIR PROMPTS MAX_TOKENS OUT
     python3 tests/bench.py agree OURS THEIRS
 
-score: the loss and the entropy of every token of a batch without padding, all threads. decode:
-greedy decoding with a KV cache, one text at a time, to the model's end token, MAX_TOKENS or its
-context; PROMPTS has a line {"ids": [...]} each, OUT gets the same with what was written. The loop
-over experts has two forms, over those that were hit or over all behind a mask as in Hugging Face's
-implementation, and each is tried with one thread and with all: the fastest of the four is the
-other side. agree: how far the texts of both sides are the same.
+score: the loss and the entropy of every token of a batch without padding, all threads. train: steps
+of autograd and torch.optim.AdamW on one batch, the very one that bench.c trains on, so that both
+sides come to the same loss after a step. decode: greedy decoding with a KV cache, one text at a
+time, to the model's end token, MAX_TOKENS or its context; PROMPTS has a line {"ids": [...]} each,
+OUT gets the same with what was written. The loop over experts has two forms, over those that were
+hit or over all behind a mask as in Hugging Face's implementation, and for train and decode each is
+tried with one thread and with all: the fastest of the four is the other side. agree: how far the
+texts of both sides are the same.
 """
 import json
 import math
@@ -81,7 +84,22 @@ def experts(x, w, p, c):
     return out.view_as(x)
 
 
-def score(ids, w, c):
+def hit_experts(x, w, p, c):
+    flat = x.view(-1, x.shape[-1])
+    scores = torch.softmax(F.linear(flat, w[p + "gate.weight"]), -1)
+    top, chosen = scores.topk(c["num_experts_per_tok"], -1)
+    out = torch.zeros_like(flat)
+    for e in chosen.unique().tolist():
+        token, slot = torch.where(chosen == e)
+        q = p + "experts.%d." % e
+        h = flat[token]
+        h = F.silu(F.linear(h, w[q + "gate_proj.weight"])) * F.linear(h, w[q + "up_proj.weight"])
+        h = F.linear(h, w[q + "down_proj.weight"]) * top[token, slot, None]
+        out.index_add_(0, token, h)
+    return out.view_as(x)
+
+
+def logits(ids, w, c, loop):
     T, D = ids.shape[1], c["hidden_size"] // c["num_attention_heads"]
     frequency = 1.0 / c["rope_theta"] ** (torch.arange(0, D, 2).float() / D)
     angle = torch.outer(torch.arange(T).float(), frequency).repeat(1, 2)
@@ -93,9 +111,13 @@ def score(ids, w, c):
         h = norm(x, w[p + "input_layernorm.weight"], c["rms_norm_eps"])
         x = x + attention(h, w, p + "self_attn.", c, cos, sin, mask)
         h = norm(x, w[p + "post_attention_layernorm.weight"], c["rms_norm_eps"])
-        x = x + experts(h, w, p + "mlp.", c)
+        x = x + loop(h, w, p + "mlp.", c)
     x = norm(x, w["model.norm.weight"], c["rms_norm_eps"])
-    p = torch.log_softmax(F.linear(x, w["model.embed_tokens.weight"]), -1)
+    return F.linear(x, w["model.embed_tokens.weight"])
+
+
+def score(ids, w, c):
+    p = torch.log_softmax(logits(ids, w, c, experts), -1)
     nll = -p[:, :-1].gather(2, ids[:, 1:, None]).squeeze(2)
     return nll, -(p.exp() * p).sum(-1)
 
@@ -111,6 +133,66 @@ def bench_score(folder, sequences, tokens, repeats):
             if r >= 0:
                 seconds = time.perf_counter() - start
                 print("score\t%.1f\ttokens/s" % (sequences * tokens / seconds))
+
+
+def draw(n, vocab):
+    """The tokens that bench.c draws."""
+    seed, out = 1, []
+    for _ in range(n):
+        seed = (seed * 1664525 + 1013904223) % 2**32
+        out.append((seed >> 8) % vocab)
+    return out
+
+
+class Learner:
+    def __init__(self, folder, loop):
+        self.c, self.w = load(folder)
+        self.loop = loop
+        for p in self.w.values():
+            p.requires_grad_()
+        matrices = [p for p in self.w.values() if p.dim() == 2]
+        vectors = [p for p in self.w.values() if p.dim() == 1]
+        self.adamw = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}],
+            lr=1e-4, betas=(0.9, 0.999), eps=1e-8)
+
+    def step(self, ids):
+        """Returns the loss and the seconds."""
+        start = time.perf_counter()
+        y = logits(ids, self.w, self.c, self.loop)
+        loss = F.cross_entropy(y[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+        self.adamw.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.w.values(), 1.0)
+        self.adamw.step()
+        return loss.item(), time.perf_counter() - start
+
+
+def bench_train(folder, sequences, tokens, steps):
+    tried = []
+    for loop in (hit_experts, experts):
+        for threads in sorted({1, os.cpu_count()}):
+            torch.set_num_threads(threads)
+            learner = Learner(folder, loop)
+            ids = torch.tensor(draw(sequences * tokens, learner.c["vocab_size"]))
+            ids = ids.view(sequences, tokens)
+            some = ids[:max(1, sequences // 4)]
+            learner.step(some[:1])
+            tried.append((learner.step(some)[1], loop, threads))
+    for seconds, loop, threads in tried:
+        print("bench: PyTorch, %s, threads %d: %.0f tokens/s trained"
+              % (loop.__name__, threads, some.numel() / seconds), file=sys.stderr)
+    _, loop, threads = min(tried, key=lambda t: t[0])
+    torch.set_num_threads(threads)
+    learner, total = Learner(folder, loop), 0.0
+    for s in range(-1, steps):
+        loss, seconds = learner.step(ids)
+        if s >= 0:
+            print("train\t%.1f\ttokens/s" % (sequences * tokens / seconds))
+            total += seconds
+        if s == 0:
+            print("train-loss\t%.5f\tnats" % loss)
+    print("train-100\t%.1f\ts" % (total / steps * 100))
 
 
 class Decoder:
@@ -248,13 +330,15 @@ def main():
     mode, args = sys.argv[1], sys.argv[2:]
     if mode == "score":
         bench_score(args[0], *map(int, args[1:]))
+    elif mode == "train":
+        bench_train(args[0], *map(int, args[1:]))
     elif mode == "decode":
         with torch.inference_mode():
             bench_decode(args[0], args[1], int(args[2]), args[3])
     elif mode == "agree":
         agree(*args)
     else:
-        sys.exit("bench.py score, decode or agree")
+        sys.exit("bench.py score, train, decode or agree")
 
 
 if __name__ == "__main__":
