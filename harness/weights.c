@@ -88,6 +88,39 @@ static bool is_there(const struct model_config *c, enum when w)
     BUG("condition %d", (int)w);
 }
 
+static void visit_one(const struct model_config *c, const char *name, enum dim rows, enum dim cols,
+                      weights_visit *visit, void *context)
+{
+    const int64_t shape[2] = { dim_size(c, rows), dim_size(c, cols) };
+    visit(context, name, cols == NONE ? 1 : 2, shape);
+}
+
+void weights_each(const struct model_config *c, weights_visit *visit, void *context)
+{
+    struct buf name = BUF_INIT;
+    visit_one(c, "model.embed_tokens.weight", VOCAB, HIDDEN, visit, context);
+    for (int n = 0; n < c->layers; n++) {
+        for (size_t i = 0; i < ARRAY_LEN(layer_slots); i++) {
+            const struct slot *s = &layer_slots[i];
+            buf_reset(&name);
+            buf_addf(&name, "model.layers.%d.%s", n, s->name);
+            if (is_there(c, s->when))
+                visit_one(c, name.s, s->rows, s->cols, visit, context);
+        }
+        for (size_t i = 0; i < (size_t)c->experts * ARRAY_LEN(expert_slots); i++) {
+            const struct slot *s = &expert_slots[i % ARRAY_LEN(expert_slots)];
+            buf_reset(&name);
+            buf_addf(&name, "model.layers.%d.mlp.experts.%zu.%s", n, i / ARRAY_LEN(expert_slots),
+                     s->name);
+            visit_one(c, name.s, s->rows, s->cols, visit, context);
+        }
+    }
+    visit_one(c, "model.norm.weight", HIDDEN, NONE, visit, context);
+    if (!c->tied)
+        visit_one(c, "lm_head.weight", VOCAB, HIDDEN, visit, context);
+    buf_release(&name);
+}
+
 /* What is needed while a folder is opened. */
 struct opening {
     const char *dir;

@@ -73,6 +73,13 @@ struct weights *weights_open(const char *dir, struct buf *err) MUST_USE;
 void weights_close(struct weights *w);
 
 /*
+ * Every tensor that the files of a model with this configuration have: the embedding, layer after
+ * layer, the last norm, and the head where it is not tied.
+ */
+typedef void weights_visit(void *context, const char *name, int ndim, const int64_t shape[2]);
+void weights_each(const struct model_config *c, weights_visit *visit, void *context);
+
+/*
  * The folder a model's name means: the name itself where it is a folder, else NAME under each
  * folder of `SEQTOPK_MODELS` (colon-separated), `models` and `results/models` here, and the same two
  * of the project that the program was built in (it is PROJECT/build/seqtopk). A model's folder is one
