@@ -7,33 +7,7 @@
 #include "engine.h"
 #include "score/judge.h"
 
-#include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
-
-static volatile sig_atomic_t interrupted;
-static atomic_bool given_up;
-
-static void on_signal(int signal)
-{
-    (void)signal;
-    interrupted = 1;
-}
-
-bool run_interrupted(void)
-{
-    return interrupted;
-}
-
-bool run_stopped(void)
-{
-    return interrupted || atomic_load(&given_up);
-}
-
-void run_give_up(void)
-{
-    atomic_store(&given_up, true);
-}
 
 /* ---- before the first model is loaded ---- */
 
@@ -71,31 +45,39 @@ static bool scored_after(const struct runner *r, const struct task *t)
            ((task_runs_code(t) && tools->sandbox) || (task_asks_judge(t) && tools->judge));
 }
 
-/* Looks at every cell in the store: what is done stays, what is missing becomes units. */
+/* One cell in the store: done, it stays; what is missing of it becomes units. */
+static int plan_cell(struct runner *r, const struct cell *c, struct buf *err)
+{
+    struct cell_run *run = &r->cells[r->ncells];
+    enum cell_status status;
+    *run = (struct cell_run){ .cell = c,
+                              .corpus = corpora_find(r->corpora, c),
+                              .scored_after = scored_after(r, c->task) };
+    int rc = store_cell_status(r->store, c->id, &status, err);
+    if (rc || status == CELL_DONE) {
+        r->result->there += rc == 0;
+        return rc;
+    }
+    bool *present = xcalloc(run->corpus->documents.len, sizeof(*present));
+    if (status != CELL_NEW)
+        rc = store_cell_samples(r->store, c->id, present, run->corpus->documents.len, err);
+    units_add(task_generates(c->task) ? &r->texts : &r->losses, run, present);
+    free(present);
+    r->ncells++;
+    return rc;
+}
+
+/* Looks at every cell, those of one model and training together. */
 static int plan_cells(struct runner *r, struct buf *err)
 {
-    const struct sweep *s = r->sweep;
+    size_t n = r->sweep->ncells;
+    const struct cell **ordered = xcalloc(n, sizeof(*ordered));
+    cells_by_training(r->sweep, ordered);
+    r->cells = xcalloc(n, sizeof(*r->cells));
     int rc = 0;
-    r->cells = xcalloc(s->ncells, sizeof(*r->cells));
-    for (size_t i = 0; i < s->ncells && rc == 0; i++) {
-        const struct cell *c = &s->cells[i];
-        struct cell_run *run = &r->cells[r->ncells];
-        enum cell_status status;
-        *run = (struct cell_run){ .cell = c,
-                                  .corpus = corpora_find(r->corpora, c),
-                                  .scored_after = scored_after(r, c->task) };
-        rc = store_cell_status(r->store, c->id, &status, err);
-        if (rc || status == CELL_DONE) {
-            r->result->there += rc == 0;
-            continue;
-        }
-        bool *present = xcalloc(run->corpus->documents.len, sizeof(*present));
-        if (status != CELL_NEW)
-            rc = store_cell_samples(r->store, c->id, present, run->corpus->documents.len, err);
-        units_add(task_generates(c->task) ? &r->texts : &r->losses, run, present);
-        free(present);
-        r->ncells++;
-    }
+    for (size_t i = 0; i < n && rc == 0; i++)
+        rc = plan_cell(r, ordered[i], err);
+    free(ordered);
     return rc;
 }
 
@@ -142,48 +124,113 @@ static const struct unit *units_of(const struct units *units, const struct cell_
     return units->v + from;
 }
 
-static struct model *open_model(struct runner *r, const struct cell *c, struct buf *why)
+/* The cutoffs of the model in `dir`, for those of the cells whose router learnt them. */
+static int read_cutoffs(struct cell_run *cells, size_t n, const char *dir, struct cutoffs *out,
+                        struct buf *why)
 {
-    struct weights *weights = weights_open(c->model->dir, why);
+    const struct model_config *config = &cells->cell->model->config;
+    for (size_t i = 0; i < n; i++) {
+        if (!cells[i].cell->router->learns)
+            continue;
+        if (!out->v && cutoffs_read(dir, config->layers, config->experts, out, why))
+            return -1;
+        if (!out->v || out->K != cells[i].cell->args.K)
+            return fail(why, "%s: the cutoffs that training left there are gone, or of another K",
+                        dir);
+        cells[i].cutoffs = out->v;
+    }
+    return 0;
+}
+
+static struct model *open_model(struct runner *r, const char *dir, struct buf *why)
+{
+    struct weights *weights = weights_open(dir, why);
     struct model *model =
         weights ? r->engine->open(weights, r->device, r->sweep->dtype, why) : NULL;
     weights_close(weights);
     return model;
 }
 
-/* All that wants the model of the cells first .. first + n - 1 to be open. */
-static int run_units(struct runner *r, struct cell_run *cells, size_t n, struct buf *err)
+/* The folder of the cells' model, which is trained first where it has to be. 1: interrupted. */
+static int find_model(struct runner *r, const struct cell *c, struct buf *dir, struct buf *why)
+{
+    if (!c->training) {
+        buf_adds(dir, c->model->dir);
+        return 0;
+    }
+    struct train_result result = { 0 };
+    struct train_place place = { .engine = r->engine,
+                                 .device = r->device,
+                                 .threads = r->threads,
+                                 .checkpoint_seconds = r->options->checkpoint_seconds,
+                                 .store = r->store };
+    double start = now_seconds();
+    int rc = course_train(r->courses, c->training, &place, &result, dir, why);
+    r->progress.from += now_seconds() - start; // the speed of scoring is told without it
+    if (rc == 0 && !result.there && !result.interrupted)
+        r->result->trained++;
+    return rc ? rc : result.interrupted;
+}
+
+/* The model is in `dir`. */
+static int run_in(struct runner *r, struct cell_run *cells, size_t n, const char *dir,
+                  struct buf *err)
 {
     struct buf why = BUF_INIT;
+    struct cutoffs cutoffs = { 0 };
     size_t nlosses, ntexts;
     const struct unit *losses = units_of(&r->losses, cells, n, &nlosses);
     const struct unit *texts = units_of(&r->texts, cells, n, &ntexts);
-    if (nlosses + ntexts == 0)
-        return 0;
-    struct model *model = open_model(r, cells->cell, &why);
+    int rc = read_cutoffs(cells, n, dir, &cutoffs, &why);
+    struct model *model = rc == 0 ? open_model(r, dir, &why) : NULL;
     if (!model) {
-        int rc = fail_cells(r, cells, n, &why, err);
-        buf_release(&why);
-        return rc;
+        rc = fail_cells(r, cells, n, &why, err);
+    } else {
+        rc = nlosses ? run_losses(r, model, losses, nlosses, err) : 0;
+        if (rc == 0 && ntexts && !run_interrupted())
+            rc = run_texts(r, model, texts, ntexts, err);
+        r->engine->close(model);
     }
-    int rc = nlosses ? run_losses(r, model, losses, nlosses, err) : 0;
-    if (rc == 0 && ntexts && !interrupted)
-        rc = run_texts(r, model, texts, ntexts, err);
-    r->engine->close(model);
+    cutoffs_release(&cutoffs);
+    buf_release(&why);
     return rc;
 }
 
-/* The cells first .. first + n - 1, all of one model. */
+/* All that wants the model of the cells first .. first + n - 1 to be open. */
+static int run_units(struct runner *r, struct cell_run *cells, size_t n, struct buf *err)
+{
+    struct buf why = BUF_INIT, dir = BUF_INIT;
+    size_t nlosses, ntexts;
+    units_of(&r->losses, cells, n, &nlosses);
+    units_of(&r->texts, cells, n, &ntexts);
+    if (nlosses + ntexts == 0)
+        return 0;
+    int rc = find_model(r, cells->cell, &dir, &why);
+    if (rc == 0)
+        rc = run_in(r, cells, n, dir.s, err);
+    else
+        rc = rc < 0 ? fail_cells(r, cells, n, &why, err) : 0;
+    buf_release(&why);
+    buf_release(&dir);
+    return rc;
+}
+
+/* The cells first .. first + n - 1, all of one model and training. */
 static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
 {
     struct cell_run *cells = r->cells + first;
     if (begin_cells(r, cells, n, err) || run_units(r, cells, n, err))
         return -1;
-    int rc = interrupted ? 0 : run_scores(r, cells, n, err);
-    for (size_t i = 0; i < n && interrupted && rc == 0; i++)
+    int rc = run_interrupted() ? 0 : run_scores(r, cells, n, err);
+    for (size_t i = 0; i < n && run_interrupted() && rc == 0; i++)
         if (cells[i].units_left && !cells[i].error)
             rc = run_keep_seconds(r, &cells[i], err);
     return rc;
+}
+
+static bool same_weights(const struct cell *a, const struct cell *b)
+{
+    return a->model == b->model && a->training == b->training;
 }
 
 static int run_models(struct runner *r, struct buf *err)
@@ -195,9 +242,9 @@ static int run_models(struct runner *r, struct buf *err)
         tokens += r->texts.v[i].tokens;
     progress_start(&r->progress, tokens, (int)r->ncells);
     int rc = 0;
-    for (size_t first = 0, n; first < r->ncells && rc == 0 && !interrupted; first += n) {
-        const struct sweep_model *model = r->cells[first].cell->model;
-        for (n = 1; first + n < r->ncells && r->cells[first + n].cell->model == model;)
+    for (size_t first = 0, n; first < r->ncells && rc == 0 && !run_interrupted(); first += n) {
+        const struct cell *c = r->cells[first].cell;
+        for (n = 1; first + n < r->ncells && same_weights(r->cells[first + n].cell, c);)
             n++;
         rc = run_model(r, first, n, err);
     }
@@ -233,38 +280,34 @@ static int open_engine(struct runner *r, struct buf *err)
 /* The run itself, with SIGINT and SIGTERM caught. */
 static int run_caught(struct runner *r, struct buf *err)
 {
-    // A second one ends the program at once.
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND }, was_int,
-                     was_term;
+    struct run_signals signals;
     struct judge *judge = r->options->tools.judge;
-    sigaction(SIGINT, &action, &was_int);
-    sigaction(SIGTERM, &action, &was_term);
+    run_signals_catch(&signals);
     if (judge)
         judge_stop_when(judge, run_stopped);
     int rc = run_models(r, err);
     if (judge)
         judge_stop_when(judge, NULL);
-    sigaction(SIGINT, &was_int, NULL);
-    sigaction(SIGTERM, &was_term, NULL);
+    run_signals_release(&signals);
+    r->result->interrupted = run_interrupted();
     return rc;
 }
 
-int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
-              const struct run_options *options, struct run_result *result, struct buf *err)
+int sweep_run(const struct sweep *s, const struct corpora *corpora, const struct courses *courses,
+              struct store *store, const struct run_options *options, struct run_result *result,
+              struct buf *err)
 {
     struct runner r = { .sweep = s,
                         .corpora = corpora,
+                        .courses = courses,
                         .store = store,
                         .options = options,
                         .threads = options->threads,
                         .result = result };
     *result = (struct run_result){ .truncated = corpora_truncated(corpora) };
-    interrupted = 0;
-    atomic_store(&given_up, false);
     int rc = plan_cells(&r, err);
     if (rc == 0 && r.ncells > 0)
         rc = open_engine(&r, err) ? -1 : run_caught(&r, err);
-    result->interrupted = interrupted;
     runner_release(&r);
     return rc;
 }

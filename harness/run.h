@@ -7,6 +7,9 @@
  * for the processor, and a judge that cannot be asked costs no text: the cell fails, and the next
  * run asks again about what it wrote.
  *
+ * Cells go by model and training: a trained model is made, or found, before the first of its cells
+ * that has anything left to do.
+ *
  * Invariant: all documents are tokenized and all checks passed before the first model is loaded. A
  * run that stopped anywhere goes on from what is in the store, and a pool of sequences that route
  * together is in it whole or not at all.
@@ -16,23 +19,26 @@
 #define RUN_H
 
 #include "corpus.h"
+#include "run_train.h"
 
 struct run_options {
-    int threads;        /* at work on the CPU */
-    int batch;          /* texts that each of them writes side by side */
-    struct tools tools; /* for measures that need them, see measure.h */
+    int threads;               /* at work on the CPU */
+    int batch;                 /* texts that each of them writes side by side */
+    struct tools tools;        /* for measures that need them, see measure.h */
+    double checkpoint_seconds; /* between the states of a training */
 };
 
 struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */
+    int trained;             /* models, now */
     int truncated;           /* documents that were cut */
     char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
     bool interrupted;        /* SIGINT or SIGTERM: what was finished is committed */
 };
 
 /* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */
-int sweep_run(const struct sweep *s, const struct corpora *corpora, struct store *store,
-              const struct run_options *options, struct run_result *result,
+int sweep_run(const struct sweep *s, const struct corpora *corpora, const struct courses *courses,
+              struct store *store, const struct run_options *options, struct run_result *result,
               struct buf *err) MUST_USE;
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * run_impl.h: what the files of a run share: run.c plans and goes from model to model,
- * run_cells.c says how cells end, run_losses.c scores texts that are there, run_texts.c has texts
+ * run_impl.h: what the files of a run share: run.c plans and goes from model to model, run_train.c
+ * has models trained, run_signals.c tells when the user wants an end, run_cells.c says how cells end, run_losses.c scores texts that are there, run_texts.c has texts
  * written, run_scores.c has programs and judges score what was written.
  */
 #ifndef RUN_IMPL_H
@@ -9,6 +9,8 @@
 #include "progress.h"
 #include "run.h"
 #include "work.h"
+
+#include <signal.h>
 
 struct runner {
     const struct sweep *sweep;
@@ -20,6 +22,7 @@ struct runner {
     struct run_result *result;
     struct progress progress;
     const struct corpora *corpora;
+    const struct courses *courses;
     struct cell_run *cells;
     size_t ncells;
     struct units losses, texts; /* of all cells, in their order */
@@ -30,6 +33,12 @@ bool run_interrupted(void);
 /* So it is after a failure of the store, with which nothing more can be kept: run_give_up(). */
 bool run_stopped(void);
 void run_give_up(void);
+/* From here on SIGINT and SIGTERM ask for an end, a second one ends the program at once. */
+struct run_signals {
+    struct sigaction was_int, was_term;
+};
+void run_signals_catch(struct run_signals *s);
+void run_signals_release(struct run_signals *s);
 
 /*
  * A cell that has all of its samples gets its metrics and bins and becomes `done`; `failed` where

@@ -44,6 +44,7 @@ static struct text *text_new(const struct unit *u)
                                          .decoding = &c->task->decoding,
                                          .seed = sampler_seed(c->seed, u->doc),
                                          .owner = t };
+    t->generation.args.cutoffs = u->run->cutoffs;
     buf_init(&t->generation.err);
     buf_init(&t->generation.output);
     return t;

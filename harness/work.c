@@ -45,6 +45,7 @@ static void fill_batch(struct work *w, int sequences)
         const struct unit *u = &w->units[i];
         w->pools[i] = (struct pool){ u->run->cell->router, u->run->cell->args, u->docs,
                                      u->run->corpus->documents.v[u->doc].prompt_tokens };
+        w->pools[i].args.cutoffs = u->run->cutoffs;
         for (int d = u->doc; d < u->doc + u->docs; d++) {
             const struct ids *ids = &u->run->corpus->documents.v[d].ids;
             w->sequences[b->nsequences++] = (struct sequence){ ids->v, (int)ids->len };

@@ -15,6 +15,7 @@
 struct cell_run {
     const struct cell *cell;
     const struct corpus *corpus;
+    const float *cutoffs; /* [layers, N], for a router that learnt them; else NULL */
     size_t units_left;
     double seconds; /* that its model computed; what the store has of them already is left out */
     char *error;    /* NULL: all is well */

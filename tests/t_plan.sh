@@ -39,7 +39,7 @@ cp "$recipes/texts.jsonl" .
 
 good_is_listed() {
     gives 0 "$seqtopk" plan "$recipes/good.lua" --model "$model" || return 1
-    [ "$(wc -l <out)" -eq 41 ] && says '^id .*documents$' 'seqtopk  *online  *8  *0  *64  *-  *nll:texts.jsonl  *1  *2$' &&
+    [ "$(wc -l <out)" -eq 41 ] && says '^id .*documents$' 'seqtopk  *online  *8  *0  *64  *-  *none  *nll:texts.jsonl  *1  *2$' &&
         grep -q '^good: 40 cells, 1 model, 2 tasks, 60 documents to score on cpu, float32$' err
 }
 cat >shares.lua <<END
@@ -60,7 +60,7 @@ json_is_json() {
 }
 tsv_has_tabs() {
     gives 0 "$seqtopk" plan "$recipes/good.lua" --model="$model" --tsv &&
-        [ "$(awk -F '\t' 'NF == 11' out | wc -l)" -eq 41 ]
+        [ "$(awk -F '\t' 'NF == 12 && $9 == (NR == 1 ? "train" : "none")' out | wc -l)" -eq 41 ]
 }
 generating() { # NAME OPTIONS [MORE]
     cat >"$1.lua" <<END

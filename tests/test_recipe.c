@@ -194,7 +194,9 @@ static void a_wrong_key_or_value_names_its_line(void **state)
         { "log = { tokens = 'some' }",
           "log.tokens: the text \"some\"; allowed is \"all\" or \"none\"" },
         { "log = { token = 'all' }", "log.token: unknown key; allowed are tokens" },
-        { "train = 'none'", "sweep.train: the text \"none\"; allowed is none()" },
+        { "train = 'none'",
+          "sweep.train: the text \"none\"; allowed is none() or sft { data = ..., "
+          "steps = ..., lr = ... }" },
         { "train = none { steps = 3 }", "none.steps: unknown key; allowed are none" },
         { "routers = 'topk'", "sweep.routers: the text \"topk\"; allowed is a router, such as "
                               "topk() or seqtopk { max = K + 2 }" },

@@ -95,6 +95,25 @@ static void a_unit_larger_than_a_batch_is_a_batch_of_its_own(void **state)
     free(units.v);
 }
 
+/* A model's, which are not known before it is there. */
+static void learnt_cutoffs_reach_the_pools(void **state)
+{
+    (void)state;
+    struct cell c;
+    float cutoffs[2] = { 0 };
+    struct cell_run run = cell_of(&c, &router_threshold, 0);
+    run.cutoffs = cutoffs;
+    struct units units = { 0 };
+    units_add(&units, &run, present);
+    size_t at = 0;
+    struct work *w = work_new(NULL, NULL, units.v, &at, units.len);
+    for (int i = 0; i < w->batch.npools; i++)
+        assert_ptr_equal(w->pools[i].args.cutoffs, cutoffs);
+    assert_null(c.args.cutoffs);
+    work_free(w);
+    free(units.v);
+}
+
 /* A count of pieces that were never put would be waited for for ever. */
 static void pieces_of_failed_cells_are_neither_made_nor_counted(void **state)
 {
@@ -126,6 +145,7 @@ int main(void)
         cmocka_unit_test(a_batch_routers_pool_is_a_unit_and_the_last_is_smaller),
         cmocka_unit_test(every_unit_comes_into_one_batch),
         cmocka_unit_test(a_unit_larger_than_a_batch_is_a_batch_of_its_own),
+        cmocka_unit_test(learnt_cutoffs_reach_the_pools),
         cmocka_unit_test(pieces_of_failed_cells_are_neither_made_nor_counted),
     };
     return cmocka_run_group_tests_name("work", tests, NULL, NULL);

@@ -129,6 +129,25 @@ static int find_model(struct session *s, struct buf *err)
     return rc ? -1 : config_read(s->model.dir, &s->model.config, err);
 }
 
+/* A router that learns has its cutoffs from the model's folder. */
+static int find_cutoffs(struct session *s, struct buf *err)
+{
+    struct cutoffs *c = &s->model.cutoffs;
+    if (!s->router->learns)
+        return 0;
+    if (cutoffs_read(s->model.dir, s->model.config.layers, s->model.config.experts, c, err))
+        return -1;
+    if (!c->v)
+        return fail(err, "--router %s: model %s has no cutoffs.json, which training makes",
+                    s->asked->router, s->model.name);
+    if (c->K != s->args.K)
+        return fail(err,
+                    "--k %d: the cutoffs of model %s were learnt with K = %d and hold for it alone",
+                    s->args.K, s->model.name, c->K);
+    s->args.cutoffs = c->v;
+    return 0;
+}
+
 static int choose_router(struct session *s, struct buf *err)
 {
     const struct model_config *c = &s->model.config;
@@ -136,7 +155,8 @@ static int choose_router(struct session *s, struct buf *err)
     if (K > c->experts)
         return fail(err, "--k %d: above N = %d, the experts of model %s", K, c->experts,
                     s->model.name);
-    if (router_parse("--router", s->asked->router, K, &s->model, &s->router, &s->args, err))
+    if (router_parse("--router", s->asked->router, K, &s->model, &s->router, &s->args, err) ||
+        find_cutoffs(s, err))
         return -1;
     if (router_decodes(s->router, &s->args))
         return 0;
@@ -331,6 +351,7 @@ static void session_release(struct session *s)
     tokenizer_free(s->tokenizer);
     prompts_release(&s->prompts);
     config_release(&s->model.config);
+    cutoffs_release(&s->model.cutoffs);
     free(s->model.name);
     free(s->model.dir);
 }

@@ -1,5 +1,5 @@
 /*
- * cmd_list.c: what a recipe can name: routers with their parameters, tasks, and models.
+ * cmd_list.c: what a recipe can name: routers with their parameters, tasks, training sets, and models.
  */
 #include "recipe/cell.h"
 #include "cmd/cmd.h"
@@ -62,37 +62,74 @@ static bool data_there(const char *file)
     return there;
 }
 
+/* Where the data are; `file` NULL: the eval makes them. */
+static void add_data(struct table *t, const struct eval *e, const char *file)
+{
+    if (file)
+        table_addf(t, "%s/%s", eval_data_dir(), file);
+    else
+        table_addf(t, "made by %s", e->path);
+}
+
 static void add_form(struct table *t, const struct eval *e, const struct eval_form *f)
 {
     table_addf(t, "%s/%s", e->name, f->name);
     table_addf(t, "%d", f->version);
-    table_addf(t, "%s/%s", eval_data_dir(), e->file);
+    add_data(t, e, e->file);
     table_add(t, data_there(e->file) && data_there(f->shots.file) ? "yes" : "no");
     table_add(t, e->license);
     table_add(t, f->about ? f->about : e->about);
 }
 
-static struct table *list_tasks(void)
+static void add_forms(struct table *t, const struct eval *e)
 {
-    static const char *const columns[] = { "task",    "#version", "data", "there",
-                                           "license", "what",     NULL };
+    for (size_t i = 0; i < e->nforms; i++)
+        add_form(t, e, &e->forms[i]);
+}
+
+static void add_training_set(struct table *t, const struct eval *e)
+{
+    if (!e->train.prompt)
+        return;
+    table_addf(t, "%s/train", e->name);
+    add_data(t, e, e->train.file);
+    table_add(t, data_there(e->train.file) ? "yes" : "no");
+    table_add(t, e->license);
+    table_add(t, e->about);
+}
+
+/* `add` puts what an eval has into the table. */
+static struct table *list_evals(const char *const *columns,
+                                void (*add)(struct table *t, const struct eval *e))
+{
     struct table *t = table_new(columns);
     struct strings names = { 0 };
     struct buf err = BUF_INIT;
     eval_list(&names);
     for (size_t i = 0; i < names.len; i++) {
         struct eval *e = eval_open(names.v[i], &err);
-        if (!e) {
+        if (e)
+            add(t, e);
+        else
             warning("%s", err.s);
-            continue;
-        }
-        for (size_t j = 0; j < e->nforms; j++)
-            add_form(t, e, &e->forms[j]);
         eval_free(e);
     }
     buf_release(&err);
     strings_release(&names);
     return t;
+}
+
+static struct table *list_tasks(void)
+{
+    static const char *const columns[] = { "task",    "#version", "data", "there",
+                                           "license", "what",     NULL };
+    return list_evals(columns, add_forms);
+}
+
+static struct table *list_training_sets(void)
+{
+    static const char *const columns[] = { "training set", "data", "there", "license", "of", NULL };
+    return list_evals(columns, add_training_set);
 }
 
 static void add_model(struct table *t, const char *name)
@@ -139,6 +176,9 @@ static const struct {
       list_routers },
     { "tasks", "TASKS: in a recipe \"NAME\"; besides them, nll { file = \"texts.jsonl\" }",
       list_tasks },
+    { "training-sets",
+      "TRAINING SETS: in a recipe sft { data = \"NAME\" }; besides them, files of its own",
+      list_training_sets },
     { "models",
       "MODELS: under SEQTOPK_MODELS, models and results/models, here and in the project; or a "
       "folder",
@@ -155,7 +195,7 @@ static int run_list(int argc, char **argv)
     };
     const char *only = cmd_options(&cmd_list, argc, argv, specs, 0, 1) ? argv[1] : NULL;
     if (!only && (json || tsv))
-        die(2, "list --json and --tsv take one of: routers, tasks, models");
+        die(2, "list --json and --tsv take one of: routers, tasks, training-sets, models");
     for (size_t i = 0; i < ARRAY_LEN(sections); i++) {
         if (only && strcmp(only, sections[i].name) != 0)
             continue;
@@ -167,13 +207,13 @@ static int run_list(int argc, char **argv)
         table_free(t);
     }
     if (!any)
-        die(2, "list knows no '%s'; it knows routers, tasks, models", only);
+        die(2, "list knows no '%s'; it knows routers, tasks, training-sets, models", only);
     return 0;
 }
 
 const struct cmd cmd_list = {
     .name = "list",
-    .args = "[routers | tasks | models] [--json | --tsv]",
-    .help = "the routers, tasks and models that a recipe can name",
+    .args = "[routers | tasks | training-sets | models] [--json | --tsv]",
+    .help = "the routers, tasks, training sets and models that a recipe can name",
     .run = run_list,
 };

@@ -4,6 +4,7 @@
 #include "cmd/cmd.h"
 #include "corpus.h"
 #include "recipe/sweep.h"
+#include "run_pretrain.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,13 +31,70 @@ static void add_row(struct table *t, const struct cell *c)
     table_addf(t, "%d", c->args.min);
     table_addf(t, "%d", c->args.max);
     table_add(t, others.len ? others.s : NULL);
+    table_add(t, c->train);
     table_add(t, c->task->name);
     table_addf(t, "%lld", (long long)c->seed);
     table_addf(t, "%d", c->task->documents);
     buf_release(&others);
 }
 
-static void print_summary(const struct sweep *s)
+static struct table *trainings_table(void)
+{
+    static const char *const columns[] = { "training", "model", "router", "#K",
+                                           "#seed",    "state", "train",  NULL };
+    return table_new(columns);
+}
+
+static void add_training(struct table *t, const struct sweep_training *training, bool there)
+{
+    struct buf router = BUF_INIT;
+    router_label(training->router, &training->args, &router);
+    table_addf(t, "%.*s", SHORT_ID, training->id);
+    table_add(t, training->model->name);
+    table_add(t, router.s);
+    if (training->how.nmatryoshka)
+        table_add(t, NULL);
+    else
+        table_addf(t, "%d", training->args.K);
+    table_addf(t, "%lld", (long long)training->how.seed);
+    table_add(t, there ? "there" : "to be made");
+    table_add(t, training->label);
+    buf_release(&router);
+}
+
+/* The models that the cells need; for people alone, since a cell's row has its training's label. */
+static void print_trainings(const struct courses *c)
+{
+    struct table *t = trainings_table();
+    for (size_t i = 0; i < c->sweep->ntrainings; i++)
+        add_training(t, c->sweep->trainings[i], c->there[i]);
+    if (c->sweep->ntrainings) {
+        printf("\n");
+        table_print(t, TABLE_TEXT);
+    }
+    table_free(t);
+}
+
+/* A recipe that makes a model from nothing has no cells. */
+static int plan_pretrain(struct recipe *r, const struct sweep_options *o, enum table_format format)
+{
+    struct buf err = BUF_INIT;
+    if (o->model || o->dtype || o->limit)
+        die(1, "%s: --model, --dtype and --limit go with a sweep, and this is pretrain { ... }",
+            r->path);
+    struct pretraining *p = pretraining_open(r, o->device ? o->device : "cpu", &err);
+    if (!p)
+        die(1, "%s", err.s);
+    struct table *t = trainings_table();
+    add_training(t, pretraining_training(p), pretraining_there(p));
+    table_print(t, format);
+    table_free(t);
+    pretraining_free(p);
+    recipe_free(r);
+    return 0;
+}
+
+static void print_summary(const struct sweep *s, const struct courses *c)
 {
     long long documents = 0;
     for (size_t i = 0; i < s->ncells; i++)
@@ -45,6 +103,9 @@ static void print_summary(const struct sweep *s)
     fprintf(stderr, "%s: %zu cell%s, %zu model%s, %zu task%s, %lld documents to score on %s, %s\n",
             s->name, s->ncells, s->ncells == 1 ? "" : "s", s->nmodels, s->nmodels == 1 ? "" : "s",
             s->ntasks, s->ntasks == 1 ? "" : "s", documents, s->device, dtype_name(s->dtype));
+    if (s->ntrainings)
+        fprintf(stderr, "%s: %zu model%s to be trained, %zu there already\n", s->name,
+                courses_left(c), courses_left(c) == 1 ? "" : "s", s->ntrainings - courses_left(c));
 }
 
 /* What `run` will want besides the recipe. */
@@ -55,6 +116,34 @@ static void print_wants(const struct sweep *s)
             warning("%s runs code that a model wrote: run wants --allow-code-execution",
                     s->tasks[i].name);
     cmd_judge_note(s);
+}
+
+static int plan_sweep(struct recipe *r, const struct sweep_options *o, enum table_format format)
+{
+    static const char *const columns[] = { "id",    "model",      "router", "mode",  "#K",
+                                           "#min",  "#max",       "others", "train", "task",
+                                           "#seed", "#documents", NULL };
+    struct buf err = BUF_INIT;
+    struct corpora corpora;
+    struct courses courses;
+    struct sweep *s = sweep_of(r, o, &err);
+    if (!s || corpora_read(&corpora, s, &err) || courses_read(&courses, s, &err))
+        die(1, "%s", err.s);
+    struct table *t = table_new(columns);
+    for (size_t i = 0; i < s->ncells; i++)
+        add_row(t, &s->cells[i]);
+    table_print(t, format);
+    if (format == TABLE_TEXT)
+        print_trainings(&courses);
+    print_summary(s, &courses);
+    if (sweep_repeats(s))
+        warning("cells that differ in the seed alone give the same where nothing is sampled");
+    print_wants(s);
+    table_free(t);
+    corpora_release(&corpora);
+    courses_release(&courses);
+    sweep_free(s);
+    return 0;
 }
 
 static int run_plan(int argc, char **argv)
@@ -72,25 +161,11 @@ static int run_plan(int argc, char **argv)
     };
     cmd_options(&cmd_plan, argc, argv, specs, 1, 1);
     struct buf err = BUF_INIT;
-    struct sweep *s = sweep_open(argv[1], &o, &err);
-    struct corpora corpora;
-    if (!s || corpora_read(&corpora, s, &err))
+    enum table_format format = json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT;
+    struct recipe *r = recipe_open(argv[1], &err);
+    if (!r)
         die(1, "%s", err.s);
-    static const char *const columns[] = { "id",   "model", "router",     "mode",
-                                           "#K",   "#min",  "#max",       "others",
-                                           "task", "#seed", "#documents", NULL };
-    struct table *t = table_new(columns);
-    for (size_t i = 0; i < s->ncells; i++)
-        add_row(t, &s->cells[i]);
-    table_print(t, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
-    print_summary(s);
-    if (sweep_repeats(s))
-        warning("cells that differ in the seed alone give the same where nothing is sampled");
-    print_wants(s);
-    table_free(t);
-    corpora_release(&corpora);
-    sweep_free(s);
-    return 0;
+    return r->pretrain ? plan_pretrain(r, &o, format) : plan_sweep(r, &o, format);
 }
 
 const struct cmd cmd_plan = {

@@ -42,10 +42,8 @@ static void quote(const char *s, struct buf *out)
     buf_adds(out, s ? "\"" : "");
 }
 
-/* Calls `form` for every form of every eval; one that cannot be read is bad. */
-static void each_form(say_check *to,
-                      void (*use)(void *ud, const struct eval *e, const struct eval_form *f),
-                      void *ud)
+/* Calls `use` for every eval; one that cannot be read is bad. */
+static void each_eval(say_check *to, void (*use)(void *ud, const struct eval *e), void *ud)
 {
     struct strings names = { 0 };
     struct buf err = BUF_INIT;
@@ -54,10 +52,10 @@ static void each_form(say_check *to,
         say(to, CHECK_BAD, "evals", "there are none; SEQTOPK_EVALS says in which folder they are");
     for (size_t i = 0; i < names.len; i++) {
         struct eval *e = eval_open(names.v[i], &err);
-        if (!e)
+        if (e)
+            use(ud, e);
+        else
             say(to, CHECK_BAD, names.v[i], "%s", err.s);
-        for (size_t j = 0; e && j < e->nforms; j++)
-            use(ud, e, &e->forms[j]);
         eval_free(e);
     }
     strings_release(&names);
@@ -219,7 +217,7 @@ static bool file_there(const char *file)
 static const char *obstacle(const struct testing *t, const struct eval *e,
                             const struct eval_form *f)
 {
-    if (!file_there(e->file) || (f->shots.file && !file_there(f->shots.file)))
+    if ((e->file && !file_there(e->file)) || (f->shots.file && !file_there(f->shots.file)))
         return "its data are not there; scripts/fetch-data gets them";
     for (size_t i = 0; i < f->nmeasures; i++)
         if (f->measures[i].scorer->runs_code && !t->tools->sandbox)
@@ -249,9 +247,8 @@ static void test_documents(const struct testing *t, const char *what, const stru
     buf_release(&err);
 }
 
-static void test_form(void *ud, const struct eval *e, const struct eval_form *f)
+static void test_form(const struct testing *t, const struct eval *e, const struct eval_form *f)
 {
-    const struct testing *t = ud;
     char *what = xasprintf("%s/%s", e->name, f->name);
     for (size_t i = 0; i < f->nmeasures; i++)
         test_measure(t, what, &f->measures[i]);
@@ -260,10 +257,16 @@ static void test_form(void *ud, const struct eval *e, const struct eval_form *f)
     free(what);
 }
 
+static void test_forms(void *ud, const struct eval *e)
+{
+    for (size_t i = 0; i < e->nforms; i++)
+        test_form(ud, e, &e->forms[i]);
+}
+
 void self_test_all(const struct tools *tools, const char *no_code, int threads, say_check *to)
 {
     struct testing t = { tools, no_code, workers_new(threads), threads, to };
-    each_form(to, test_form, &t);
+    each_eval(to, test_forms, &t);
     workers_free(t.workers);
 }
 
@@ -274,11 +277,13 @@ struct looking {
     struct strings seen;
 };
 
-/* One file, the first time that it is named. */
+/* One file, the first time that it is named; NULL: there is none. */
 static void look_at(struct looking *l, const char *file, const char *sha256)
 {
     struct data_file f;
     struct buf err = BUF_INIT;
+    if (!file)
+        return;
     for (size_t i = 0; i < l->seen.len; i++)
         if (strcmp(l->seen.v[i], file) == 0)
             return;
@@ -299,16 +304,34 @@ static void look_at(struct looking *l, const char *file, const char *sha256)
     buf_release(&err);
 }
 
-static void look_at_form(void *ud, const struct eval *e, const struct eval_form *f)
+/* Items that a function makes. */
+static void look_at_items(struct looking *l, const struct eval *e, bool train, int count)
+{
+    struct data_file f = { 0 };
+    struct buf err = BUF_INIT;
+    if (count == 0)
+        return;
+    if (data_file_of_eval(&f, e, train, &err))
+        say(l->say, CHECK_BAD, "data", "%s", err.s);
+    else
+        say(l->say, CHECK_OK, "data", "%s: %d, made here", f.path, count);
+    data_file_release(&f);
+    buf_release(&err);
+}
+
+static void look_at_eval(void *ud, const struct eval *e)
 {
     look_at(ud, e->file, e->sha256);
-    if (f->shots.file)
-        look_at(ud, f->shots.file, f->shots.sha256);
+    for (size_t i = 0; i < e->nforms; i++)
+        look_at(ud, e->forms[i].shots.file, e->forms[i].shots.sha256);
+    look_at(ud, e->train.file, e->train.sha256);
+    look_at_items(ud, e, false, e->generated.test);
+    look_at_items(ud, e, true, e->generated.train);
 }
 
 void self_test_data(say_check *to)
 {
     struct looking l = { .say = to };
-    each_form(to, look_at_form, &l);
+    each_eval(to, look_at_eval, &l);
     strings_release(&l.seen);
 }

@@ -3,6 +3,7 @@
  * easy to check by eye, and no two of them mean the same.
  */
 #include "recipe/cell.h"
+#include "recipe/lua_router.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -78,7 +79,8 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
                                   .N = N,
                                   .min = affine_value(r->router->least, K, N),
                                   .max = affine_value(r->router->most, K, N),
-                                  .batch = 1 };
+                                  .batch = 1,
+                                  .custom = lua_router_from(r->router) };
     for (size_t i = 0; r->router->params[i].name; i++) {
         const struct router_param *p = &r->router->params[i];
         if (p->real) {
@@ -212,13 +214,11 @@ void cell_hash_task(struct hash *h, const struct task *t, const struct judge_spe
     buf_release(&text);
 }
 
-/* The router, and the cell's other settings. */
-static void identify_router(const struct cell *c, struct buf *text)
+void router_identity(const struct router *r, const struct router_args *args, struct buf *text)
 {
-    buf_addf(text, "weights %s\ntokenizer %s\n", c->model->weights_hash, c->model->tokenizer_hash);
-    buf_addf(text, "router %s\nK %d\n", c->router->name, c->args.K);
-    for (const struct router_param *p = c->router->params; p->name; p++) {
-        const void *value = (const char *)&c->args + p->offset;
+    buf_addf(text, "router %s\nK %d\n", r->name, args->K);
+    for (const struct router_param *p = r->params; p->name; p++) {
+        const void *value = (const char *)args + p->offset;
         if (p->choices)
             buf_addf(text, "%s %s\n", p->name, p->choices[*(const int *)value]);
         else if (p->real)
@@ -226,6 +226,12 @@ static void identify_router(const struct cell *c, struct buf *text)
         else
             buf_addf(text, "%s %d\n", p->name, *(const int *)value);
     }
+    lua_router_identify(lua_router_from(r), text);
+}
+
+void model_identity(const struct sweep_model *m, struct buf *text)
+{
+    buf_addf(text, "weights %s\ntokenizer %s\n", m->weights_hash, m->tokenizer_hash);
 }
 
 void cell_identify(struct cell *c, const struct sweep *s)
@@ -233,8 +239,12 @@ void cell_identify(struct cell *c, const struct sweep *s)
     const struct task *t = c->task;
     struct buf text = BUF_INIT;
     buf_addf(&text, "seqtopk cell, numerics %d\n", NUMERICS_VERSION);
-    identify_router(c, &text);
-    buf_addf(&text, "train %s\ndtype %s\ndevice %.*s\nseed %lld\n", c->train, dtype_name(s->dtype),
+    model_identity(c->model, &text);
+    router_identity(c->router, &c->args, &text);
+    if (c->router->learns && !c->training)
+        buf_addf(&text, "cutoffs %s\n", c->model->cutoffs_hash);
+    buf_addf(&text, "train %s\ndtype %s\ndevice %.*s\nseed %lld\n",
+             c->training ? c->training->id : "none", dtype_name(s->dtype),
              (int)strcspn(s->device, ":"), s->device, (long long)c->seed);
     buf_addf(&text, "log %s\n", s->log_tokens ? "tokens" : "samples");
     // The weights' hash has config.json, but generation_config.json may say otherwise.

@@ -17,6 +17,10 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
 /* Sets `c->id`; all the rest of `c` must be set, and of `s` all but its cells. */
 void cell_identify(struct cell *c, const struct sweep *s);
 
+/* The lines about a router and a model that identities are made of. */
+void router_identity(const struct router *r, const struct router_args *args, struct buf *text);
+void model_identity(const struct sweep_model *m, struct buf *text);
+
 /*
  * Feeds all that decides the scores of texts given for a task: its data and form, as in a cell's
  * identity, and the judge (NULL: none) where a measure asks one. data_check() has seen the task.

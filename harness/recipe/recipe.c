@@ -3,6 +3,8 @@
  * router's own parameters.
  */
 #include "recipe/recipe.h"
+#include "recipe/lua_router.h"
+#include "recipe/recipe_pretrain.h"
 #include "recipe/recipe_tasks.h"
 #include "recipe/recipe_words.h"
 
@@ -11,7 +13,7 @@
 enum { NAME_MAX_LEN = 64 };
 
 /* A router's parameter that is not real: a word of its list, a whole number, or an expression. */
-static int read_param(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+int recipe_param_read(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                       struct buf *err)
 {
     struct expr *value = member;
@@ -53,7 +55,7 @@ static struct field param_field(const struct router_param *p, size_t i)
                            .type = FIELD_OTHER,
                            .offset = at + offsetof(struct recipe_value, expr),
                            .words = p->choices,
-                           .read = read_param };
+                           .read = recipe_param_read };
 }
 
 int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_router *r,
@@ -61,6 +63,8 @@ int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_r
 {
     const struct made *m = made_top(L);
     size_t n = 0;
+    if (!m->router)
+        return lua_router_read(L, at, r, err);
     *r = (struct recipe_router){ .router = m->router, .at = made_place(at, m) };
     while (r->router->params[n].name)
         n++;
@@ -75,6 +79,12 @@ int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_r
     lua_pop(L, 1);
     free(fields);
     return rc;
+}
+
+void recipe_router_release(struct recipe_router *r)
+{
+    free(r->value);
+    r->value = NULL;
 }
 
 static int add_router(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
@@ -97,15 +107,9 @@ static int read_routers(lua_State *L, const struct lua_place *at, const struct f
 static int add_train(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                      struct buf *err)
 {
-    static const struct field none_fields[] = { { .name = NULL } };
-    const struct made *m = made_top(L);
-    if (!m || m->kind != MADE_NONE)
-        return field_refuse(L, at, f, "none()", err);
-    struct lua_place place = made_place(at, m);
-    made_push_table(L);
-    int rc = fields_read(L, &place, none_fields, member, err);
-    lua_pop(L, 1);
-    return rc;
+    struct recipe *recipe = member;
+    ARRAY_GROW(recipe->trains, recipe->trains_cap, recipe->ntrains + 1);
+    return recipe_train_read(L, at, f, &recipe->trains[recipe->ntrains++], err);
 }
 
 static int read_train(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
@@ -164,10 +168,33 @@ static const struct field sweep_fields[] = {
     { .name = NULL },
 };
 
+int recipe_check_name(const struct lua_place *at, const char *name, struct buf *err)
+{
+    size_t plain = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789-_");
+    if (name[plain] || plain > NAME_MAX_LEN)
+        return place_fail(at, "name", err,
+                          "\"%.80s\"; allowed are letters, digits, - and _, at most %d of them",
+                          name, NAME_MAX_LEN);
+    return 0;
+}
+
 static int read_sweep(lua_State *L, struct recipe *r, struct buf *err)
 {
+    if (fields_read(L, &r->at, sweep_fields, r, err) != 0)
+        return -1;
+    if (!r->ntrains) {
+        r->trains = xcalloc(1, sizeof(*r->trains));
+        r->ntrains = r->trains_cap = 1;
+    }
+    return recipe_check_name(&r->at, r->name, err);
+}
+
+/* What the recipe returned, on top of the stack. */
+static int read_recipe(lua_State *L, struct recipe *r, struct buf *err)
+{
     const struct made *m = made_top(L);
-    if (!m || m->kind != MADE_SWEEP) {
+    if (!m || (m->kind != MADE_SWEEP && m->kind != MADE_PRETRAIN)) {
         struct buf is = BUF_INIT;
         value_describe(L, &is);
         fail(err, "%s: the recipe returns %s; it must end in: return sweep { ... }", r->path,
@@ -177,15 +204,10 @@ static int read_sweep(lua_State *L, struct recipe *r, struct buf *err)
     }
     r->at = (struct lua_place){ r->path, r->text.s, m->line, m->word, NULL };
     made_push_table(L);
-    if (fields_read(L, &r->at, sweep_fields, r, err) != 0)
-        return -1;
-    size_t plain = strspn(r->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                   "0123456789-_");
-    if (r->name[plain] || plain > NAME_MAX_LEN)
-        return place_fail(&r->at, "name", err,
-                          "\"%.80s\"; allowed are letters, digits, - and _, at most %d of them",
-                          r->name, NAME_MAX_LEN);
-    return 0;
+    if (m->kind == MADE_SWEEP)
+        return read_sweep(L, r, err);
+    r->pretrain = xcalloc(1, sizeof(*r->pretrain));
+    return recipe_pretrain_read(L, &r->at, r->pretrain, err);
 }
 
 struct recipe *recipe_open(const char *path, struct buf *err)
@@ -200,7 +222,7 @@ struct recipe *recipe_open(const char *path, struct buf *err)
     recipe_words_add(s);
     int rc = lua_sandbox_run(s, err);
     if (rc == 0)
-        rc = read_sweep(lua_sandbox_state(s), r, err);
+        rc = read_recipe(lua_sandbox_state(s), r, err);
     lua_sandbox_close(s);
     if (rc == 0)
         return r;
@@ -213,7 +235,11 @@ void recipe_free(struct recipe *r)
     if (!r)
         return;
     for (size_t i = 0; i < r->nrouters; i++)
-        free(r->routers[i].value);
+        recipe_router_release(&r->routers[i]);
+    for (size_t i = 0; i < r->ntrains; i++)
+        recipe_train_release(&r->trains[i]);
+    if (r->pretrain)
+        recipe_pretrain_release(r->pretrain);
     for (size_t i = 0; i < r->ntasks; i++) {
         free(r->tasks[i].name);
         free(r->tasks[i].file);
@@ -222,7 +248,9 @@ void recipe_free(struct recipe *r)
     judge_spec_release(&r->judge);
     strings_release(&r->models);
     buf_release(&r->text);
+    free(r->pretrain);
     free(r->routers);
+    free(r->trains);
     free(r->tasks);
     free(r->K.v);
     free(r->seeds.v);

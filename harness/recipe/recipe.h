@@ -2,8 +2,8 @@
  * recipe.h: a Lua recipe, read into plain data.
  *
  * Words of a recipe: sweep{...}, a constructor for each router of routers.c (its fields from the
- * router's own table), none(), nll{...}, task{...}, and the symbols K and N with + - * / // and
- * unary minus. The recipe ends in `return sweep { ... }`.
+ * router's own table), router{...} for one that the recipe defines (lua_router.h), none(), nll{...},
+ * task{...}, and the symbols K and N with + - * / // and unary minus. The recipe ends in `return sweep { ... }`.
  *
  * Invariant: in a `struct recipe` every key is known, every value has its type, and the lists are
  * not empty. Leaves out: whether models and files exist and what the numbers come to (sweep.h).
@@ -45,15 +45,21 @@ enum log_tokens {
     LOG_NONE,
 };
 
+struct recipe_train;    /* recipe_train.h */
+struct recipe_pretrain; /* recipe_pretrain.h */
+
 struct recipe {
     char *path;
     struct buf text;
-    struct lua_place at; /* of sweep{...} */
+    struct recipe_pretrain *pretrain; /* NULL: it is a sweep. Else the rest is not used */
+    struct lua_place at;              /* of sweep{...} */
     char *name;
     struct strings models;
     struct wholes K, seeds;
     struct recipe_router *routers;
     size_t nrouters, routers_cap;
+    struct recipe_train *trains; /* none() alone where `train` was not said */
+    size_t ntrains, trains_cap;
     struct recipe_task *tasks;
     size_t ntasks, tasks_cap;
     int log_tokens;
@@ -66,9 +72,20 @@ struct recipe {
 struct recipe *recipe_open(const char *path, struct buf *err) MUST_USE;
 void recipe_free(struct recipe *r);
 
-/* Reads the router that a constructor made, on top of the stack; free `value` after, also after -1. */
+/*
+ * Reads the router that a constructor made, on top of the stack; recipe_router_release() after, also
+ * after -1.
+ */
 int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_router *r,
                        struct buf *err) MUST_USE;
+void recipe_router_release(struct recipe_router *r);
+
+/* Reads the value of a router's parameter that is not real into a struct expr; see struct field. */
+int recipe_param_read(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                      struct buf *err) MUST_USE;
+
+/* Is it a name for files and tables: letters, digits, - and _, not too many? */
+int recipe_check_name(const struct lua_place *at, const char *name, struct buf *err) MUST_USE;
 
 /* For those who own a spec's strings. */
 void judge_spec_release(struct judge_spec *spec);

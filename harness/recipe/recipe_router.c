@@ -38,7 +38,7 @@ int router_parse(const char *name, const char *text, int K, const struct sweep_m
         rc = read_value(lua_sandbox_state(s), &at, K, model, &r, args, err);
         *router = r.router;
     }
-    free(r.value);
+    recipe_router_release(&r);
     lua_sandbox_close(s);
     free(source);
     return rc;

@@ -5,16 +5,15 @@
 
 #include <lauxlib.h>
 
-static const char expr_type[] = "seqtopk expression", made_type[] = "seqtopk made";
+static const char expr_type[] = "seqtopk expression", made_type[] = "seqtopk made",
+                  lua_routers[] = "seqtopk routers";
 
 static const struct {
     const char *name;
     enum made_kind kind;
 } constructors[] = {
-    { "sweep", MADE_SWEEP },
-    { "none", MADE_NONE },
-    { "nll", MADE_NLL },
-    { "task", MADE_TASK },
+    { "sweep", MADE_SWEEP },       { "none", MADE_NONE }, { "sft", MADE_SFT },
+    { "pretrain", MADE_PRETRAIN }, { "nll", MADE_NLL },   { "task", MADE_TASK },
 };
 
 static void push_expr(lua_State *L, const struct expr *e)
@@ -103,6 +102,28 @@ static void add_expressions(struct lua_sandbox *s)
     lua_sandbox_word(s, "N", true);
 }
 
+/* Adds the value on top of the stack to the list of what router { ... } made. */
+static void keep_router(lua_State *L)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, lua_routers);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
+}
+
+bool made_push_router(lua_State *L, size_t n)
+{
+    lua_pushstring(L, lua_routers);
+    if (lua_rawget(L, LUA_REGISTRYINDEX) == LUA_TTABLE) {
+        lua_rawgeti(L, -1, (lua_Integer)n);
+        lua_remove(L, -2);
+    }
+    if (made_top(L))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
 /* A constructor. Upvalue: what it makes, as a template. */
 static int construct(lua_State *L)
 {
@@ -126,12 +147,9 @@ static int construct(lua_State *L)
         }
     }
     lua_setiuservalue(L, -2, 1);
+    if (m->kind == MADE_ROUTER && !m->router)
+        keep_router(L);
     return 1;
-}
-
-static int no_training(lua_State *L)
-{
-    return luaL_error(L, "sft: training is not in this version; allowed is none()");
 }
 
 static void add_constructor(struct lua_sandbox *s, struct made template)
@@ -151,10 +169,9 @@ void recipe_words_add(struct lua_sandbox *s)
     lua_pop(L, 1);
     for (const struct router *const *r = routers; *r; r++)
         add_constructor(s, (struct made){ MADE_ROUTER, 0, *r, (*r)->name });
+    add_constructor(s, (struct made){ MADE_ROUTER, 0, NULL, "router" });
     for (size_t i = 0; i < ARRAY_LEN(constructors); i++)
         add_constructor(s, (struct made){ constructors[i].kind, 0, NULL, constructors[i].name });
-    lua_pushcfunction(L, no_training);
-    lua_sandbox_word(s, "sft", false);
     add_expressions(s);
 }
 

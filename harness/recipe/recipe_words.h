@@ -17,6 +17,8 @@ enum made_kind {
     MADE_SWEEP,
     MADE_ROUTER,
     MADE_NONE,
+    MADE_SFT,
+    MADE_PRETRAIN,
     MADE_NLL,
     MADE_TASK,
 };
@@ -25,7 +27,7 @@ enum made_kind {
 struct made {
     enum made_kind kind;
     int line;
-    const struct router *router; /* of MADE_ROUTER */
+    const struct router *router; /* of MADE_ROUTER; NULL: router { ... }, see lua_router.h */
     const char *word;            /* the constructor's name; lives as long as the program */
 };
 
@@ -34,6 +36,9 @@ void recipe_words_add(struct lua_sandbox *s);
 /* The value on top of the stack as what a constructor made, or as an expression; else NULL. */
 const struct made *made_top(lua_State *L);
 const struct expr *expr_top(lua_State *L);
+
+/* Pushes the n-th value, from 1, that router { ... } made; false, and nothing: there are fewer. */
+bool made_push_router(lua_State *L, size_t n);
 
 /* Where what a constructor made stands, in the file of `at`. */
 struct lua_place made_place(const struct lua_place *at, const struct made *m);

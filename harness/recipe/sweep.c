@@ -2,13 +2,11 @@
  * sweep.c: see sweep.h.
  */
 #include "recipe/sweep.h"
-#include "recipe/cell.h"
 #include "recipe/data.h"
+#include "recipe/sweep_cells.h"
 
 #include <string.h>
 #include <unistd.h>
-
-enum { CELLS_MAX = 100000 };
 
 /*
  * Name, folder and configuration of one model. Like data, a folder that the recipe names is looked
@@ -31,18 +29,6 @@ static int open_model(struct sweep_model *m, const char *recipe, const char *nam
     if (rc == 0)
         rc = config_read(m->dir, &m->config, err);
     return rc;
-}
-
-/* Reads all of the weights: the only slow step, so it comes after every other check. */
-static int hash_models(struct sweep *s, struct buf *err)
-{
-    for (size_t i = 0; i < s->nmodels; i++) {
-        struct sweep_model *m = &s->models[i];
-        if (weights_hash(m->dir, m->weights_hash, err) != 0 ||
-            tokenizer_hash(m->dir, m->tokenizer_hash, err) != 0)
-            return -1;
-    }
-    return 0;
 }
 
 static int open_models(struct sweep *s, const struct recipe *r, const struct sweep_options *o,
@@ -78,6 +64,15 @@ static int open_tasks(struct sweep *s, const struct recipe *r, const struct swee
     return 0;
 }
 
+/* What models are trained on, read once. */
+static int open_trainings(struct recipe *r, struct buf *err)
+{
+    for (size_t i = 0; i < r->ntrains; i++)
+        if (r->trains[i].trains && lesson_data_check(&r->trains[i].data, err) != 0)
+            return -1;
+    return 0;
+}
+
 static bool device_named(const char *name)
 {
     if (strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0)
@@ -110,130 +105,38 @@ static int choose_place(struct sweep *s, const struct recipe *r, const struct sw
     return 0;
 }
 
-/* Can the router be used for all tasks? One that looks ahead cannot where a text is generated. */
-static int check_tasks(const struct sweep *s, const struct recipe_router *r,
-                       const struct router_args *args, struct buf *err)
+struct sweep *sweep_of(struct recipe *r, const struct sweep_options *o, struct buf *err)
 {
-    for (size_t i = 0; i < s->ntasks; i++)
-        if (task_generates(&s->tasks[i]) && !router_decodes(r->router, args)) {
-            const char *mode = router_mode(r->router, args);
-            return place_fail(&r->at, NULL, err,
-                              "%s%sselects over whole sequences and so cannot route a text while "
-                              "it is written, as task %s asks; say seqtopk { mode = \"online\", "
-                              "prefill = \"global\" } instead",
-                              mode, *mode ? " " : "", s->tasks[i].name);
-        }
-    return 0;
-}
-
-/* The routers' arguments for one model and one K, checked. args: [routers] */
-static int make_args(const struct sweep *s, const struct sweep_model *m, const struct recipe *r,
-                     int K, struct router_args *args, struct buf *err)
-{
-    if (K > m->config.experts)
-        return place_fail(&r->at, "K", err, "K = %d is above N = %d, the experts of model %s", K,
-                          m->config.experts, m->name);
-    for (size_t i = 0; i < r->nrouters; i++)
-        if (cell_args(&r->routers[i], K, m, &args[i], err) != 0 ||
-            check_tasks(s, &r->routers[i], &args[i], err) != 0)
-            return -1;
-    return 0;
-}
-
-/* The cells of one model: tasks, K, routers, seeds. `args` is [K, routers]. */
-static void add_cells(struct sweep *s, const struct sweep_model *m, const struct recipe *r,
-                      const struct router_args *args)
-{
-    static const int64_t only_seed = 0;
-    const int64_t *seeds = r->seeds.len ? r->seeds.v : &only_seed;
-    size_t nseeds = r->seeds.len ? r->seeds.len : 1;
-    for (size_t t = 0; t < s->ntasks; t++)
-        for (size_t i = 0; i < r->K.len * r->nrouters; i++)
-            for (size_t j = 0; j < nseeds; j++) {
-                struct cell *c = &s->cells[s->ncells++];
-                *c = (struct cell){ .model = m,
-                                    .router = r->routers[i % r->nrouters].router,
-                                    .args = args[i],
-                                    .task = &s->tasks[t],
-                                    .seed = seeds[j],
-                                    .train = "none" };
-                cell_identify(c, s);
-            }
-}
-
-static int by_id(const void *a, const void *b)
-{
-    const struct cell *x = *(struct cell *const *)a, *y = *(struct cell *const *)b;
-    int order = strcmp(x->id, y->id);
-    return order ? order : (x > y) - (x < y);
-}
-
-/* Takes out cells that are the same as an earlier one; the order stays. */
-static void drop_doubles(struct sweep *s)
-{
-    struct cell **sorted = xcalloc(s->ncells, sizeof(*sorted));
-    for (size_t i = 0; i < s->ncells; i++)
-        sorted[i] = &s->cells[i];
-    qsort(sorted, s->ncells, sizeof(*sorted), by_id);
-    for (size_t i = s->ncells; i-- > 1;)
-        if (strcmp(sorted[i]->id, sorted[i - 1]->id) == 0)
-            sorted[i]->model = NULL; // marks it
-    free(sorted);
-    size_t kept = 0;
-    for (size_t i = 0; i < s->ncells; i++)
-        if (s->cells[i].model)
-            s->cells[kept++] = s->cells[i];
-    s->ncells = kept;
-}
-
-static int make_cells(struct sweep *s, const struct recipe *r, struct buf *err)
-{
-    const size_t sizes[] = { s->nmodels, s->ntasks, r->K.len, r->nrouters,
-                             r->seeds.len ? r->seeds.len : 1 };
-    size_t n = 1;
-    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        if (__builtin_mul_overflow(n, sizes[i], &n) || n > CELLS_MAX)
-            return place_fail(&r->at, NULL, err,
-                              "more than %d cells (models x tasks x K x routers x seeds)",
-                              CELLS_MAX);
-    s->cells = xcalloc(n, sizeof(*s->cells));
-    size_t each = r->K.len * r->nrouters;
-    struct router_args *args = xcalloc(s->nmodels * each, sizeof(*args)); // [models, K, routers]
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < s->nmodels * r->K.len; i++)
-        rc = make_args(s, &s->models[i / r->K.len], r, (int)r->K.v[i % r->K.len],
-                       args + i * r->nrouters, err);
-    if (rc == 0)
-        rc = hash_models(s, err);
-    for (size_t m = 0; rc == 0 && m < s->nmodels; m++)
-        add_cells(s, &s->models[m], r, args + m * each);
-    free(args);
-    if (rc == 0)
-        drop_doubles(s);
-    return rc;
-}
-
-struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err)
-{
-    struct recipe *r = recipe_open(path, err);
-    if (!r)
+    if (r->pretrain) {
+        fail(
+            err,
+            "%s:%d: the recipe returns pretrain { ... }, which `seqtopk train` takes; here it must "
+            "end in: return sweep { ... }",
+            r->path, r->at.line);
+        recipe_free(r);
         return NULL;
+    }
     struct sweep *s = xcalloc(1, sizeof(*s));
-    s->path = xstrdup(path);
+    s->recipe = r;
+    s->path = xstrdup(r->path);
     s->name = xstrdup(r->name);
-    buf_init(&s->text);
-    buf_adds(&s->text, r->text.s);
     s->log_tokens = r->log_tokens == LOG_ALL;
     s->judged = r->judged;
     s->judge = r->judge; // and so are its strings
     r->judge = (struct judge_spec){ 0 };
     bool ok = choose_place(s, r, o, err) == 0 && open_models(s, r, o, err) == 0 &&
-              open_tasks(s, r, o, err) == 0 && make_cells(s, r, err) == 0;
-    recipe_free(r);
+              open_tasks(s, r, o, err) == 0 && open_trainings(r, err) == 0 &&
+              sweep_make_cells(s, err) == 0;
     if (ok)
         return s;
     sweep_free(s);
     return NULL;
+}
+
+struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err)
+{
+    struct recipe *r = recipe_open(path, err);
+    return r ? sweep_of(r, o, err) : NULL;
 }
 
 void sweep_free(struct sweep *s)
@@ -242,13 +145,19 @@ void sweep_free(struct sweep *s)
         return;
     for (size_t i = 0; i < s->nmodels; i++) {
         config_release(&s->models[i].config);
+        cutoffs_release(&s->models[i].cutoffs);
         free(s->models[i].name);
         free(s->models[i].dir);
     }
     for (size_t i = 0; i < s->ntasks; i++)
         task_release(&s->tasks[i]);
+    for (size_t i = 0; i < s->ntrainings; i++) {
+        free(s->trainings[i]->label);
+        free(s->trainings[i]);
+    }
     judge_spec_release(&s->judge);
-    buf_release(&s->text);
+    recipe_free(s->recipe);
+    free(s->trainings);
     free(s->models);
     free(s->tasks);
     free(s->cells);
@@ -263,7 +172,8 @@ bool sweep_repeats(const struct sweep *s)
     const struct cell *first = NULL;
     for (size_t i = 0; i < s->ncells; i++) {
         const struct cell *c = &s->cells[i];
-        if (task_samples(c->task))
+        bool own_model = c->training && !c->training->said->seeded;
+        if (task_samples(c->task) || own_model)
             continue;
         if (!first)
             first = c;

@@ -1,5 +1,5 @@
 /*
- * sweep.h: a recipe made into cells: every model, task, K, router and seed, checked.
+ * sweep.h: a recipe made into cells: every model, training, task, K, router and seed, checked.
  *
  * A recipe runs in a Lua state that has arithmetic, strings without patterns, tables and the
  * constructors of recipe.h, and nothing else: no files, no clock, no network, a limit on
@@ -8,14 +8,15 @@
  *
  * Invariant: a `struct sweep` that opened has only cells that can run as far as can be known
  * without loading weights: models, tokenizers and data files exist, each line of the data that
- * will be used has the fields it needs, bounds hold for each K and N, and a router of a task that
- * generates can route a text while it is written.
+ * will be used has the fields it needs, bounds hold for each K and N, a router of a task that
+ * generates can route a text while it is written, and one that learns has learnt.
  * Leaves out: tokens (so whether a text fits the context, see data.h), and the work (run.h).
  */
 #ifndef SWEEP_H
 #define SWEEP_H
 
-#include "recipe/recipe.h"
+#include "cutoffs.h"
+#include "recipe/recipe_train.h"
 #include "recipe/task.h"
 #include "weights.h"
 
@@ -25,11 +26,31 @@ struct sweep_model {
     char *dir;
     struct model_config config;
     char weights_hash[33], tokenizer_hash[33];
+    struct cutoffs cutoffs; /* of its folder; read where a router of the sweep learns */
+    char cutoffs_hash[33];  /* "": there are none */
+};
+
+/*
+ * A model that is to be trained, once for all cells that need it. `id` is the hash of all that
+ * decides its weights: those it begins with, the tokenizer, the training router with each of its
+ * parameters (at every K that is drawn), the settings of struct training, the contents of the data
+ * and how lessons are made of them, the kind of device, and NUMERICS_VERSION.
+ */
+struct sweep_training {
+    char id[33];
+    size_t number; /* among the sweep's, from 0 */
+    const struct sweep_model *model;
+    struct recipe_train *said; /* the data among it */
+    struct training how;       /* all of it set */
+    const struct router *router;
+    struct router_args args;                  /* at K, or at the first that is drawn */
+    struct router_args drawn[MATRYOSHKA_MAX]; /* [how.nmatryoshka] */
+    char *label;                              /* for people, and v_cells.train */
 };
 
 /*
  * `id` is the hash of all that can change the cell's numbers: weights and tokenizer, router and
- * the value of each of its parameters, K, training, the task's name and all of its form (templates,
+ * the value of each of its parameters, K, the training's id, the task's name and all of its form (templates,
  * shots, decoding, measures, which lines), the hashes of its data and of its shots' data, how many
  * documents are read and whether they may be cut, the judge where a measure asks one, dtype, kind
  * of device, seed, whether tokens are logged (without them there are fewer metrics), and
@@ -45,17 +66,20 @@ struct cell {
     struct router_args args; /* all set; K is the model's own where the router ignores it */
     const struct task *task;
     int64_t seed;
-    const char *train; /* "none" */
+    const struct sweep_training *training; /* NULL: none() */
+    const char *train;                     /* its label, or "none" */
 };
 
 struct sweep {
     char *path, *name;
-    struct buf text; /* the recipe itself */
+    struct recipe *recipe; /* what was read; places and data in it live as long as the sweep */
     struct sweep_model *models;
     size_t nmodels;
     struct task *tasks;
     size_t ntasks;
-    struct cell *cells; /* in the order models, tasks, train, K, routers, seeds; no id twice */
+    struct sweep_training **trainings; /* in the order of the cells that need them; no id twice */
+    size_t ntrainings, trainings_cap;
+    struct cell *cells; /* in the order models, train, tasks, K, routers, seeds; no id twice */
     size_t ncells;
     bool log_tokens; /* log = { tokens = "all" } (default) or "none" */
     char *device;    /* "cpu" or "cuda", "cuda:1" */
@@ -73,9 +97,14 @@ struct sweep_options {
 };
 
 struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err) MUST_USE;
+/* The same for a recipe that was read; it is the sweep's from here on, or freed after a failure. */
+struct sweep *sweep_of(struct recipe *r, const struct sweep_options *o, struct buf *err) MUST_USE;
 void sweep_free(struct sweep *s);
 
-/* Does it compute cells that differ in nothing but the seed, while nothing of theirs is drawn? */
+/*
+ * Does it compute cells that differ in nothing but the seed, while nothing of theirs is drawn, and
+ * their model is not trained by the seed either?
+ */
 bool sweep_repeats(const struct sweep *s);
 
 /* Does a task of it run code that a model wrote, or ask a judge? */

@@ -5,6 +5,7 @@
  */
 #include "recipe/lesson_data.h"
 #include "text/tokenizer.h"
+#include "train/held_out.h"
 #include "train/lessons.h"
 #include "training.h"
 
@@ -14,8 +15,6 @@ struct text_ids {
     size_t start, tokens; /* in the block */
     size_t prompt;        /* tokens of the prompt; of a whole text 0 */
     int source;
-    uint64_t hash; /* of the text: decides whether it is held out */
-    bool held;
 };
 
 struct reading {
@@ -27,21 +26,9 @@ struct reading {
     struct ids ids;
     struct text_ids *v;
     size_t len, cap;
-    int source; /* of the last document: the next one's as a rule */
+    struct held_out held; /* [len] */
+    int source;           /* of the last document: the next one's as a rule */
 };
-
-/* The first 64 bits of the hash of all of the text. */
-static uint64_t hash_of(const struct lesson_text *text)
-{
-    char hex[33];
-    struct hash *h = hash_new();
-    hash_adds(h, text->prompt->s);
-    hash_adds(h, text->completion->s);
-    hash_hex(h, hex);
-    hash_free(h);
-    hex[16] = '\0';
-    return strtoull(hex, NULL, 16);
-}
 
 static int find_source(struct reading *r, const char *name)
 {
@@ -104,39 +91,10 @@ static int read_document(void *ud, const struct lesson_text *text, struct buf *e
         r->out->skipped++;
         return 0;
     }
-    t.hash = hash_of(text);
+    held_out_add(&r->held, text, t.source);
     ARRAY_GROW(r->v, r->cap, r->len + 1);
     r->v[r->len++] = t;
     return 0;
-}
-
-/* What the choice of a source's held out documents hangs on. */
-struct choice {
-    size_t documents, held;
-    uint64_t smallest;
-};
-
-/* See lesson_data.h. */
-static void choose_held_out(struct reading *r)
-{
-    if (r->data->held_out <= 0)
-        return;
-    struct choice *by_source = xcalloc(r->out->nsources, sizeof(*by_source));
-    for (size_t i = 0; i < r->len; i++) {
-        struct text_ids *t = &r->v[i];
-        struct choice *c = &by_source[t->source];
-        // 53 bits are a double, exactly
-        t->held = (double)(t->hash >> 11) * 0x1p-53 < r->data->held_out;
-        if (c->documents++ == 0 || t->hash < c->smallest)
-            c->smallest = t->hash;
-        c->held += t->held;
-    }
-    for (size_t i = 0; i < r->len; i++) {
-        const struct choice *c = &by_source[r->v[i].source];
-        if (c->held == 0 && c->documents >= HELD_OUT_FROM && r->v[i].hash == c->smallest)
-            r->v[i].held = true;
-    }
-    free(by_source);
 }
 
 static void add_lesson(struct lessons *out, struct lesson l, bool held)
@@ -156,7 +114,7 @@ static void add_lesson(struct lessons *out, struct lesson l, bool held)
 }
 
 /* A window begins with the last token of the one before: none of fewer than 2 tokens is left. */
-static void cut(const struct reading *r, const struct text_ids *t)
+static void cut(const struct reading *r, const struct text_ids *t, bool held)
 {
     size_t length = (size_t)r->how->length, prompt = t->prompt;
     int from = prompt && r->how->loss_on == LOSS_COMPLETION ? (int)prompt : 1;
@@ -166,7 +124,7 @@ static void cut(const struct reading *r, const struct text_ids *t)
                             .tokens = (int)(left < length ? left : length),
                             .loss_from = from,
                             .source = t->source };
-        add_lesson(r->out, l, t->held);
+        add_lesson(r->out, l, held);
     }
 }
 
@@ -248,13 +206,14 @@ int lessons_read(const struct lesson_data *d, struct tokenizer *t, int32_t eos,
     struct reading r = { .data = d, .tokenizer = t, .eos = eos, .how = how, .out = out };
     int rc = lesson_data_each(d, read_document, &r, err);
     if (rc == 0) {
-        choose_held_out(&r);
+        held_out_choose(&r.held, d->held_out, d->nsources);
         for (size_t i = 0; i < r.len; i++)
-            cut(&r, &r.v[i]);
+            cut(&r, &r.v[i], r.held.v[i].held);
         rc = check_lessons(&r, err);
     }
     out->memory = r.ids.v;
     free(r.v);
+    held_out_release(&r.held);
     if (rc == 0)
         hash_all(out);
     return rc;

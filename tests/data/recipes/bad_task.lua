@@ -5,4 +5,4 @@ return sweep {
   routers = topk(),
   tasks   = { "gsm9k/nll" },
 }
--- says: 6: sweep.tasks: there is no task 'gsm9k'; known are gsm8k, humaneval, law, mbpp, summary
+-- says: 6: sweep.tasks: there is no task 'gsm9k'; known are codealpaca, gsm8k, humaneval, law, mbpp, summary, wordmath

@@ -4,6 +4,6 @@ return sweep {
   K       = { 8, 4 },
   routers = topk(),
   tasks   = nll { file = "texts.jsonl" },
-  train   = { sft { steps = 3 } },
+  train   = { none(), sft { data = "gsm8k/train", steps = 3, lr = -1e-5 } },
 }
--- says: 7: sft: training is not in this version
+-- says: 7: sft.lr: -1e-05; allowed is a number from 0 to 1

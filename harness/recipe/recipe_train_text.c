@@ -1,0 +1,182 @@
+/*
+ * recipe_train_text.c: a training's settings as text: for its identity, for people, as JSON. One
+ * table says what they are called; see recipe_train.h.
+ *
+ * Invariant: every member of struct training that decides its weights is in the table, or is told
+ * beside it (K of matryoshka).
+ */
+#include "recipe/recipe_train.h"
+
+#include <string.h>
+
+const char *const training_schedules[] = { [SCHEDULE_CONSTANT] = "constant",
+                                           [SCHEDULE_LINEAR] = "linear",
+                                           [SCHEDULE_COSINE] = "cosine",
+                                           NULL };
+const char *const training_parts[] = {
+    [TRAIN_ALL] = "all", [TRAIN_ROUTER] = "router", [TRAIN_EXPERTS] = "experts", NULL
+};
+const char *const training_losses[] = {
+    [LOSS_COMPLETION] = "completion", [LOSS_ALL] = "all", NULL
+};
+const char *const training_dtypes[] = { [DTYPE_F32] = "float32", [DTYPE_BF16] = "bfloat16", NULL };
+
+static const struct setting {
+    const char *name;
+    enum {
+        SETTING_INT,
+        SETTING_INT64,
+        SETTING_REAL,
+        SETTING_WORD,
+        SETTING_DTYPE,
+    } type;
+    size_t offset;
+    const char *const *words;
+    bool apart; /* said in its own way for people */
+} settings[] = {
+#define AT(member) offsetof(struct training, member)
+    { "steps", SETTING_INT64, AT(steps), NULL, true },
+    { "epochs", SETTING_REAL, AT(epochs), NULL, true },
+    { "lr", SETTING_REAL, AT(lr), NULL, true },
+    { "schedule", SETTING_WORD, AT(schedule), training_schedules, false },
+    { "warmup", SETTING_REAL, AT(warmup), NULL, false },
+    { "batch", SETTING_INT, AT(batch), NULL, false },
+    { "length", SETTING_INT, AT(length), NULL, false },
+    { "micro_tokens", SETTING_INT, AT(micro_tokens), NULL, false },
+    { "weight_decay", SETTING_REAL, AT(weight_decay), NULL, false },
+    { "beta1", SETTING_REAL, AT(beta1), NULL, false },
+    { "beta2", SETTING_REAL, AT(beta2), NULL, false },
+    { "clip", SETTING_REAL, AT(clip), NULL, false },
+    { "balance_loss", SETTING_REAL, AT(balance_loss), NULL, false },
+    { "z_loss", SETTING_REAL, AT(z_loss), NULL, false },
+    { "train_only", SETTING_WORD, AT(only), training_parts, false },
+    { "loss_on", SETTING_WORD, AT(loss_on), training_losses, false },
+    { "seed", SETTING_INT64, AT(seed), NULL, true },
+    { "dtype", SETTING_DTYPE, AT(dtype), NULL, false },
+    { "save", SETTING_DTYPE, AT(save), NULL, false },
+#undef AT
+};
+
+/* The value in the fewest characters that tell it from every other. */
+static void add_value(const struct setting *s, const struct training *t, struct buf *out)
+{
+    const void *member = (const char *)t + s->offset;
+    switch (s->type) {
+    case SETTING_INT:
+        buf_addf(out, "%d", *(const int *)member);
+        return;
+    case SETTING_INT64:
+        buf_addf(out, "%lld", (long long)*(const int64_t *)member);
+        return;
+    case SETTING_REAL:
+        real_text(*(const double *)member, out);
+        return;
+    case SETTING_WORD:
+        buf_adds(out, s->words[*(const int *)member]);
+        return;
+    case SETTING_DTYPE:
+        buf_adds(out, dtype_name(*(const enum dtype *)member));
+        return;
+    }
+    BUG("setting %s", s->name);
+}
+
+static void add_matryoshka(const struct training *t, const char *between, struct buf *out)
+{
+    for (int i = 0; i < t->nmatryoshka; i++)
+        buf_addf(out, "%s%d", i ? between : "", t->matryoshka[i]);
+}
+
+static const char *drawn_for(const struct training *t)
+{
+    return t->matryoshka_by_layer ? "layer" : "step";
+}
+
+void training_identity(const struct training *t, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        buf_addf(out, "%s ", settings[i].name);
+        add_value(&settings[i], t, out);
+        buf_addc(out, '\n');
+    }
+    if (!t->nmatryoshka)
+        return;
+    buf_adds(out, "matryoshka ");
+    add_matryoshka(t, " ", out);
+    buf_addf(out, " per %s\n", drawn_for(t));
+}
+
+static void add_router(const struct recipe_router *r, struct buf *out)
+{
+    bool any = false;
+    buf_addf(out, " router %s", r->router->name);
+    for (size_t i = 0; r->router->params[i].name; i++) {
+        const struct router_param *p = &r->router->params[i];
+        const struct expr *e = &r->value[i].expr;
+        if (p->real ? r->value[i].real == p->real_def : !e->n)
+            continue;
+        buf_addf(out, "%s%s ", any ? ", " : "(", p->name);
+        any = true;
+        int word = 0;
+        struct buf none = BUF_INIT;
+        if (p->real)
+            real_text(r->value[i].real, out);
+        else if (p->choices && expr_value(e, 1, 1, &word, &none) == 0)
+            buf_adds(out, p->choices[word]);
+        else
+            expr_text(e, out);
+        buf_release(&none);
+    }
+    buf_adds(out, any ? ")" : "");
+}
+
+void training_changes(const struct recipe_train *said, struct buf *out)
+{
+    struct recipe_train def;
+    const struct training *t = &said->how;
+    recipe_train_defaults(&def, said->pretrains);
+    bool all = said->pretrains || lesson_data_is_text(&said->data);
+    def.how.loss_on = all ? LOSS_ALL : LOSS_COMPLETION;
+    if (t->steps)
+        buf_addf(out, "%lld steps lr ", (long long)t->steps);
+    else
+        buf_addf(out, "%.10g epochs lr ", t->epochs);
+    real_text(t->lr, out);
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        struct buf is = BUF_INIT, was = BUF_INIT;
+        add_value(&settings[i], t, &is);
+        add_value(&settings[i], &def.how, &was);
+        if (!settings[i].apart && strcmp(is.s, was.s) != 0)
+            buf_addf(out, " %s %s", settings[i].name, is.s);
+        buf_release(&is);
+        buf_release(&was);
+    }
+    if (said->routed)
+        add_router(&said->router, out);
+    if (t->nmatryoshka) {
+        buf_adds(out, " matryoshka ");
+        add_matryoshka(t, ",", out);
+        buf_addf(out, " per %s", drawn_for(t));
+    }
+    if (said->seeded)
+        buf_addf(out, " seed %lld", (long long)t->seed);
+}
+
+void training_json(const struct training *t, struct buf *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        const char *quote = s->type == SETTING_WORD || s->type == SETTING_DTYPE ? "\"" : "";
+        if ((s->offset == offsetof(struct training, steps) && !t->steps) ||
+            (s->offset == offsetof(struct training, epochs) && t->steps))
+            continue;
+        buf_addf(out, "%s\"%s\":%s", i && out->s[out->len - 1] != '{' ? "," : "", s->name, quote);
+        add_value(s, t, out);
+        buf_adds(out, quote);
+    }
+    if (!t->nmatryoshka)
+        return;
+    buf_adds(out, ",\"matryoshka\":{\"K\":[");
+    add_matryoshka(t, ",", out);
+    buf_addf(out, "],\"per\":\"%s\"}", drawn_for(t));
+}
