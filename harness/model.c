@@ -8,24 +8,27 @@
 #include <math.h>
 #include <string.h>
 
-/* The selection as the tensors token [P] and expert [P]. */
+/* The selection as the tensors token [P] and expert [P], on the host. */
 static void selected(struct pass *p, struct tensor **token, struct tensor **expert)
 {
     int64_t pairs = (int64_t)p->routing.selection.pairs;
     int64_t *t = xmalloc((size_t)pairs * sizeof(*t)), *e = xmalloc((size_t)pairs * sizeof(*e));
     routing_pairs(&p->routing, t, e);
-    *token = tensor_ints(p->scope, t, 1, &pairs, p->m->device);
-    *expert = tensor_ints(p->scope, e, 1, &pairs, p->m->device);
+    *token = tensor_ints(p->scope, t, 1, &pairs, (struct device){ DEVICE_CPU, 0 });
+    *expert = tensor_ints(p->scope, e, 1, &pairs, (struct device){ DEVICE_CPU, 0 });
     free(t);
     free(e);
 }
 
 static bool all_finite(const float *v, size_t n)
 {
-    float zero = 0;
+    // Several sums, so that none waits for the last addition.
+    float zero[8] = { 0 }, sum = 0;
     for (size_t i = 0; i < n; i++)
-        zero += v[i] * 0.0f;
-    return zero == 0;
+        zero[i % 8] += v[i] * 0.0f;
+    for (int i = 0; i < 8; i++)
+        sum += zero[i];
+    return sum == 0;
 }
 
 /* The router's part of a layer, from what attend() gave. */

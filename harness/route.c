@@ -3,6 +3,8 @@
  */
 #include "route.h"
 
+#include <pthread.h>
+
 bool routing_wants_logits(const struct batch *b)
 {
     for (int i = 0; i < b->npools; i++)
@@ -12,8 +14,8 @@ bool routing_wants_logits(const struct batch *b)
 }
 
 /* A pool whose router goes on from `state`, or is new. scores: [T, N], the pool's */
-static void route_pool(struct routing *r, const struct pool *pool, int layer,
-                       struct router_state *state, const float *scores, int T)
+static void route_pool(const struct routing *r, const struct pool *pool, int layer,
+                       struct router_state *state, const float *scores, int T, struct selection *to)
 {
     const struct router *router = pool->router;
     struct router_args args = r->args ? r->args[layer] : pool->args;
@@ -23,24 +25,24 @@ static void route_pool(struct routing *r, const struct pool *pool, int layer,
     bool prompt = !r->state && router->scope(&args) == SCOPE_PROMPT && pool->prompt < T;
     int first = prompt ? pool->prompt : T;
     state = r->state ? state : own;
-    router->select(&args, state, scores, first, &r->selection);
+    router->select(&args, state, scores, first, to);
     if (prompt)
-        router->select(&args, state, scores + (size_t)first * (size_t)args.N, T - first,
-                       &r->selection);
+        router->select(&args, state, scores + (size_t)first * (size_t)args.N, T - first, to);
     if (own)
         router->close(own);
 }
 
-/* Counts what a layer's selection used, by token and by expert. */
-static void count(struct routing *r, int layer, const float *scores)
+/* Counts what the selection of some sequences used in a layer, by token and by expert. */
+static void count(const struct routing *r, const struct selection *s, int layer, int from, int to,
+                  const float *scores)
 {
     struct scored *out = r->out;
     size_t N = (size_t)out->experts, pair = 0;
-    for (int i = 0; i < out->nsequences; i++) {
+    for (int i = from; i < to; i++) {
         size_t load = ((size_t)i * (size_t)out->layers + (size_t)layer) * N;
         for (int t = out->start[i]; t < out->start[i + 1]; t++) {
-            int n = r->selection.count[t];
-            const int32_t *e = r->selection.expert + pair;
+            int n = s->count[t - out->start[from]];
+            const int32_t *e = s->expert + pair;
             const float *row = scores + (size_t)t * N;
             double sum = 0;
             for (int j = 0; j < n; j++)
@@ -56,27 +58,113 @@ static void count(struct routing *r, int layer, const float *scores)
     }
 }
 
+/* Neighbouring pools of a layer, and what was selected for their tokens. */
+struct share {
+    pthread_t thread;
+    bool started;
+    struct routing *r;
+    int layer, from, to; /* pools */
+    int sequence;        /* the first pool's first */
+    const float *scores, *logits;
+    struct selection *selection;
+};
+
+static void *route_share(void *arg)
+{
+    const struct share *h = arg;
+    const struct routing *r = h->r;
+    const struct scored *out = r->out;
+    int sequence = h->sequence;
+    for (int i = h->from; i < h->to; i++) {
+        const struct pool *pool = &r->batch->pools[i];
+        int from = out->start[sequence], to = out->start[sequence + pool->sequences];
+        size_t tokens = h->selection->tokens;
+        route_pool(r, pool, h->layer, r->state ? r->state[i][h->layer] : NULL,
+                   (pool->router->logits ? h->logits : h->scores) +
+                       (size_t)from * (size_t)out->experts,
+                   to - from, h->selection);
+        if (h->selection->error)
+            return NULL;
+        if (h->selection->tokens != tokens + (size_t)(to - from))
+            BUG("%s selected for %zu of %d tokens", pool->router->name,
+                h->selection->tokens - tokens, to - from);
+        sequence += pool->sequences;
+    }
+    count(r, h->selection, h->layer, h->sequence, sequence, h->scores);
+    return NULL;
+}
+
+static int threads_of(const struct routing *r)
+{
+    int n = r->threads < r->batch->npools ? r->threads : r->batch->npools;
+    return n > 1 ? n : 1;
+}
+
+/* Puts the tokens of `from` behind those of `to`. */
+static void append(struct selection *to, const struct selection *from)
+{
+    const int32_t *expert = from->expert;
+    for (size_t i = 0; i < from->tokens; expert += from->count[i++])
+        selection_add(to, expert, from->count[i]);
+    if (from->error)
+        selection_fail(to, "%s", from->error);
+}
+
+/* Deals the pools out by their tokens: each share gets those that end in its part of them. */
+static void deal(struct share *shares, int n, const struct share *all)
+{
+    const struct routing *r = all->r;
+    const int *start = r->out->start;
+    int pool = 0, sequence = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t end = (int64_t)r->out->tokens * (i + 1) / n;
+        shares[i] = *all;
+        shares[i].from = pool;
+        shares[i].sequence = sequence;
+        while (pool < all->to && start[sequence + r->batch->pools[pool].sequences] <= end)
+            sequence += r->batch->pools[pool++].sequences;
+        shares[i].to = pool;
+    }
+}
+
+static void route_shares(const struct share *all, int n)
+{
+    struct share *shares = xcalloc((size_t)n, sizeof(*shares));
+    struct selection *own = xcalloc((size_t)n, sizeof(*own));
+    deal(shares, n, all);
+    for (int i = 0; i < n; i++) {
+        shares[i].selection = &own[i];
+        shares[i].started = pthread_create(&shares[i].thread, NULL, route_share, &shares[i]) == 0;
+        if (!shares[i].started)
+            route_share(&shares[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        if (shares[i].started)
+            pthread_join(shares[i].thread, NULL);
+        append(all->selection, &own[i]);
+        selection_release(&own[i]);
+    }
+    free(own);
+    free(shares);
+}
+
 int route_layer(struct routing *r, int layer, const float *scores, const float *logits,
                 struct buf *err)
 {
-    const struct scored *out = r->out;
-    int sequence = 0;
+    struct share all = { .r = r,
+                         .layer = layer,
+                         .to = r->batch->npools,
+                         .scores = scores,
+                         .logits = logits,
+                         .selection = &r->selection };
+    int threads = threads_of(r);
     selection_reset(&r->selection);
-    for (int i = 0; i < r->batch->npools; i++) {
-        const struct pool *pool = &r->batch->pools[i];
-        int from = out->start[sequence], to = out->start[sequence + pool->sequences];
-        size_t tokens = r->selection.tokens;
-        route_pool(r, pool, layer, r->state ? r->state[i][layer] : NULL,
-                   (pool->router->logits ? logits : scores) + (size_t)from * (size_t)out->experts,
-                   to - from);
-        if (r->selection.error)
-            return fail(err, "layer %d: %s", layer, r->selection.error);
-        if (r->selection.tokens != tokens + (size_t)(to - from))
-            BUG("%s selected for %zu of %d tokens", pool->router->name,
-                r->selection.tokens - tokens, to - from);
-        sequence += pool->sequences;
-    }
-    count(r, layer, scores);
+    if (threads > 1)
+        route_shares(&all, threads);
+    else
+        route_share(&all);
+    if (r->selection.error)
+        return fail(err, "layer %d: %s", layer, r->selection.error);
     return 0;
 }
 

@@ -13,6 +13,7 @@ struct routing {
     struct router_state **const *state; /* [pools][layers], which go on; NULL: every text is new */
     const struct router_args *args;     /* [layers]: over those of all pools; NULL: theirs hold */
     bool normalise;                     /* weights of a token sum to 1 */
+    int threads;                        /* that share the pools' work; 0 as 1 */
     struct scored *out;                 /* scored_alloc() was called */
     struct selection selection;         /* of the layer that was routed last */
 };

@@ -47,8 +47,10 @@ by_expert sort_by_expert(const at::Tensor &expert, int64_t N);
 
 at::Tensor experts_grad(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &token,
                         const by_expert &order, const at::Tensor &gate_up, const at::Tensor &down);
-at::Tensor experts_gpu(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &token,
-                       const by_expert &order, const at::Tensor &gate_up, const at::Tensor &down);
+/* token, expert: on the host, token after token */
+at::Tensor experts_gpu(const at::Tensor &x, const at::Tensor &scores, const at::Tensor &token,
+                       const at::Tensor &expert, const at::Tensor &gate_up, const at::Tensor &down,
+                       bool normalise);
 
 /* silu(gate) * up of [rows, 2F] -> [rows, F] */
 at::Tensor swiglu_grad(const at::Tensor &gate_up);

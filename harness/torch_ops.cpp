@@ -17,6 +17,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 #include <torch/library.h>
+#include <torch/version.h>
 
 #include <tuple>
 #include <vector>
@@ -68,6 +69,10 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
     }
     if (grad_on_cpu({ x, weight }) && x.dim() == 2)
         return norm_grad(x, weight, eps);
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 9)
+    if (grad_on_gpu({ x, weight }) && x.scalar_type() != at::kDouble)
+        return at::rms_norm(x, { x.size(-1) }, weight, eps);
+#endif
     Tensor y = x.to(wide(x));
     y = y * at::rsqrt(y.pow(2).mean(-1, true) + eps);
     return weight * y.to(x.scalar_type());
@@ -196,13 +201,15 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
 
 /*
  * The sum of the selected experts' outputs, weighted.
- * x: [T, d]; scores: [T, N]; token, expert: [P]; gate_up: [N, 2F, d]; down: [N, d, F], or both packed
- * -> [T, d]
+ * x: [T, d]; scores: [T, N]; token, expert: [P], on the host, token after token; gate_up: [N, 2F, d];
+ * down: [N, d, F], or both packed -> [T, d]
  */
 Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,
                const Tensor &gate_up, const Tensor &down, bool normalise)
 {
-    const by_expert sorted = sort_by_expert(expert.to(at::kCPU), gate_up.size(0));
+    if (x.is_cuda())
+        return experts_gpu(x, scores, token, expert, gate_up, down, normalise);
+    const by_expert sorted = sort_by_expert(expert, gate_up.size(0));
     const std::vector<int64_t> &place = sorted.place, &begin = sorted.begin;
     Tensor weight = pair_weights(scores, token, expert, normalise);
     Tensor out = at::zeros(x.sizes(), x.options());
@@ -212,9 +219,7 @@ Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const
     }
     if (grad_on_cpu({ x, weight, gate_up, down }))
         return experts_grad(x, weight, token, sorted, gate_up, down);
-    if (x.is_cuda())
-        return experts_gpu(x, weight, token, sorted, gate_up, down);
-    Tensor order = at::tensor(place, at::kLong).to(x.device());
+    Tensor order = at::tensor(place, at::kLong);
     for (size_t e = 0; e + 1 < begin.size(); e++) {
         const int64_t m = begin[e + 1] - begin[e], n = static_cast<int64_t>(e);
         if (m == 0)

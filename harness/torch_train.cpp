@@ -12,6 +12,8 @@
 #include <torch/optim/adamw.h>
 #include <torch/version.h>
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <malloc.h>
 
 #include <cmath>
@@ -58,7 +60,8 @@ struct adamw {
     Tensor run[RUNS];  // float32
     Tensor arithmetic; // the weights in the arithmetic's dtype, where it is another
     std::vector<Tensor> slots;
-    std::vector<Tensor> leaves; // that have gradients
+    std::vector<c10::Stream> streams; // of the slots, on a GPU
+    std::vector<Tensor> leaves;       // that have gradients
     std::vector<int64_t> offsets;
     std::vector<chunk> chunks;
     std::unique_ptr<AdamW> parts[PARTS];
@@ -109,6 +112,19 @@ int threads_of(const struct adamw *a)
     return a->setup.device.kind == DEVICE_CPU ? a->setup.slots : 1;
 }
 
+/* A GPU does all its work at once; on the CPU a chunk shall stay in the cache. */
+bool on_gpu(const struct adamw *a)
+{
+    return a->setup.device.kind != DEVICE_CPU;
+}
+
+/* Waits for what this thread asked of the GPU: other threads do not know of it. */
+void finish(const struct adamw *a)
+{
+    if (on_gpu(a))
+        c10::impl::VirtualGuardImpl(at::kCUDA).getStream(at_device(a->setup.device)).synchronize();
+}
+
 /* The optimisers, once all parameters are known. */
 void make_parts(struct adamw *a)
 {
@@ -144,7 +160,7 @@ void step_part(struct adamw *a, size_t p, double lr, double scale)
         static_cast<AdamWOptions &>(group.options()).lr(lr);
     for (size_t i = p; i < a->chunks.size(); i += PARTS) {
         chunk &c = a->chunks[i];
-        if (scale != 1)
+        if (scale != 1 && !on_gpu(a))
             c.gradient.mul_(scale);
         c.weights.mutable_grad() = c.gradient;
         auto &state = part.state()[state_key(c.weights)];
@@ -158,11 +174,18 @@ void refresh(struct adamw *a)
 {
     if (a->arithmetic.defined())
         a->arithmetic.copy_(a->run[ADAMW_WEIGHTS]);
+    finish(a);
 }
 
 void add_chunks(struct adamw *a, int64_t offset, int64_t size, bool decays)
 {
-    const int64_t most = a->setup.device.kind == DEVICE_CPU ? CPU_CHUNK : size;
+    const chunk *last = a->chunks.empty() ? nullptr : &a->chunks.back();
+    if (on_gpu(a) && last && last->decays == decays && last->offset + last->size == offset) {
+        offset = last->offset;
+        size += last->size;
+        a->chunks.pop_back();
+    }
+    const int64_t most = on_gpu(a) ? size : CPU_CHUNK;
     for (int64_t at = 0; at < size; at += most) {
         chunk c = { offset + at, std::min(most, size - at), decays, 0, {}, {} };
         c.weights = a->run[ADAMW_WEIGHTS].narrow(0, c.offset, c.size);
@@ -196,6 +219,10 @@ struct adamw *adamw_new(const struct adamw_setup *setup, struct buf *err)
         if (setup->dtype != DTYPE_F32)
             a->arithmetic = at::zeros({ setup->count }, options.dtype(at_dtype(setup->dtype)));
         a->slots.resize(static_cast<size_t>(setup->slots));
+        for (int i = 0; i < setup->slots && on_gpu(a.get()); i++)
+            a->streams.push_back(c10::impl::VirtualGuardImpl(at::kCUDA).getStreamFromGlobalPool(
+                at_device(setup->device)));
+        finish(a.get());
     });
     return rc ? nullptr : a.release();
 }
@@ -224,6 +251,15 @@ struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset,
     return out;
 }
 
+void adamw_begin(struct adamw *a, struct scope *s, int slot)
+{
+    guarded(s, [&] {
+        if (on_gpu(a))
+            c10::impl::VirtualGuardImpl(at::kCUDA).exchangeStream(
+                a->streams[static_cast<size_t>(slot)]);
+    });
+}
+
 void adamw_gradient(struct adamw *a, struct scope *s, const struct tensor *loss, int slot)
 {
     guarded(s, [&] {
@@ -239,13 +275,21 @@ void adamw_gradient(struct adamw *a, struct scope *s, const struct tensor *loss,
             else
                 place.zero_();
         }
+        finish(a);
     });
 }
 
 int adamw_add(struct adamw *a, int n, struct buf *err)
 {
     return checked(err, [&] {
-        parallel(threads_of(a), a->chunks.size(), [&](size_t i) {
+        c10::AutoGradMode mode(false);
+        for (int j = 0; j < n && on_gpu(a); j++)
+            if (j == 0 && !a->added)
+                a->run[ADAMW_GRADIENT].copy_(a->slots[0]);
+            else
+                a->run[ADAMW_GRADIENT].add_(a->slots[static_cast<size_t>(j)]);
+        finish(a);
+        parallel(threads_of(a), on_gpu(a) ? 0 : a->chunks.size(), [&](size_t i) {
             chunk &c = a->chunks[i];
             for (int j = 0; j < n; j++) {
                 Tensor from = a->slots[static_cast<size_t>(j)].narrow(0, c.offset, c.size);
@@ -262,6 +306,8 @@ int adamw_add(struct adamw *a, int n, struct buf *err)
 /* The gradient's norm: every chunk's own sum, and these in order. */
 static double gradient_norm(struct adamw *a)
 {
+    if (on_gpu(a))
+        return at::norm(a->run[ADAMW_GRADIENT]).item<double>();
     parallel(threads_of(a), a->chunks.size(), [&](size_t i) {
         chunk &c = a->chunks[i];
         double n = at::norm(c.gradient).item<double>();
@@ -282,6 +328,8 @@ int adamw_step(struct adamw *a, double lr, double clip, double *norm, struct buf
         TORCH_CHECK(std::isfinite(*norm), "the gradient is NaN or infinite");
         double scale = clip > 0 && *norm > clip ? clip / *norm : 1;
         make_parts(a);
+        if (scale != 1 && on_gpu(a))
+            a->run[ADAMW_GRADIENT].mul_(scale);
         parallel(threads_of(a), PARTS, [&](size_t p) { step_part(a, p, lr, scale); });
         a->steps++;
         refresh(a);

@@ -33,6 +33,12 @@ void adamw_free(struct adamw *a);
 struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset, int ndim,
                                const int64_t *shape, bool trained);
 
+/*
+ * What the calling thread asks of a GPU from here on goes to the slot's own queue, beside the other
+ * slots' work. To be called before a piece's first operation.
+ */
+void adamw_begin(struct adamw *a, struct scope *s, int slot);
+
 /* The gradient of `loss`, a scalar of the scope, into a slot. Errors are the scope's. */
 void adamw_gradient(struct adamw *a, struct scope *s, const struct tensor *loss, int slot);
 

@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 struct trainer {
     struct model *model;
@@ -18,6 +19,7 @@ struct trainer {
     struct trainer_tensor *tensors;
     size_t ntensors;
     int64_t count;
+    int route_threads; /* for each piece's routers: of a GPU's host, whose cores are idle */
 };
 
 /* ---- opening ---- */
@@ -113,12 +115,20 @@ static void trainer_close(struct trainer *t)
     free(t);
 }
 
+/* Cores for each of `slots` threads, 8 at most. */
+static int spare_threads(int slots)
+{
+    long each = sysconf(_SC_NPROCESSORS_ONLN) / slots;
+    return each < 1 ? 1 : each > 8 ? 8 : (int)each;
+}
+
 static struct trainer *trainer_open(const struct weights *w, struct device device,
                                     const struct training *how, int slots, struct buf *err)
 {
     struct trainer *t = xcalloc(1, sizeof(*t));
     struct parameters ps;
     t->scope = scope_new(false);
+    t->route_threads = device.kind == DEVICE_CPU ? 1 : spare_threads(slots);
     t->model = model_open_parameters(w, device, &ps, err);
     int rc = t->model ? 0 : -1;
     if (rc == 0) {
@@ -143,6 +153,7 @@ struct terms {
     struct tensor *t[1 + 2 * 256];
     double weight[1 + 2 * 256];
     int n;
+    struct tensor *nll; /* NULL: no token's loss counts */
 };
 
 static void add_term(struct terms *terms, struct tensor *t, double weight)
@@ -191,8 +202,6 @@ static void add_aux(struct pass *p, const struct piece *piece, int layer,
         module_call(p->scope, p->m->layers[layer], "aux", in, 3, loss, 2);
         add_term(terms, loss[0], each * piece->balance_loss);
         add_term(terms, loss[1], each * piece->z_loss);
-        out->balance += tensor_number(p->scope, loss[0]) / scored->layers;
-        out->z += tensor_number(p->scope, loss[1]) / scored->layers;
     } else {
         out->balance +=
             balance_of(s->scores_host, scored->tokens, scored->experts, share) / scored->layers;
@@ -247,11 +256,22 @@ static struct tensor *nll(struct pass *p, const struct piece *piece, struct tens
         struct tensor *in[] = { x, tensor_ints(p->scope, rows, 1, &n, p->m->device),
                                 tensor_ints(p->scope, target, 1, &n, p->m->device) };
         module_call(p->scope, p->m->ends, "nll", in, 3, &sum, 1);
-        out->nll = tensor_number(p->scope, sum);
     }
     free(rows);
     free(target);
     return sum;
+}
+
+/* The losses' values, which a GPU would be waited for if they were read as they come. */
+static void read_terms(struct pass *p, const struct terms *terms, struct piece_result *out)
+{
+    int n = terms->nll ? terms->n - 1 : terms->n; // two a layer
+    for (int i = 0; i < n; i += 2) {
+        out->balance += tensor_number(p->scope, terms->t[i]) / out->scored.layers;
+        out->z += tensor_number(p->scope, terms->t[i + 1]) / out->scored.layers;
+    }
+    if (terms->nll)
+        out->nll = tensor_number(p->scope, terms->nll);
 }
 
 static void piece_gradient(struct trainer *t, int slot, struct pass *p, const struct piece *piece,
@@ -268,14 +288,15 @@ static void piece_gradient(struct trainer *t, int slot, struct pass *p, const st
         add_aux(p, piece, i, &scores, &terms, out);
         learn_cutoffs(piece, i, &scores, out);
     }
-    struct tensor *sum = nll(p, piece, x, out);
-    if (sum)
-        add_term(&terms, sum, piece->nll_weight);
+    terms.nll = nll(p, piece, x, out);
+    if (terms.nll)
+        add_term(&terms, terms.nll, piece->nll_weight);
     if (terms.n == 0)
         scope_fail(p->scope, "no token's loss counts in a piece of %d tokens", out->scored.tokens);
     else
         adamw_gradient(t->adamw, p->scope,
                        tensor_weighted_sum(p->scope, terms.t, terms.weight, terms.n), slot);
+    read_terms(p, &terms, out);
 }
 
 static int trainer_gradient(struct trainer *t, int slot, const struct piece *piece,
@@ -290,6 +311,8 @@ static int trainer_gradient(struct trainer *t, int slot, const struct piece *pie
     struct pass p;
     pass_begin(&p, t->model, &piece->batch, NULL, scope, &out->scored);
     p.routing.args = piece->args;
+    p.routing.threads = t->route_threads;
+    adamw_begin(t->adamw, scope, slot);
     piece_gradient(t, slot, &p, piece, out);
     int rc = scope_error(scope) ? fail(err, "%s", scope_error(scope)) : 0;
     pass_end(&p);

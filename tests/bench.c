@@ -220,7 +220,7 @@ static double lesson_step(const struct lesson *l, int slots, struct learner *lea
 
 static void bench_train(char **argv)
 {
-    enum { PIECE = 1024 }; // tokens, about
+    enum { PIECE = 2048 }; // tokens, about
     const int n = atoi(argv[1]), tokens = atoi(argv[2]), steps = atoi(argv[3]), slots = cores();
     const struct training how = {
         .beta1 = 0.9, .beta2 = 0.999, .weight_decay = 0.01, .only = TRAIN_ALL, .dtype = DTYPE_F32
