@@ -204,9 +204,12 @@ static int read_generation(const char *dir, struct model_config *c, struct buf *
     char *path = xasprintf("%s/generation_config.json", dir);
     int rc = 0;
     if (access(path, F_OK) == 0) {
+        const struct model_config was = *c;
         json_t *root = json_read_file(path, MAX_CONFIG, err);
         struct json_in in = { root, path, err };
         rc = root ? read_eos(&in, c) : -1;
+        c->eos_apart =
+            c->neos != was.neos || memcmp(c->eos, was.eos, (size_t)c->neos * sizeof(*c->eos)) != 0;
         json_decref(root);
     }
     free(path);

@@ -96,12 +96,57 @@ VECTOR void kernel_softmax(float *x, int64_t n, int64_t width)
 
 /* ---- products ---- */
 
-void kernel_pack(const float *w, int64_t n, int64_t k, float *panels)
+enum { ROW_BLOCK = 128, K_BLOCK = 256 };
+
+/* out[j][i] = x[i][j]. x: [rows, columns], ldx floats a row; out: [columns, rows], ldo */
+static void turn(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
+                 int64_t ldo)
 {
-    for (int64_t p = 0; p < n; p += PANEL)
-        for (int64_t i = 0; i < k; i++)
-            for (int64_t j = 0; j < PANEL; j++)
-                *panels++ = p + j < n ? w[(p + j) * k + i] : 0;
+    int64_t i = 0;
+#ifdef __x86_64__
+    for (; i + 4 <= rows; i += 4) {
+        const float *from = x + i * ldx;
+        int64_t j = 0;
+        for (; j + 4 <= columns; j += 4) {
+            __m128 a = _mm_loadu_ps(from + j), b = _mm_loadu_ps(from + ldx + j);
+            __m128 c = _mm_loadu_ps(from + 2 * ldx + j), d = _mm_loadu_ps(from + 3 * ldx + j);
+            _MM_TRANSPOSE4_PS(a, b, c, d);
+            _mm_storeu_ps(out + j * ldo + i, a);
+            _mm_storeu_ps(out + (j + 1) * ldo + i, b);
+            _mm_storeu_ps(out + (j + 2) * ldo + i, c);
+            _mm_storeu_ps(out + (j + 3) * ldo + i, d);
+        }
+        for (; j < columns; j++)
+            for (int64_t r = 0; r < 4; r++)
+                out[j * ldo + i + r] = from[r * ldx + j];
+    }
+#endif
+    for (; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++)
+            out[j * ldo + i] = x[i * ldx + j];
+}
+
+void kernel_pack(const float *w, int64_t n, int64_t stride, int64_t k, float *panels)
+{
+    for (int64_t p = 0; p < n; p += PANEL, panels += k * PANEL) {
+        int64_t rows = n - p < PANEL ? n - p : PANEL;
+        if (rows < PANEL)
+            memset(panels, 0, (size_t)(k * PANEL) * sizeof(*panels));
+        turn(w + p * stride, stride, rows, k, panels, PANEL);
+    }
+}
+
+void kernel_pack_columns(const float *w, int64_t rows, int64_t stride, int64_t columns,
+                         float *panels)
+{
+    for (int64_t p = 0; p < columns; p += PANEL) {
+        int64_t width = columns - p < PANEL ? columns - p : PANEL;
+        for (int64_t i = 0; i < rows; i++, panels += PANEL) {
+            memcpy(panels, w + i * stride + p, (size_t)width * sizeof(*panels));
+            if (width < PANEL)
+                memset(panels + width, 0, (size_t)(PANEL - width) * sizeof(*panels));
+        }
+    }
 }
 
 void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, float *keys)
@@ -117,8 +162,8 @@ void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, fl
 /* A form for each kind of processor: vectors of LANES floats, TILE rows at a time in registers. */
 struct products {
     const char *processor;
-    void (*product)(const float *x, int64_t rows, int64_t stride, const float *panels, int64_t n,
-                    int64_t k, float *out);
+    void (*product)(const float *x, int64_t rows, int64_t stride, bool across, const float *panels,
+                    int64_t n, int64_t k, bool add, float *out);
     void (*attend)(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
                    const float *keys, const float *values, int64_t stride, float *scratch,
                    float *out);
@@ -193,7 +238,13 @@ const char *kernel_processor(void)
 void kernel_product(const float *x, int64_t rows, int64_t stride, const float *panels, int64_t n,
                     int64_t k, float *out)
 {
-    products()->product(x, rows, stride, panels, n, k, out);
+    products()->product(x, rows, stride, false, panels, n, k, false, out);
+}
+
+void kernel_product_across(const float *x, int64_t rows, int64_t stride, const float *panels,
+                           int64_t n, int64_t k, bool add, float *out)
+{
+    products()->product(x, rows, stride, true, panels, n, k, add, out);
 }
 
 void kernel_attend(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,

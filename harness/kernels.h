@@ -9,6 +9,7 @@
 #define KERNELS_H
 
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -34,12 +35,20 @@ void kernel_rope(const float *x, int64_t heads, int64_t d, const float *cos, con
  */
 enum { PANEL = 16, TILE_MAX = 8 };
 
-/* panels of w: [n, k] */
-void kernel_pack(const float *w, int64_t n, int64_t k, float *panels);
+/* panels of w: [n, k], `stride` floats a row */
+void kernel_pack(const float *w, int64_t n, int64_t stride, int64_t k, float *panels);
+
+/* The same of w's transpose: panels: [columns / PANEL rounded up, rows, PANEL]. w: [rows, columns],
+ * `stride` floats a row */
+void kernel_pack_columns(const float *w, int64_t rows, int64_t stride, int64_t columns,
+                         float *panels);
 
 /* out = x * w^T. x: [rows, k], `stride` floats a row; w: [n, k], packed; out: [rows, n] */
 void kernel_product(const float *x, int64_t rows, int64_t stride, const float *panels, int64_t n,
                     int64_t k, float *out);
+/* out = x^T * w^T, or added to what is there. x: [k, rows], `stride` floats a row */
+void kernel_product_across(const float *x, int64_t rows, int64_t stride, const float *panels,
+                           int64_t n, int64_t k, bool add, float *out);
 
 /* Puts the keys of n positions, from `at` on, in their panels: keys: [positions / PANEL, G, D, PANEL];
  * x: [n, G * D] */

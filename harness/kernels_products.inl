@@ -91,18 +91,23 @@ static void NAME(rows)(const float *a, int64_t lda, const float *b, int64_t ldb,
     }
 }
 
-/* Blocks of rows and of k keep what is read again in the caches. */
-static void NAME(product)(const float *x, int64_t rows, int64_t stride, const float *panels,
-                          int64_t n, int64_t k, float *out)
+/* Blocks of rows and of k keep what is read again in the caches. `across`: x is [k, rows]. */
+static void NAME(product)(const float *x, int64_t rows, int64_t stride, bool across,
+                          const float *panels, int64_t n, int64_t k, bool add, float *out)
 {
-    const int64_t row_block = 128, k_block = 256;
-    for (int64_t i = 0; i < rows; i += row_block)
-        for (int64_t at = 0; at < k; at += k_block)
+    float turned[ROW_BLOCK * K_BLOCK];
+    for (int64_t i = 0; i < rows; i += ROW_BLOCK)
+        for (int64_t at = 0; at < k; at += K_BLOCK) {
+            const int64_t m = rows - i < ROW_BLOCK ? rows - i : ROW_BLOCK;
+            const int64_t depth = k - at < K_BLOCK ? k - at : K_BLOCK;
+            const float *a = across ? turned : x + i * stride + at;
+            if (across)
+                turn(x + at * stride + i, stride, depth, m, turned, K_BLOCK);
             for (int64_t p = 0; p < n; p += PANEL)
-                NAME(rows)(x + i * stride + at, stride, panels + (p * k + at * PANEL), PANEL,
-                           k - at < k_block ? k - at : k_block, out + i * n + p, n,
-                           n - p < PANEL ? n - p : PANEL, at > 0,
-                           rows - i < row_block ? rows - i : row_block);
+                NAME(rows)(a, across ? K_BLOCK : stride, panels + (p * k + at * PANEL), PANEL,
+                           depth, out + i * n + p, n, n - p < PANEL ? n - p : PANEL, add || at > 0,
+                           m);
+        }
 }
 
 /* `rows` queries of one head, the first at position `at`. keys, values: of their head */

@@ -3,24 +3,16 @@
  * that a resample is four sums; with weights of 1 it is the mean of the differences.
  */
 #include "paired.h"
+#include "splitmix.h"
 
 #include <math.h>
 
 #define SEED 20251109u
 
-/* splitmix64: one multiplication chain on a counter; good enough to draw documents by. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 /* A whole number below n; uneven by at most n / 2^32. */
 static uint32_t draw(uint64_t *state, uint32_t n)
 {
-    return (uint32_t)(((next_random(state) >> 32) * n) >> 32);
+    return (uint32_t)(((splitmix_next(state) >> 32) * n) >> 32);
 }
 
 static double difference_of(const struct pair *sum)

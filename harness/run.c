@@ -161,7 +161,7 @@ static int find_model(struct runner *r, const struct cell *c, struct buf *dir, s
     struct train_result result = { 0 };
     struct train_place place = { .engine = r->engine,
                                  .device = r->device,
-                                 .threads = r->threads,
+                                 .threads = training_threads(r->device, r->options->threads),
                                  .checkpoint_seconds = r->options->checkpoint_seconds,
                                  .store = r->store };
     double start = now_seconds();

@@ -1,7 +1,8 @@
 /*
  * run_impl.h: what the files of a run share: run.c plans and goes from model to model, run_train.c
- * has models trained, run_signals.c tells when the user wants an end, run_cells.c says how cells end, run_losses.c scores texts that are there, run_texts.c has texts
- * written, run_scores.c has programs and judges score what was written.
+ * has models trained, run_signals.c tells when the user wants an end, run_cells.c says how cells end,
+ * run_losses.c scores texts that are there, run_texts.c has texts written, run_scores.c has programs
+ * and judges score what was written.
  */
 #ifndef RUN_IMPL_H
 #define RUN_IMPL_H

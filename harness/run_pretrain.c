@@ -86,6 +86,8 @@ static int check_all(struct pretraining *p, struct buf *err)
     struct recipe_pretrain *said = p->said;
     struct buf label = BUF_INIT;
     const char *root = checkpoint_root();
+    if (!device_named(p->device))
+        return fail(err, "--device %s: allowed is " DEVICES_ALLOWED, p->device);
     if ((said->tokenizer_data_said && lesson_data_check(&said->tokenizer_data, err)) ||
         lesson_data_check(&said->train.data, err) ||
         pretrain_tokenizer_find(said, root, &p->tokenizer, p->model.tokenizer_hash, err) ||

@@ -12,6 +12,7 @@
 
 /* Between the first step and the last, this many times, the loss of what is held out is taken. */
 enum { HELD_OUT_TIMES = 10 };
+enum { GPU_THREADS = 8 };
 
 /* ---- lessons ---- */
 
@@ -77,6 +78,11 @@ size_t courses_left(const struct courses *c)
 }
 
 /* ---- one training ---- */
+
+int training_threads(struct device device, int threads)
+{
+    return device.kind != DEVICE_CPU && threads > GPU_THREADS ? GPU_THREADS : threads;
+}
 
 int training_make(const struct sweep_training *t, const char *sweep, const char *device,
                   const struct lessons *lessons, const struct train_place *place,

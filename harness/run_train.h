@@ -34,6 +34,12 @@ struct train_place {
 };
 
 /*
+ * How many of `threads` take a training's pieces on the device. A GPU has something to do for a few:
+ * while the routers of one's run on the host, it works for the others.
+ */
+int training_threads(struct device device, int threads);
+
+/*
  * Trains a model of the sweep, or finds it; `dir` gets its folder. SIGINT and SIGTERM stop it where
  * they are caught (run_signals_catch()).
  */

@@ -2,26 +2,19 @@
  * sample.c: see sample.h.
  */
 #include "sample.h"
+#include "splitmix.h"
 
 #include <math.h>
 
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 uint64_t sampler_seed(int64_t seed, int64_t doc)
 {
-    return mix(mix((uint64_t)seed + UINT64_C(0x9e3779b97f4a7c15)) + (uint64_t)doc);
+    return splitmix_mix(splitmix_mix((uint64_t)seed + SPLITMIX_STEP) + (uint64_t)doc);
 }
 
 /* Uniform in [0, 1), 53 bits. */
 static double uniform(struct sampler *s)
 {
-    s->state += UINT64_C(0x9e3779b97f4a7c15);
-    return (double)(mix(s->state) >> 11) * 0x1p-53;
+    return (double)(splitmix_next(&s->state) >> 11) * 0x1p-53;
 }
 
 static int32_t largest(const float *logits, int V)

@@ -1,6 +1,6 @@
 /*
- * scored.c: room for what a forward pass finds, see model.h and trainer.h. Used on both sides of the engine's
- * border, each with its own copy.
+ * scored.c: room for what a forward pass finds, see model.h and trainer.h. Used on both sides of the
+ * engine's border, each with its own copy.
  */
 #include "model.h"
 #include "trainer.h"

@@ -233,7 +233,7 @@ struct tensor *tensor_pack(struct scope *s, const struct tensor *t)
         const int64_t N = from.size(0), n = from.size(1), k = from.size(2);
         at::Tensor to = at::empty({ N, (n + PANEL - 1) / PANEL, k, PANEL }, from.options());
         for (int64_t i = 0; i < N; i++)
-            kernel_pack(from.data_ptr<float>() + i * n * k, n, k,
+            kernel_pack(from.data_ptr<float>() + i * n * k, n, k, k,
                         to.data_ptr<float>() + i * to.stride(0));
         packed = keep(s, of(t).dim() == 2 ? to.squeeze(0) : to);
     });

@@ -45,6 +45,90 @@ static float *floats(const Tensor &t)
     return t.data_ptr<float>();
 }
 
+/* ---- products ---- */
+
+/*
+ * Our own, as in scoring: as fast as the best library's, and the same whichever is installed. What is
+ * multiplied by is packed first, which costs little beside the product.
+ */
+static int64_t up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* Panels of w [n, k] for x * w^T, and of w^T for x * w. `w`: any stride of rows */
+static void pack(const Tensor &w, Tensor &panels)
+{
+    kernel_pack(floats(w), w.size(0), w.stride(0), w.size(1), floats(panels));
+}
+
+static void pack_columns(const Tensor &w, Tensor &panels)
+{
+    kernel_pack_columns(floats(w), w.size(0), w.stride(0), w.size(1), floats(panels));
+}
+
+/* Room for the panels of a matrix of n rows or columns by k. */
+static Tensor panels_for(int64_t n, int64_t k, const Tensor &like)
+{
+    return at::empty({ up(n, PANEL) * k }, like.options());
+}
+
+/* out [m, n] = x [m, k] * panels */
+static void multiply(const Tensor &x, const Tensor &panels, Tensor &out)
+{
+    kernel_product(floats(x), x.size(0), x.stride(0), floats(panels), out.size(1), x.size(1),
+                   floats(out));
+}
+
+/* out [n, k], or added to it, = dy [m, n]^T * panels of x's columns, x [m, k] */
+static void multiply_across(const Tensor &dy, const Tensor &panels, bool add, Tensor &out)
+{
+    kernel_product_across(floats(dy), dy.size(1), dy.stride(0), floats(panels), out.size(1),
+                          dy.size(0), add, floats(out));
+}
+
+namespace
+{
+
+struct linear_function : Function<linear_function> {
+    static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &weight)
+    {
+        ctx->save_for_backward({ x, weight });
+        Tensor panels = panels_for(weight.size(0), weight.size(1), x);
+        Tensor out = at::empty({ x.size(0), weight.size(0) }, x.options());
+        pack(weight, panels);
+        multiply(x, panels, out);
+        return out;
+    }
+
+    static variable_list backward(AutogradContext *ctx, variable_list grads)
+    {
+        auto saved = ctx->get_saved_variables();
+        const Tensor &x = saved[0], &weight = saved[1], dy = grads[0].contiguous();
+        Tensor dx, dw;
+        if (x.requires_grad()) {
+            Tensor panels = panels_for(weight.size(1), weight.size(0), x);
+            dx = at::empty({ x.size(0), x.size(1) }, x.options());
+            pack_columns(weight, panels);
+            multiply(dy, panels, dx);
+        }
+        if (weight.requires_grad()) {
+            Tensor panels = panels_for(x.size(1), x.size(0), x);
+            dw = at::empty(weight.sizes(), weight.options());
+            pack_columns(x, panels);
+            multiply_across(dy, panels, false, dw);
+        }
+        return { dx, dw };
+    }
+};
+
+} // namespace
+
+Tensor linear_grad(const Tensor &x, const Tensor &weight)
+{
+    return linear_function::apply(x.stride(1) == 1 ? x : x.contiguous(), weight);
+}
+
 /* ---- norm ---- */
 
 namespace
@@ -80,11 +164,6 @@ Tensor norm_grad(const Tensor &x, const Tensor &weight, double eps)
 }
 
 /* ---- attention ---- */
-
-static int64_t up(int64_t n, int64_t to)
-{
-    return (n + to - 1) / to * to;
-}
 
 Tensor rotated(const Tensor &x, const sequences &s, const Tensor &cos, const Tensor &sin, int64_t D,
                float scale)
@@ -140,17 +219,29 @@ struct head_back {
 
     void block(int64_t from, int64_t to) const
     {
-        const int64_t rows = to - from;
+        const int64_t rows = to - from, D = q.size(1);
         Tensor qi = q.narrow(0, from, rows), go = dout.narrow(0, from, rows);
-        Tensor p = at::mm(qi, k.narrow(0, 0, to).t());
+        Tensor ki = k.narrow(0, 0, to), vi = v.narrow(0, 0, to);
+        Tensor panels = panels_for(to, D, q), some = at::empty({ rows, D }, q.options());
+        Tensor p = at::empty({ rows, to }, q.options()), dp = at::empty_like(p);
+        Tensor all = at::empty({ to, D }, q.options()), own = panels_for(D, up(to, PANEL), q);
+        pack(ki, panels);
+        multiply(qi, panels, p);
         for (int64_t r = 0; r < rows; r++)
             kernel_softmax(floats(p) + r * to, from + r + 1, to);
-        Tensor dp = at::mm(go, v.narrow(0, 0, to).t());
+        pack(vi, panels);
+        multiply(go, panels, dp);
         Tensor mean = (go * out.narrow(0, from, rows)).sum(-1);
-        dv.narrow(0, 0, to).addmm_(p.t(), go);
+        pack_columns(go, own);
+        multiply_across(p, own, false, all);
+        dv.narrow(0, 0, to).add_(all);
         kernel_softmax_back(floats(p), floats(mean), rows, to, floats(dp));
-        dq.narrow(0, from, rows).copy_(at::mm(dp, k.narrow(0, 0, to)));
-        dk.narrow(0, 0, to).addmm_(dp.t(), qi);
+        pack_columns(ki, own);
+        multiply(dp, own, some);
+        dq.narrow(0, from, rows).copy_(some);
+        pack_columns(qi, own);
+        multiply_across(dp, own, false, all);
+        dk.narrow(0, 0, to).add_(all);
     }
 };
 
@@ -362,6 +453,12 @@ Tensor tensor_of(const std::vector<int64_t> &v)
     return t;
 }
 
+/* Room for the panels of an expert's matrices, either way. */
+Tensor panels_of_expert(const Tensor &x, int64_t F)
+{
+    return at::empty({ up(2 * F, PANEL) * up(x.size(1), PANEL) }, x.options());
+}
+
 struct experts_function : Function<experts_function> {
     /* gate_up: [N, 2F, d]; down: [N, d, F]; place: [P]; begin: [N+1] */
     static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &weight,
@@ -372,7 +469,7 @@ struct experts_function : Function<experts_function> {
         const int64_t *b = begin.data_ptr<int64_t>();
         const sorted_pairs pairs(token, weight, place.data_ptr<int64_t>());
         Tensor mid = at::empty({ P, 2 * F }, x.options()), act = at::empty({ P, F }, x.options());
-        Tensor out = at::zeros(x.sizes(), x.options());
+        Tensor out = at::zeros(x.sizes(), x.options()), panels = panels_of_expert(x, F);
         for (int64_t e = 0; e < N; e++) {
             const expert_rows r = pairs.of(b[e], b[e + 1]);
             if (r.m == 0)
@@ -380,9 +477,11 @@ struct experts_function : Function<experts_function> {
             Tensor in = at::empty({ r.m, d }, x.options()), u = mid.narrow(0, r.first, r.m);
             Tensor a = act.narrow(0, r.first, r.m);
             kernel_gather(floats(x), r.row, r.m, d, floats(in));
-            at::mm_out(u, in, gate_up.select(0, e).t());
+            pack(gate_up.select(0, e), panels);
+            multiply(in, panels, u);
             kernel_swiglu(floats(u), r.m, F, floats(a));
-            at::mm_out(in, a, down.select(0, e).t());
+            pack(down.select(0, e), panels);
+            multiply(a, panels, in);
             kernel_scatter_add(floats(in), r.row, r.weight, r.m, d, floats(out));
         }
         ctx->save_for_backward({ x, weight, gate_up, down, token, place, begin, mid, act });
@@ -403,6 +502,7 @@ struct experts_function : Function<experts_function> {
         Tensor ddown = trained ? at::empty(down.sizes(), x.options()) : Tensor();
         std::vector<float> dweight(static_cast<size_t>(P));
         const std::vector<float> ones(static_cast<size_t>(P), 1.0f);
+        Tensor panels = panels_of_expert(x, F);
         for (int64_t e = 0; e < N; e++) {
             const expert_rows r = pairs.of(b[e], b[e + 1]);
             if (r.m == 0) {
@@ -415,17 +515,23 @@ struct experts_function : Function<experts_function> {
             Tensor a = act.narrow(0, r.first, r.m), u = mid.narrow(0, r.first, r.m);
             Tensor g = at::empty({ r.m, d }, x.options()), du = at::empty_like(u);
             kernel_gather(floats(dout), r.row, r.m, d, floats(g));
-            Tensor da = at::mm(g, down.select(0, e));
+            Tensor da = at::empty({ r.m, F }, x.options());
+            pack_columns(down.select(0, e), panels);
+            multiply(g, panels, da);
             kernel_dots(floats(da), floats(a), r.m, F, dweight.data() + r.first);
             kernel_swiglu_back(floats(u), floats(da), r.weight, r.m, F, floats(du));
             if (trained) {
                 kernel_scale_rows(floats(g), r.weight, r.m, d);
                 Tensor to = ddown.select(0, e), gu = dgate_up.select(0, e);
-                at::mm_out(to, g.t(), a);
+                Tensor own = panels_for(std::max(F, d), r.m, x);
+                pack_columns(a, own);
+                multiply_across(g, own, false, to);
                 kernel_gather(floats(x), r.row, r.m, d, floats(g));
-                at::mm_out(gu, du.t(), g);
+                pack_columns(g, own);
+                multiply_across(du, own, false, gu);
             }
-            at::mm_out(g, du, gate_up.select(0, e));
+            pack_columns(gate_up.select(0, e), panels);
+            multiply(du, panels, g);
             kernel_scatter_add(floats(g), r.row, ones.data(), r.m, d, floats(dx));
         }
         for (int64_t i = 0; i < P; i++)
@@ -601,10 +707,43 @@ namespace
 
 /* The gradient is made on the way forward, where the logits are at hand: they are never all held. */
 struct nll_function : Function<nll_function> {
+    /* By our own products. Returns the sum; dhead may be undefined. */
+    static double forward_cpu(const Tensor &x, const Tensor &head, const Tensor &target, Tensor &dx,
+                              Tensor &dhead)
+    {
+        const int64_t T = x.size(0), V = head.size(0), d = head.size(1), block = 512;
+        Tensor rows = panels_for(V, d, x), columns = panels_for(d, V, x);
+        Tensor own = panels_for(d, block, x), logits = at::empty({ block, V }, x.options());
+        double sum = 0;
+        pack(head, rows);
+        pack_columns(head, columns);
+        for (int64_t t = 0; t < T; t += block) {
+            const int64_t n = std::min(block, T - t);
+            Tensor in = x.narrow(0, t, n), p = logits.narrow(0, 0, n), to = dx.narrow(0, t, n);
+            multiply(in, rows, p);
+            for (int64_t i = 0; i < n; i++)
+                sum += static_cast<double>(
+                    kernel_nll_back(floats(p) + i * V, V, target.data_ptr<int64_t>()[t + i]));
+            multiply(p, columns, to);
+            if (!dhead.defined())
+                continue;
+            pack_columns(in, own);
+            multiply_across(p, own, t > 0, dhead);
+        }
+        return sum;
+    }
+
     static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &head,
                           const Tensor &target, bool trained)
     {
-        const int64_t T = x.size(0), V = head.size(0), block = x.is_cpu() ? 512 : 8192;
+        if (x.is_cpu()) {
+            Tensor dx = at::empty(x.sizes(), x.options());
+            Tensor dhead = trained ? at::empty(head.sizes(), x.options()) : Tensor();
+            double sum = forward_cpu(x, head, target, dx, dhead);
+            ctx->save_for_backward({ dx, dhead });
+            return at::full({}, sum, x.options());
+        }
+        const int64_t T = x.size(0), block = 8192;
         Tensor dx = at::empty(x.sizes(), x.options());
         const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
         Tensor dhead = trained ? at::zeros(head.sizes(), x.options().dtype(wide)) : Tensor();
@@ -613,17 +752,11 @@ struct nll_function : Function<nll_function> {
             const int64_t n = std::min(block, T - t);
             Tensor rows = x.narrow(0, t, n), to = target.narrow(0, t, n);
             Tensor p = at::mm(rows, head.t());
-            if (p.is_cpu()) {
-                for (int64_t i = 0; i < n; i++)
-                    *sum.data_ptr<double>() += static_cast<double>(
-                        kernel_nll_back(floats(p) + i * V, V, target.data_ptr<int64_t>()[t + i]));
-            } else {
-                Tensor logs = at::log_softmax(p, -1, wide);
-                sum -= logs.gather(1, to.unsqueeze(1)).sum(at::kDouble);
-                p = logs.exp_().scatter_add_(1, to.unsqueeze(1),
-                                             at::full({ n, 1 }, -1.0, logs.options()));
-                p = p.to(x.scalar_type());
-            }
+            Tensor logs = at::log_softmax(p, -1, wide);
+            sum -= logs.gather(1, to.unsqueeze(1)).sum(at::kDouble);
+            p = logs.exp_().scatter_add_(1, to.unsqueeze(1),
+                                         at::full({ n, 1 }, -1.0, logs.options()));
+            p = p.to(x.scalar_type());
             dx.narrow(0, t, n).copy_(at::mm(p, head));
             if (trained && x.scalar_type() == wide)
                 dhead.addmm_(p.t(), rows);

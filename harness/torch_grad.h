@@ -31,6 +31,9 @@ at::Tensor attend_rotated(const at::Tensor &q, const at::Tensor &k, const at::Te
                           const sequences &s, const at::Tensor &keys, const at::Tensor &values,
                           int64_t D);
 
+/* x * weight^T. x: [T, k]; weight: [n, k] -> [T, n] */
+at::Tensor linear_grad(const at::Tensor &x, const at::Tensor &weight);
+
 at::Tensor norm_grad(const at::Tensor &x, const at::Tensor &weight, double eps);
 
 at::Tensor attention_grad(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,

@@ -43,6 +43,8 @@ bool fast(at::TensorList tensors)
  */
 Tensor project(const Tensor &x, const Tensor &weight, int64_t n)
 {
+    if (weight.dim() == 2 && grad_on_cpu({ x, weight }))
+        return linear_grad(x, weight);
     if (weight.dim() == 2)
         return at::linear(x, weight);
     Tensor out = at::empty({ x.size(0), n }, x.options()),
@@ -251,7 +253,7 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
         return out;
     }
     if (grad_on_cpu({ mid, down }))
-        return at::sigmoid(open) * at::linear(swiglu_grad(mid), down);
+        return at::sigmoid(open) * linear_grad(swiglu_grad(mid), down);
     auto half = mid.chunk(2, -1);
     return at::sigmoid(open) * at::linear(at::silu(half[0]) * half[1], down);
 }

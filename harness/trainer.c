@@ -209,21 +209,6 @@ static void add_aux(struct pass *p, const struct piece *piece, int layer,
     free(share);
 }
 
-/* Each expert's k-th largest logit. logits: [T, N]; out: [N] */
-static void kth_logits(const float *logits, int T, int N, int K, float *out)
-{
-    size_t k = (size_t)T * (size_t)K / (size_t)N;
-    k = k < 1 ? 1 : k;
-    uint64_t *keys = xmalloc(2 * (size_t)T * sizeof(*keys));
-    for (int e = 0; e < N; e++) {
-        for (int t = 0; t < T; t++)
-            keys[t] = pair_key(logits[(size_t)t * (size_t)N + (size_t)e], (uint32_t)t);
-        uint32_t at = (uint32_t)kth_key(keys, (size_t)T, k, keys + T);
-        out[e] = logits[(size_t)at * (size_t)N + (size_t)e];
-    }
-    free(keys);
-}
-
 static void learn_cutoffs(const struct piece *piece, int layer, const struct layer_scores *s,
                           struct piece_result *out)
 {
@@ -235,7 +220,7 @@ static void learn_cutoffs(const struct piece *piece, int layer, const struct lay
     if (!out->kth)
         out->kth = xcalloc((size_t)scored->layers * N, sizeof(*out->kth));
     int K = piece->args ? piece->args[layer].K : pool->args.K;
-    kth_logits(s->logits_host, scored->tokens, scored->experts, K, out->kth + (size_t)layer * N);
+    kth_of_each(s->logits_host, scored->tokens, scored->experts, K, out->kth + (size_t)layer * N);
 }
 
 /* The sum of the losses that count. NULL: none does. */

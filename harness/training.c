@@ -2,16 +2,14 @@
  * training.c: see training.h.
  */
 #include "training.h"
+#include "splitmix.h"
 
 #include <math.h>
 
-/* splitmix64: the state moves on, and a number comes out that looks like none before it. */
-static uint64_t mix(uint64_t x)
+/* The first number of a generator that begins at x. */
+static uint64_t drawn(uint64_t x)
 {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    return splitmix_next(&x);
 }
 
 int training_K(const struct training *t, int K, int64_t step, int layer)
@@ -19,7 +17,7 @@ int training_K(const struct training *t, int K, int64_t step, int layer)
     if (t->nmatryoshka == 0)
         return K;
     uint64_t place = t->matryoshka_by_layer ? (uint64_t)layer + 1 : 0;
-    uint64_t x = mix(mix(mix((uint64_t)t->seed) ^ (uint64_t)step) ^ place);
+    uint64_t x = drawn(drawn(drawn((uint64_t)t->seed) ^ (uint64_t)step) ^ place);
     // The upper half, times the length, shifted back: no K is drawn more often than another.
     return t->matryoshka[((x >> 32) * (uint64_t)t->nmatryoshka) >> 32];
 }

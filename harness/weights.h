@@ -31,6 +31,7 @@ struct model_config {
     bool norm_topk_prob, qkv_bias, tied;
     int32_t eos[MAX_EOS]; /* tokens that end a text */
     int neos;
+    bool eos_apart;   /* generation_config.json says other ones than config.json */
     enum dtype dtype; /* of the weights in the files, as config.json says; F32 where it is silent */
 };
 
@@ -59,8 +60,9 @@ struct weights {
 };
 
 /*
- * Reads only config.json, and the end tokens from generation_config.json where it names some: what `plan` and `list` need. An unsupported architecture or an option
- * that would change the numbers (sliding window, rope scaling, a dense layer) is refused by name.
+ * Reads only config.json, and the end tokens from generation_config.json where it names some: what
+ * `plan` and `list` need. An unsupported architecture or an option that would change the numbers
+ * (sliding window, rope scaling, a dense layer) is refused by name.
  */
 int config_read(const char *dir, struct model_config *out, struct buf *err) MUST_USE;
 void config_release(struct model_config *c);

@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { GPU_THREADS = 8 };
-
 struct train_options {
     struct sweep_options sweep;
     const char *db;
@@ -33,9 +31,7 @@ static void open_engine(struct train_place *place, const char *device)
     place->engine = engine_open(&err);
     if (!place->engine || place->engine->device_parse(device, &place->device, &err))
         die(1, "%s", err.s);
-    // Routers run on the host: while one thread's do, the GPU works for the others.
-    if (place->device.kind != DEVICE_CPU && place->threads > GPU_THREADS)
-        place->threads = GPU_THREADS;
+    place->threads = training_threads(place->device, place->threads);
 }
 
 /* Says what became of a sweep's models, and returns the exit code. */

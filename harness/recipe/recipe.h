@@ -3,7 +3,8 @@
  *
  * Words of a recipe: sweep{...}, a constructor for each router of routers.c (its fields from the
  * router's own table), router{...} for one that the recipe defines (lua_router.h), none(), nll{...},
- * task{...}, and the symbols K and N with + - * / // and unary minus. The recipe ends in `return sweep { ... }`.
+ * task{...}, sft{...}, and the symbols K and N with + - * / // and unary minus. The recipe ends in
+ * `return sweep { ... }`, or in `return pretrain { ... }` (recipe_pretrain.h).
  *
  * Invariant: in a `struct recipe` every key is known, every value has its type, and the lists are
  * not empty. Leaves out: whether models and files exist and what the numbers come to (sweep.h).

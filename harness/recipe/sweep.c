@@ -73,7 +73,7 @@ static int open_trainings(struct recipe *r, struct buf *err)
     return 0;
 }
 
-static bool device_named(const char *name)
+bool device_named(const char *name)
 {
     if (strcmp(name, "cpu") == 0 || strcmp(name, "cuda") == 0)
         return true;
@@ -99,7 +99,7 @@ static int choose_place(struct sweep *s, const struct recipe *r, const struct sw
     const char *dtype = o->dtype ? o->dtype : r->dtype ? r->dtype : "float32";
     s->device = xstrdup(device);
     if (!device_named(device))
-        return refuse_setting(r, "device", o->device, device, "cpu, cuda or cuda:NUMBER", err);
+        return refuse_setting(r, "device", o->device, device, DEVICES_ALLOWED, err);
     if (dtype_parse(dtype, &s->dtype) != 0)
         return refuse_setting(r, "dtype", o->dtype, dtype, "float32, bfloat16 or float16", err);
     return 0;

@@ -32,9 +32,9 @@ struct sweep_model {
 
 /*
  * A model that is to be trained, once for all cells that need it. `id` is the hash of all that
- * decides its weights: those it begins with, the tokenizer, the training router with each of its
- * parameters (at every K that is drawn), the settings of struct training, the contents of the data
- * and how lessons are made of them, the kind of device, and NUMERICS_VERSION.
+ * decides its weights: those it begins with, the tokenizer, the end token, the training router with
+ * each of its parameters (at every K that is drawn), the settings of struct training, the contents of
+ * the data and how lessons are made of them, the kind of device, and NUMERICS_VERSION.
  */
 struct sweep_training {
     char id[33];
@@ -50,10 +50,10 @@ struct sweep_training {
 
 /*
  * `id` is the hash of all that can change the cell's numbers: weights and tokenizer, router and
- * the value of each of its parameters, K, the training's id, the task's name and all of its form (templates,
- * shots, decoding, measures, which lines), the hashes of its data and of its shots' data, how many
- * documents are read and whether they may be cut, the judge where a measure asks one, dtype, kind
- * of device, seed, whether tokens are logged (without them there are fewer metrics), and
+ * the value of each of its parameters, K, the training's id, the task's name and all of its form
+ * (templates, shots, decoding, measures, which lines), the hashes of its data and of its shots' data,
+ * how many documents are read and whether they may be cut, the judge where a measure asks one, dtype,
+ * kind of device, seed, whether tokens are logged (without them there are fewer metrics), and
  * NUMERICS_VERSION. Versions of libtorch and kinds of processor are not: they round differently.
  * The number of documents is in it although a shorter run of most routers is a prefix of the longer
  * one: a cell's metrics are over all its documents, and batchtopk's last pool hangs on where they
@@ -87,6 +87,10 @@ struct sweep {
     bool judged;             /* judge = { ... } was said */
     struct judge_spec judge; /* its strings are the sweep's own; judge_open() checks what it says */
 };
+
+/* Is it the name of a device, "cpu", "cuda" or "cuda:1"? Whether it is there, it does not say. */
+bool device_named(const char *name);
+#define DEVICES_ALLOWED "cpu, cuda or cuda:NUMBER"
 
 /* What the command line may say over the recipe; NULL and 0 where it is silent. */
 struct sweep_options {

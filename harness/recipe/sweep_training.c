@@ -80,6 +80,9 @@ void training_identify(struct sweep_training *t, const char *device)
     struct buf text = BUF_INIT;
     buf_addf(&text, "seqtopk training, numerics %d\n", NUMERICS_VERSION);
     model_identity(t->model, &text);
+    // The weights' hash has config.json. The first of its end tokens stands behind each text.
+    if (t->model->config.eos_apart)
+        buf_addf(&text, "end %d\n", t->model->config.neos ? t->model->config.eos[0] : -1);
     if (!t->how.nmatryoshka)
         router_identity(t->router, &t->args, &text);
     for (int i = 0; i < t->how.nmatryoshka; i++)

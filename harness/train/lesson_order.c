@@ -16,8 +16,11 @@ void lesson_order_release(struct lesson_order *o)
 
 bool lesson_order_any(const struct lessons *l)
 {
-    // A weight that is told from 0 at all brings its lessons in once in 2^32 epochs.
-    return lessons_before(l, (int64_t)1 << 32) > 0;
+    // A weight below half a unit of 2^-32 is rounded to 0, and such lessons never come.
+    for (size_t i = 0; i < l->nsources; i++)
+        if (l->sources[i].lessons && l->sources[i].weight >= 0x1p-33)
+            return true;
+    return false;
 }
 
 const struct lesson *lesson_order_at(struct lesson_order *o, int64_t n)

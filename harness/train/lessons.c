@@ -5,6 +5,7 @@
  * so the lessons that share an epoch are no neighbours in the data.
  */
 #include "train/lessons.h"
+#include "splitmix.h"
 
 #include <math.h>
 
@@ -21,20 +22,6 @@ void lessons_release(struct lessons *l)
     *l = (struct lessons){ 0 };
 }
 
-/* SplitMix64 (Steele, Lea and Flood 2014). */
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static uint64_t next(uint64_t *state)
-{
-    *state += UINT64_C(0x9e3779b97f4a7c15);
-    return mix(*state);
-}
-
 /* A generator for each seed and purpose, and each number of that purpose. */
 enum purpose {
     FOR_EPOCH,
@@ -42,16 +29,16 @@ enum purpose {
 };
 static uint64_t generator(int64_t seed, enum purpose purpose, int64_t number)
 {
-    uint64_t s = mix((uint64_t)seed + UINT64_C(0x9e3779b97f4a7c15));
-    s = mix(s + (uint64_t)purpose + 1);
-    return mix(s + (uint64_t)number);
+    uint64_t s = splitmix_mix((uint64_t)seed + SPLITMIX_STEP);
+    s = splitmix_mix(s + (uint64_t)purpose + 1);
+    return splitmix_mix(s + (uint64_t)number);
 }
 
 /* Fisher and Yates. The remainder of 64 bits favours none of the few by what could be seen. */
 static void shuffle(int32_t *v, size_t n, uint64_t state)
 {
     for (size_t i = n; i > 1; i--) {
-        size_t j = (size_t)(next(&state) % i);
+        size_t j = (size_t)(splitmix_next(&state) % i);
         int32_t t = v[i - 1];
         v[i - 1] = v[j];
         v[j] = t;

@@ -5,6 +5,7 @@
 #include "train/model_init.h"
 
 #include "json.h"
+#include "splitmix.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_file.h"
 
@@ -20,13 +21,10 @@ static const double spread = 0.02;
 
 /* ---- numbers ---- */
 
-/* splitmix64, as a number in (0, 1]. */
+/* A number in (0, 1]. */
 static double uniform(uint64_t *state)
 {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)(((z ^ (z >> 31)) >> 11) + 1) * 0x1p-53;
+    return (double)((splitmix_next(state) >> 11) + 1) * 0x1p-53;
 }
 
 /* Box and Muller's way: two normal numbers from two uniform ones. */
@@ -43,7 +41,7 @@ static void fill_normal(float *v, int64_t n, uint64_t state)
 
 static uint64_t state_of(int64_t seed, const char *name)
 {
-    uint64_t state = 0xcbf29ce484222325u ^ (uint64_t)seed * 0x9e3779b97f4a7c15u;
+    uint64_t state = 0xcbf29ce484222325u ^ (uint64_t)seed * SPLITMIX_STEP;
     for (const char *c = name; *c; c++)
         state = (state ^ (unsigned char)*c) * 0x100000001b3u;
     return state;

@@ -202,8 +202,12 @@ static int run(struct training_run *r, bool *interrupted, struct buf *err)
 {
     if (steps(r, err) || (r->step == r->steps && train_heldout(r, err)))
         return -1;
-    *interrupted = train_stopped(r);
-    return *interrupted ? save_state(r, err) : publish(r, err);
+    if (!train_stopped(r))
+        return publish(r, err);
+    if (save_state(r, err))
+        return -1;
+    *interrupted = true;
+    return 0;
 }
 
 /* What was done is kept where it can be; the sentence of what failed says where the training goes on. */
