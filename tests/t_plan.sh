@@ -53,6 +53,14 @@ shares_are_listed() {
     [ "$(wc -l <out)" -eq 7 ] && [ "$(grep -c '  topp  *-*  *8  *1  *64  ' out)" -eq 2 ] &&
         says 'xmoe  *-*  *8  *1  *64  ' 'expert_choice  *-*  *2  *0  *64  ' 'expert_choice  *-*  *4  *0  *64  '
 }
+# A file that a recipe names may lie among the data.
+among_the_data() {
+    mkdir -p shelf && cp "$recipes/texts.jsonl" shelf/shelved.jsonl
+    sed 's/texts.jsonl/shelved.jsonl/' shares.lua >shelved.lua
+    gives 1 "$seqtopk" plan shelved.lua &&
+        grep -q 'shelved.jsonl: no such file, nor is there data/shelved.jsonl$' err &&
+        SEQTOPK_DATA=shelf gives 0 "$seqtopk" plan shelved.lua
+}
 json_is_json() {
     gives 0 "$seqtopk" plan "$recipes/good.lua" --model "$model" --json --limit 1 &&
         says '^  "documents": 1$' '^  "mode": null,$' '^  "min": 0,$' &&
@@ -121,6 +129,7 @@ check "each bad recipe is refused with one sentence" each_bad_recipe_fails
 check "a hundred cells take less than 0.1 s" in_ms 100 "$seqtopk" plan hundred.lua
 check "and they are a hundred" [ "$(wc -l <out)" -eq 101 ]
 check "routers that ignore K have one cell for all of them, those that do not have one for each" shares_are_listed
+check "a file is found among the data" among_the_data
 check "a recipe that is not there is named" fails 1 'none.lua: No such file' "$seqtopk" plan none.lua
 check "an unknown model is named" fails 1 "model 'nope' not found" \
     "$seqtopk" plan hundred.lua --model nope

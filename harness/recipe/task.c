@@ -31,23 +31,29 @@ static const char *name_key(const struct recipe_task *spec)
     return spec->at.word && strcmp(spec->at.word, "task") != 0 ? "tasks" : NULL;
 }
 
-/* The file a recipe names: beside the recipe, or else in the current folder. */
+/* The file a recipe names: beside the recipe, in the current folder, or among the data. */
 static int find_file(const struct recipe_task *spec, char **out, struct buf *err)
 {
     const char *slash = spec->at.path ? strrchr(spec->at.path, '/') : NULL;
-    char *beside = NULL;
-    if (slash && spec->file[0] != '/')
-        beside = xasprintf("%.*s/%s", (int)(slash - spec->at.path), spec->at.path, spec->file);
-    if (beside && access(beside, F_OK) == 0) {
-        *out = beside;
-        return 0;
+    bool fixed = spec->file[0] == '/';
+    struct buf tried = BUF_INIT;
+    char *places[3] = { NULL, xstrdup(spec->file), NULL };
+    if (slash && !fixed)
+        places[0] = xasprintf("%.*s/%s", (int)(slash - spec->at.path), spec->at.path, spec->file);
+    if (!fixed)
+        places[2] = xasprintf("%s/%s", eval_data_dir(), spec->file);
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (!places[i] || *out || access(places[i], F_OK) != 0) {
+            if (places[i] && i != 1)
+                buf_addf(&tried, "%s%s", tried.len ? " or " : ", nor is there ", places[i]);
+            free(places[i]);
+            continue;
+        }
+        *out = places[i];
     }
-    if (access(spec->file, F_OK) == 0)
-        *out = xstrdup(spec->file);
-    else
-        refuse(spec, "file", err, "%s: no such file%s%s", spec->file,
-               beside ? ", nor is there " : "", beside ? beside : "");
-    free(beside);
+    if (!*out)
+        refuse(spec, "file", err, "%s: no such file%s", spec->file, tried.s);
+    buf_release(&tried);
     return *out ? 0 : -1;
 }
 

@@ -32,7 +32,7 @@ struct task {
 
 /*
  * Fills in `out` (released by task_release() also after -1). Files are looked for beside the
- * recipe, then in the current folder; those of evals under SEQTOPK_DATA. `limit`: 0, or what
+ * recipe, in the current folder and under SEQTOPK_DATA; those of evals there alone. `limit`: 0, or what
  * holds for every task.
  */
 int task_resolve(const struct recipe_task *spec, int limit, struct task *out,
