@@ -68,17 +68,22 @@ static bool made_by(const char *dir, const char *id)
     return same;
 }
 
+/* Is `out` there, whole, and what the training made? Another folder of that name is refused. */
 static int check_out(struct pretraining *p, struct buf *err)
 {
-    const char *out = p->said->out;
+    const char *out = p->said->out, *slash = out ? strrchr(out, '/') : NULL;
     if (!out || access(out, F_OK) != 0)
         return 0;
-    p->copied = made_by(out, p->training.id);
-    if (p->copied)
-        return 0;
-    return place_fail(
-        &p->said->at, "out", err,
-        "%s is there already, and is another model; remove it, or name another folder", out);
+    if (!made_by(out, p->training.id))
+        return place_fail(
+            &p->said->at, "out", err,
+            "%s is there already, and is another model; remove it, or name another folder", out);
+    struct buf dir = BUF_INIT;
+    char *parent = slash ? xstrndup(out, (size_t)(slash - out)) : xstrdup(".");
+    int rc = checkpoint_find(parent, slash ? slash + 1 : out, &p->copied, &dir, err);
+    buf_release(&dir);
+    free(parent);
+    return rc;
 }
 
 static int check_all(struct pretraining *p, struct buf *err)
@@ -150,6 +155,19 @@ const char *pretraining_dir(const struct pretraining *p)
 
 /* ---- making it ---- */
 
+/* The folder with random weights. Another program may be making the same one. */
+static int make_base(const struct pretraining *p, struct buf *err)
+{
+    char *name = xasprintf("%s.base", p->training.id);
+    struct checkpoint_lock *lock = checkpoint_lock(checkpoint_root(), name, NULL, err);
+    int rc = lock ? 0 : -1;
+    if (rc == 0 && access(p->model.dir, F_OK) != 0)
+        rc = model_init(p->model.dir, &p->model.config, p->tokenizer, p->said->train.how.seed, err);
+    checkpoint_unlock(lock);
+    free(name);
+    return rc;
+}
+
 /* Tokenizer, lessons, and the folder with random weights. */
 static int prepare(struct pretraining *p, struct lessons *lessons, struct buf *err)
 {
@@ -163,12 +181,9 @@ static int prepare(struct pretraining *p, struct lessons *lessons, struct buf *e
                           err);
     }
     tokenizer_free(t);
-    if (rc == 0 && access(p->model.dir, F_OK) != 0)
-        rc = make_dirs(checkpoint_root(), err) ||
-                     model_init(p->model.dir, c, p->tokenizer, p->said->train.how.seed, err)
-                 ? -1
-                 : 0;
-    return rc;
+    if (rc == 0)
+        rc = training_check(&p->training, lessons, err);
+    return rc == 0 ? make_base(p, err) : rc;
 }
 
 /* Piece by piece: weights may be large. */

@@ -16,13 +16,14 @@ enum { TOKENIZER_FILE_MAX = 256 * 1000 * 1000 };
 /* NAME, or NAME/tokenizer.json where it is a folder, beside `from`; NULL: neither is a file. */
 static char *file_at(const char *folder, size_t len, const char *name)
 {
-    char *path = xasprintf("%.*s%s/tokenizer.json", (int)len, folder, name);
-    if (access(path, F_OK) == 0)
-        return path;
-    path[strlen(path) - strlen("/tokenizer.json")] = '\0';
-    char *inside = xasprintf("%s/.", path);
-    bool is_file = access(path, F_OK) == 0 && access(inside, F_OK) != 0;
+    char *inside = xasprintf("%.*s%s/tokenizer.json", (int)len, folder, name);
+    if (access(inside, F_OK) == 0)
+        return inside;
     free(inside);
+    char *path = xasprintf("%.*s%s", (int)len, folder, name);
+    char *as_folder = xasprintf("%.*s%s/.", (int)len, folder, name);
+    bool is_file = access(path, F_OK) == 0 && access(as_folder, F_OK) != 0;
+    free(as_folder);
     if (is_file)
         return path;
     free(path);

@@ -29,6 +29,16 @@ static int32_t end_token(const struct model_config *c)
     return c->neos ? c->eos[0] : -1;
 }
 
+int training_check(const struct sweep_training *t, const struct lessons *lessons, struct buf *err)
+{
+    int64_t steps = train_steps(&t->how, lessons);
+    if (t->how.warmup <= (double)steps)
+        return 0;
+    return place_fail(&t->said->at, "warmup", err,
+                      "%.10g is more than the %lld step%s of %.10g epochs", t->how.warmup,
+                      (long long)steps, steps == 1 ? "" : "s", t->how.epochs);
+}
+
 static int read_lessons(const struct sweep_training *t, struct lessons *out, struct buf *err)
 {
     const struct model_config *config = &t->model->config;
@@ -37,7 +47,7 @@ static int read_lessons(const struct sweep_training *t, struct lessons *out, str
                                       config->context, out, err)
                        : -1;
     tokenizer_free(tokenizer);
-    return rc;
+    return rc ? rc : training_check(t, out, err);
 }
 
 int courses_read(struct courses *c, const struct sweep *s, struct buf *err)
@@ -84,11 +94,21 @@ int training_threads(struct device device, int threads)
     return device.kind != DEVICE_CPU && threads > GPU_THREADS ? GPU_THREADS : threads;
 }
 
+/* What tells a sweep's trainings apart: its settings, and what "same" and the cells' seeds came to. */
+static void full_label(const struct sweep_training *t, struct buf *out)
+{
+    buf_addf(out, "%s, ", t->label);
+    router_label(t->router, &t->args, out);
+    if (!t->how.nmatryoshka && !t->router->ignores_k)
+        buf_addf(out, ", K = %d", t->args.K);
+    buf_addf(out, ", seed %lld", (long long)t->how.seed);
+}
+
 int training_make(const struct sweep_training *t, const char *sweep, const char *device,
                   const struct lessons *lessons, const struct train_place *place,
                   struct train_result *result, struct buf *dir, struct buf *err)
 {
-    struct buf about = BUF_INIT;
+    struct buf about = BUF_INIT, label = BUF_INIT;
     const char *root = checkpoint_root();
     bool found = false;
     *result = (struct train_result){ 0 };
@@ -100,9 +120,10 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     if (!lessons->len)
         return fail(err, "%s was there when this began, and is gone; run it again", dir->s);
     training_about(t, device, &about);
+    full_label(t, &label);
     struct train_task task = {
         .id = t->id,
-        .label = t->label,
+        .label = label.s,
         .sweep = sweep,
         .model = t->model->name,
         .about = about.s,
@@ -120,6 +141,7 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     };
     int rc = train_model(&task, place->engine, place->store, run_interrupted, result, err);
     buf_release(&about);
+    buf_release(&label);
     return rc;
 }
 

@@ -52,6 +52,10 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
                   const struct lessons *lessons, const struct train_place *place,
                   struct train_result *result, struct buf *dir, struct buf *err) MUST_USE;
 
+/* Does what was said hold with the lessons, which say how many steps some epochs are? */
+int training_check(const struct sweep_training *t, const struct lessons *lessons,
+                   struct buf *err) MUST_USE;
+
 /* The sweep's cells, those with the same weights one behind the other. out: [ncells] */
 void cells_by_training(const struct sweep *s, const struct cell **out);
 

@@ -53,6 +53,19 @@ uint64_t kth_key(const uint64_t *keys, size_t n, size_t k, uint64_t *scratch)
     return from[0];
 }
 
+void kth_of_each(const float *scores, int T, int N, int K, float *out)
+{
+    size_t tokens = (size_t)T, experts = (size_t)N, k = tokens * (size_t)K / experts;
+    uint64_t *keys = xmalloc(2 * tokens * sizeof(*keys));
+    for (size_t e = 0; e < experts; e++) {
+        for (size_t t = 0; t < tokens; t++)
+            keys[t] = pair_key(scores[t * experts + e], (uint32_t)t);
+        uint32_t token = (uint32_t)kth_key(keys, tokens, k ? k : 1, keys + tokens);
+        out[e] = scores[token * experts + e];
+    }
+    free(keys);
+}
+
 /*
  * Splits a row by rank: taken[e] is set for the first `min`; the pairs with min <= rank < max
  * become candidates. Returns how many. order: scratch [N]

@@ -44,6 +44,12 @@ void row_best(const float *row, int N, int m, int32_t *out);
 /* The k-th smallest of n different keys, k from 1. keys: [n]; scratch: [n] */
 uint64_t kth_key(const uint64_t *keys, size_t n, size_t k, uint64_t *scratch);
 
+/*
+ * Each expert's k-th largest score, with k = T*K/N rounded down and 1 at least, T from 1 on: so many
+ * tokens each expert takes where all take T*K pairs together. scores: [T, N]; out: [N]
+ */
+void kth_of_each(const float *scores, int T, int N, int K, float *out);
+
 /* Appends a token that takes the n experts in `experts`, which need not be in order. */
 void selection_add_unordered(struct selection *s, int32_t *experts, int n);
 

@@ -16,20 +16,6 @@ static enum router_scope threshold_scope(const struct router_args *a)
     return SCOPE_TOKEN;
 }
 
-/* Each expert's k-th largest logit of the pool. logits: [T, N]; out: [N] */
-static void kth_logits(const float *logits, int T, int K, int N, float *out)
-{
-    size_t k = (size_t)T * (size_t)K / (size_t)N, tokens = (size_t)T;
-    uint64_t *keys = xmalloc(2 * tokens * sizeof(*keys));
-    for (size_t e = 0; e < (size_t)N; e++) {
-        for (size_t t = 0; t < tokens; t++)
-            keys[t] = pair_key(logits[t * (size_t)N + e], (uint32_t)t);
-        uint32_t token = (uint32_t)kth_key(keys, tokens, k ? k : 1, keys + tokens);
-        out[e] = logits[token * (size_t)N + e];
-    }
-    free(keys);
-}
-
 static void threshold_select(const struct router_args *a, struct router_state *state,
                              const float *logits, int T, struct selection *out)
 {
@@ -39,7 +25,7 @@ static void threshold_select(const struct router_args *a, struct router_state *s
     size_t N = (size_t)a->N;
     float *own = xmalloc(N * sizeof(*own));
     if (!a->cutoffs)
-        kth_logits(logits, T, a->K, a->N, own);
+        kth_of_each(logits, T, a->N, a->K, own);
     const float *cutoffs = a->cutoffs ? a->cutoffs : own;
     int32_t *experts = xmalloc(N * sizeof(*experts));
     for (int t = 0; t < T; t++, logits += N) {

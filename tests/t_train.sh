@@ -78,11 +78,45 @@ other_out() {
     fails 1 'other.lua:5: pretrain.out: tiny is there already, and is another model; remove it, or name another folder' \
         "$seqtopk" train other.lua --db x.db && [ ! -e x.db ] && [ "$(folders)" = 1 ]
 }
+damaged_copy() {
+    cp -r tiny kept && head -c 1000 kept/model.safetensors >tiny/model.safetensors
+    fails 1 'tiny/model.safetensors: its 1000 bytes are not those that training.json says; .* remove the folder' "$seqtopk" train p.lua --db p.db
+    set -- $?
+    rm -r tiny && mv kept tiny
+    return "$1"
+}
 # By threads and place nothing changes.
 same_anywhere() {
     trained elsewhere
     sed 's/, out = .*/ }/' p.lua >q.lua
     gives 0 "$seqtopk" train q.lua --db q.db --threads 1 && cmp elsewhere/*/model.safetensors results/trained/*/model.safetensors
+    set -- $?
+    unset SEQTOPK_TRAINED
+    return "$1"
+}
+# Two programs that begin at once do not write into one folder.
+waits_for_another() {
+    trained busy
+    mkdir busy
+    id=$(basename elsewhere/*/)
+    (
+        flock 9
+        touch held
+        until [ -e go ]; do sleep 0.02; done
+    ) 9>"busy/$id.base.lock" &
+    until [ -e held ]; do sleep 0.02; done
+    "$seqtopk" train q.lua --db w.db >out 2>err &
+    pid=$!
+    i=0
+    until grep -q "another program makes $id.base; it is waited for" err; do
+        i=$((i + 1))
+        if [ $i -ge 500 ] || ! kill -0 $pid 2>/dev/null; then break; fi
+        sleep 0.02
+    done
+    waited=$(ls -d "busy/$id.base" 2>&1)
+    touch go
+    wait $pid && [ ! -e "busy/$id.base.lock" ] && [ ! -e "busy/$id.base" ] && grep -q "it is waited for" err &&
+        [ "$waited" != "busy/$id.base" ] && cmp busy/*/model.safetensors elsewhere/*/model.safetensors
     set -- $?
     unset SEQTOPK_TRAINED
     return "$1"
@@ -103,9 +137,11 @@ check "and nothing but it and its tokenizer is left" nothing_is_left
 check "its losses and those of what is held out are in the database, and fall" losses
 check "it is made once" found_again
 check "a copy that was removed is made again" copied_again
+check "a copy that is not whole is refused" damaged_copy
 check "what was made is a model like any other" is_a_model
 check "a folder with another model is not written over" other_out
 check "one thread and several make the same bytes" same_anywhere
+check "what another program is making is waited for" waits_for_another
 check "a tokenizer that is there is taken" given_tokenizer
 check "a tokenizer that is not there is refused" refuse_pretrain 's/{ vocab = 320 }/"nope"/' \
     'bad.lua:5: pretrain.tokenizer: nope: no tokenizer.json there, and no model of that name'
@@ -117,6 +153,7 @@ check "more positions than the model has are refused" refuse_pretrain 's/batch =
 # shellcheck disable=SC2016
 check "a sweep is not pretrain" fails 1 'p.lua:1: the recipe returns pretrain { ... }, which `seqtopk train` takes' "$seqtopk" run p.lua
 check "--limit does not go with pretrain" fails 1 'go with a sweep' "$seqtopk" plan p.lua --limit 1
+check "a word that is no device is refused in plan" fails 1 '--device banana: allowed is cpu, cuda or cuda:NUMBER' "$seqtopk" plan p.lua --device banana
 check "nor does --model" fails 1 'pretrain { ... } makes its model from nothing' "$seqtopk" train p.lua --model tiny
 
 # ---- in a sweep ----
@@ -264,6 +301,15 @@ check "an empty completion names its line" refused '{"q": "a", "a": ""}' 'bad.js
 check "a missing field names its line" refused '{"q": "a"}' 'bad.jsonl:2: '
 check "what is longer than length names its line and tokens" refused \
     "{\"q\": \"a\", \"a\": \"$(seq -s ' ' 60)\"}" 'bad.jsonl:2: [0-9]* tokens'
+rises_too_long() {
+    sweep 'sft { data = data, epochs = 2, batch = 8, lr = 1e-3, warmup = 3 }' 'topk()' >rise.lua
+    fails 1 'rise.lua:5: sft.warmup: 3 is more than the 2 steps of 2 epochs' "$seqtopk" plan rise.lua &&
+        sed -i 's/warmup = 3/warmup = 2/' rise.lua && gives 0 "$seqtopk" plan rise.lua &&
+        pretrain rise 'warmup = 2' | sed 's/steps = 40/epochs = 0.01/' >rise.lua &&
+        fails 1 'pretrain.warmup: 2 is more than the 1 step of 0.01 epochs' "$seqtopk" train rise.lua --db x.db && rm -f x.db &&
+        [ -z "$(find results/trained -name '*.base')" ]
+}
+check "a rise of more steps than some epochs have is refused" rises_too_long
 sed 's/train = .*/train = { none() } }/' s.lua >none.lua
 check "a sweep without training has nothing to train" fails 1 'none.lua: nothing to train; the sweep says no train = sft { ... }' \
     "$seqtopk" train none.lua --db x.db

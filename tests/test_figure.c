@@ -293,6 +293,37 @@ static void trainings_of_one_model_share_a_panel(void **state)
     assert_int_equal(curves.v[2].marks.len, 0);
 }
 
+/* "same" leaves the router to the cell, and the seed: then the label alone tells nothing apart. */
+static void trainings_are_told_apart_by_router_and_seed(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {
+        "\"router\":\"topk\",\"K\":2,\"params\":{},\"settings\":{\"seed\":10}",
+        "\"router\":\"topk\",\"K\":2,\"params\":{},\"settings\":{\"seed\":9}",
+        "\"router\":\"seqtopk\",\"K\":2,\"params\":{\"mode\":\"global\",\"min\":1,\"max\":4},"
+        "\"settings\":{\"seed\":9}",
+        "\"router\":\"topk\",\"K\":8,\"params\":{},"
+        "\"settings\":{\"seed\":9,\"matryoshka\":{\"K\":[8,2]}}",
+    };
+    open_trainings();
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        char id[] = { 't', (char)('0' + i), '\0' }, *object = xasprintf("{%s}", settings[i]);
+        struct store_training t = { id, "tuned", "m", "sft (a, b) seed", object };
+        must(store_training_begin(db, &t, &err));
+        add_training(id, "m", "not used", 5, false);
+        free(object);
+    }
+    add_training("u", "n", "sft router topk(min 1, max 2) seed 3", 5, false);
+    read_trainings();
+    assert_int_equal(curves.npanels, 2);
+    assert_string_equal(curves.panels[0].title, "tuned, m: sft (a, b) seed");
+    assert_string_equal(curves.v[0].name, "seqtopk global [1, 4], K 2, seed 9");
+    assert_string_equal(curves.v[1].name, "topk, K 2, seed 9");
+    assert_string_equal(curves.v[2].name, "topk, K 2, seed 10");
+    assert_string_equal(curves.v[3].name, "topk, seed 9");
+    assert_string_equal(curves.v[4].name, "sft router topk(min 1, max 2) seed 3");
+}
+
 static void trainings_of_one_label_are_told_apart_and_many_get_more_panels(void **state)
 {
     (void)state;
@@ -449,6 +480,7 @@ int main(void)
         cmocka_unit_test(names_from_outside_stay_text),
         TEST(without_logged_tokens_there_is_nothing_to_draw),
         TEST(trainings_of_one_model_share_a_panel),
+        TEST(trainings_are_told_apart_by_router_and_seed),
         TEST(trainings_of_one_label_are_told_apart_and_many_get_more_panels),
         TEST(losses_of_many_steps_are_smoothed),
         TEST(marks_are_the_held_out_mean_of_a_token),

@@ -3,6 +3,7 @@
  * these. The tokenizer is tests/data/tokenizer/small.json, in which "hello" (259), " hello" (260) and
  * "ab" (265) are one token and 272 is an end token.
  */
+#include "train/lesson_order.h"
 #include "train/lessons.h"
 #include "recipe/lesson_data.h"
 #include "recipe/lua_sandbox.h"
@@ -440,6 +441,23 @@ static void windows_lose_no_tokens_loss(void **state)
     }
 }
 
+/* So many and so often that lessons cannot be counted over all epochs there may be. */
+static void whether_any_lesson_comes_hangs_on_no_count(void **state)
+{
+    (void)state;
+    struct lesson_source s[] = { { .lessons = 0, .weight = 1 }, { .lessons = 1 << 30 } };
+    const struct lessons l = { .sources = s, .nsources = 2 };
+    static const double comes[] = { 2, 1000, 1e-6 }, never[] = { 0, 1e-12 };
+    for (size_t i = 0; i < ARRAY_LEN(comes); i++) {
+        s[1].weight = comes[i];
+        assert_true(lesson_order_any(&l));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+        s[1].weight = never[i];
+        assert_false(lesson_order_any(&l));
+    }
+}
+
 static void a_text_of_one_token_has_no_loss(void **state)
 {
     (void)state;
@@ -832,6 +850,7 @@ int main(void)
         TEST(a_weight_spreads_a_sources_lessons_evenly_over_epochs),
         TEST(lessons_of_one_epoch_are_no_neighbours_in_the_data),
         TEST(epochs_may_be_empty_and_many),
+        TEST(whether_any_lesson_comes_hangs_on_no_count),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -151,6 +151,33 @@ static void an_id_changes_with_all_that_decides_the_weights(void **state)
     }
 }
 
+/* The end token stands behind each text, and generation_config.json is in no hash of the weights. */
+static void an_id_hangs_on_an_end_token_that_generation_config_says(void **state)
+{
+    (void)state;
+    static const char *const says[] = { "{}", "{\"eos_token_id\": 3}",
+                                        "{\"eos_token_id\": [4, 3]}" };
+    char cell[33], before[33], training[33], *a = xasprintf("%s/a", dir);
+    only_ids("", cell, before);
+    for (size_t i = 0; i < ARRAY_LEN(says); i++) {
+        fixture_text(a, "generation_config.json", says[i]);
+        only_ids("", cell, training);
+        // Where it says nothing else than config.json, nothing changes.
+        assert_int_equal(strcmp(before, training) == 0, i == 0);
+        memcpy(before, training, sizeof(before));
+    }
+    free(a);
+}
+
+/* On the CPU each has a core; of a GPU more than a few gain nothing. */
+static void a_gpu_is_given_a_few_threads(void **state)
+{
+    (void)state;
+    assert_int_equal(training_threads((struct device){ DEVICE_CPU, 0 }, 16), 16);
+    assert_int_equal(training_threads((struct device){ DEVICE_CUDA, 0 }, 16), 8);
+    assert_int_equal(training_threads((struct device){ DEVICE_CUDA, 0 }, 2), 2);
+}
+
 static void assert_same_training(const char *changes, const char *others)
 {
     char cell[33], a[33], b[33];
@@ -338,6 +365,8 @@ static void labels_tell_what_is_not_the_default(void **state)
         { "t.steps = nil t.epochs = 1.5 t.lr = 1e-5", "sft d.jsonl 1.5 epochs lr 1e-05" },
         { "t.seed = 4 t.schedule = 'constant' t.batch = 2",
           "sft d.jsonl 9 steps lr 0.001 schedule constant batch 2 seed 4" },
+        { "t.warmup = 3 t.clip = 100 t.z_loss = 1e-3 t.steps = 10",
+          "sft d.jsonl 10 steps lr 0.001 warmup 3 clip 100 z_loss 0.001" },
         { "t.router = seqtopk { mode = 'online', max = K + 1 }",
           "sft d.jsonl 9 steps lr 0.001 router seqtopk(mode online, max K + 1)" },
         { "t.router = topp { p = 0.25 } t.data.limit = 1 t.train_only = 'router'",
@@ -351,6 +380,22 @@ static void labels_tell_what_is_not_the_default(void **state)
         assert_ptr_equal(s->cells[0].train, s->trainings[0]->label);
         sweep_free(s);
     }
+}
+
+/* A label says not all of it: else figures would draw two trainings as one. */
+static void trainings_of_one_label_are_numbered(void **state)
+{
+    (void)state;
+    struct sweep *s = must_open(
+        "s.train = { none(), sft(t) } for i, p in ipairs { '{q}', '{q} ', ' {q}' } do\n"
+        "s.train[i + 1] = sft { data = { file = 'd.jsonl', prompt = p, completion = '{a}' }, "
+        "steps = 9, lr = i == 3 and 1e-4 or 1e-3 } end");
+    assert_int_equal(s->ncells, 4);
+    assert_string_equal(s->cells[0].train, "none");
+    assert_string_equal(s->cells[1].train, "sft d.jsonl 9 steps lr 0.001");
+    assert_string_equal(s->cells[2].train, "sft d.jsonl 9 steps lr 0.001 (2)");
+    assert_string_equal(s->cells[3].train, "sft d.jsonl 9 steps lr 0.0001");
+    sweep_free(s);
 }
 
 static void what_made_it_is_told_as_json(void **state)
@@ -480,6 +525,9 @@ int main(void)
                                         leave),
         cmocka_unit_test_setup_teardown(
             an_id_does_not_hang_on_what_is_decided_after_or_how_it_is_said, enter, leave),
+        cmocka_unit_test_setup_teardown(an_id_hangs_on_an_end_token_that_generation_config_says,
+                                        enter, leave),
+        cmocka_unit_test(a_gpu_is_given_a_few_threads),
         cmocka_unit_test_setup_teardown(an_untrained_cell_keeps_its_id, enter, leave),
         cmocka_unit_test_setup_teardown(cells_that_only_decode_in_another_mode_share_a_model, enter,
                                         leave),
@@ -491,6 +539,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_same_training_said_twice_is_one, enter, leave),
         cmocka_unit_test_setup_teardown(length_is_the_models_context_and_never_more, enter, leave),
         cmocka_unit_test_setup_teardown(labels_tell_what_is_not_the_default, enter, leave),
+        cmocka_unit_test_setup_teardown(trainings_of_one_label_are_numbered, enter, leave),
         cmocka_unit_test_setup_teardown(what_made_it_is_told_as_json, enter, leave),
         cmocka_unit_test_setup_teardown(what_cannot_train_is_refused_before_any_weight_is_read,
                                         enter, leave),

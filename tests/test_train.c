@@ -735,7 +735,7 @@ static void a_folder_that_is_not_whole_is_not_trained_over(void **state)
 }
 
 /* Files may not grow beyond `limit` bytes, as on a disk that is full. Returns the child's sentence. */
-static void limited(struct course *c, rlim_t limit, struct buf *said)
+static void limited(struct course *c, rlim_t limit, bool (*stop)(void), struct buf *said)
 {
     int ends[2], status;
     char chunk[512];
@@ -746,7 +746,7 @@ static void limited(struct course *c, rlim_t limit, struct buf *said)
         struct train_result r;
         signal(SIGXFSZ, SIG_IGN);
         setrlimit(RLIMIT_FSIZE, &(struct rlimit){ limit, limit });
-        int rc = train_model(&c->task, &fake_engine, NULL, NULL, &r, &err);
+        int rc = train_model(&c->task, &fake_engine, NULL, stop, &r, &err);
         if (write(ends[1], err.s, err.len) != (ssize_t)err.len)
             _exit(9);
         _exit(rc ? 1 : 0);
@@ -769,10 +769,10 @@ static void a_full_disk_leaves_the_last_state(void **state)
     course_init(&c);
     c.task.checkpoint_seconds = 0;
     killed_at(&c, &fake_engine, 4);
-    limited(&c, 100, &said); // less than a state
+    limited(&c, 100, NULL, &said); // less than a state
     assert_non_null(strstr(said.s, "abc.state.tmp: File too large; the next run of this training "
                                    "goes on after step 3 of 7"));
-    limited(&c, 300, &said); // a state, but not config.json
+    limited(&c, 300, NULL, &said); // a state, but not config.json
     assert_non_null(strstr(said.s, "abc.tmp/config.json: File too large; the next run of this "
                                    "training goes on after step 7 of 7"));
     assert_false(course_has(&c, ""));
@@ -786,6 +786,22 @@ static void a_full_disk_leaves_the_last_state(void **state)
     course_release(&c);
     buf_release(&want);
     buf_release(&got);
+    buf_release(&said);
+}
+
+/* What was done is lost then, and whoever asked for an end is to know it. */
+static void an_interrupted_run_whose_state_cannot_be_saved_fails(void **state)
+{
+    (void)state;
+    struct buf said = BUF_INIT;
+    struct course c;
+    course_init(&c);
+    asked = 0;
+    stop_from = 3;
+    limited(&c, 100, stop_later, &said);
+    assert_non_null(strstr(said.s, "abc.state.tmp: File too large"));
+    assert_false(course_has(&c, ".state"));
+    course_release(&c);
     buf_release(&said);
 }
 
@@ -1251,6 +1267,7 @@ int main(void)
         cmocka_unit_test(nothing_to_train_on_is_refused),
         cmocka_unit_test(a_folder_that_is_not_whole_is_not_trained_over),
         cmocka_unit_test(a_full_disk_leaves_the_last_state),
+        cmocka_unit_test(an_interrupted_run_whose_state_cannot_be_saved_fails),
         cmocka_unit_test(pieces_are_routed_with_the_K_that_was_drawn),
         cmocka_unit_test(cutoffs_are_learnt_and_used_in_the_next_step),
         cmocka_unit_test(cutoffs_go_on_to_the_bit),

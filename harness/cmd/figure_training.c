@@ -3,7 +3,9 @@
  * figure_training_script.c draws them.
  */
 #include "cmd/figure_training.h"
+#include "store/results.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,43 +96,74 @@ static int read_losses(struct store *s, struct curve *c, struct buf *err)
 
 /* ---- names ---- */
 
-/* Is `part`, of `len` bytes, one of the parts of the label? They stand between ", ". */
-static bool has_part(const char *label, const char *part, size_t len)
+/* What a label says beside its own words: router, K and seed, which its settings have. */
+static void add_settings(const char *label, const char *settings, struct buf *out)
 {
-    while (label) {
-        const char *end = strstr(label, ", ");
-        size_t its = end ? (size_t)(end - label) : strlen(label);
-        if (its == len && strncmp(label, part, len) == 0)
-            return true;
-        label = end ? end + 2 : NULL;
+    json_t *all = json_loads(settings, 0, NULL);
+    const json_t *how = json_object_get(all, "settings"), *params = json_object_get(all, "params");
+    const json_t *router = json_object_get(all, "router"), *K = json_object_get(all, "K");
+    const json_t *seed = json_object_get(how, "seed");
+    char *text = params ? json_dumps(params, 0) : NULL;
+    if (json_is_string(router) && !strstr(label, " router ")) {
+        buf_adds(out, ", ");
+        result_label(json_string_value(router), (int)json_integer_value(K), text ? text : "{}",
+                     out);
     }
+    if (json_is_integer(K) && !json_object_get(how, "matryoshka"))
+        buf_addf(out, ", K %d", (int)json_integer_value(K));
+    if (json_is_integer(seed) && !strstr(label, " seed "))
+        buf_addf(out, ", seed %lld", (long long)json_integer_value(seed));
+    free(text);
+    json_decref(all);
+}
+
+/* How long the first part is: to a ", " that stands in no bracket, or to the end. */
+static size_t part_length(const char *parts)
+{
+    int depth = 0;
+    size_t n = 0;
+    for (; parts[n] && (depth > 0 || strncmp(parts + n, ", ", 2) != 0); n++)
+        depth += (parts[n] == '(' || parts[n] == '[') - (parts[n] == ')' || parts[n] == ']');
+    return n;
+}
+
+/* The part behind the first; NULL: there is none. */
+static const char *next_part(const char *parts)
+{
+    size_t n = part_length(parts);
+    return parts[n] ? parts + n + 2 : NULL;
+}
+
+static bool has_part(const char *parts, const char *part, size_t len)
+{
+    for (; parts; parts = next_part(parts))
+        if (part_length(parts) == len && strncmp(parts, part, len) == 0)
+            return true;
     return false;
 }
 
-/* Appends the parts of a curve's label that all curves of the panel have (`common`), or do not. */
-static void add_parts(const struct curves *c, const struct curve_panel *p, const char *label,
+/* Appends the parts that all curves of the panel have (`common`), or do not. */
+static void add_parts(const struct curves *c, const struct curve_panel *p, const char *parts,
                       bool common, struct buf *out)
 {
     const char *comma = "";
-    while (label) {
-        const char *end = strstr(label, ", ");
-        size_t len = end ? (size_t)(end - label) : strlen(label);
+    for (; parts; parts = next_part(parts)) {
+        size_t len = part_length(parts);
         bool all = true;
         for (size_t i = 0; i < p->n; i++)
-            all &= has_part(c->v[p->first + i].label, label, len);
+            all &= has_part(c->v[p->first + i].parts, parts, len);
         if (all == common) {
             buf_adds(out, comma);
-            buf_add(out, label, len);
+            buf_add(out, parts, len);
             comma = ", ";
         }
-        label = end ? end + 2 : NULL;
     }
 }
 
 static bool is_taken(const struct curves *c, const struct curve_panel *p, size_t which)
 {
     for (size_t i = 0; i < p->n; i++)
-        if (p->first + i != which && strcmp(c->v[p->first + i].label, c->v[which].label) == 0)
+        if (p->first + i != which && strcmp(c->v[p->first + i].parts, c->v[which].parts) == 0)
             return true;
     return false;
 }
@@ -142,14 +175,14 @@ static void name_panel(struct curves *c, struct curve_panel *p)
     struct buf title = BUF_INIT, common = BUF_INIT;
     buf_addf(&title, "%s%s%s", one->sweep, *one->sweep ? ", " : "", one->model);
     if (p->n > 1)
-        add_parts(c, p, one->label, true, &common);
+        add_parts(c, p, one->parts, true, &common);
     if (common.len)
         buf_addf(&title, ": %s", common.s);
     p->title = buf_detach(&title);
     buf_release(&common);
     for (size_t i = p->first; i < p->first + p->n; i++) {
         struct buf name = BUF_INIT;
-        add_parts(c, p, c->v[i].label, p->n == 1, &name);
+        add_parts(c, p, c->v[i].parts, p->n == 1, &name);
         if (!name.len || is_taken(c, p, i))
             buf_addf(&name, "%s%.8s", name.len ? ", " : "", c->v[i].id);
         c->v[i].name = buf_detach(&name);
@@ -214,6 +247,7 @@ static void curve_release(struct curve *c)
     free(c->sweep);
     free(c->model);
     free(c->label);
+    free(c->parts);
     free(c->name);
     free(c->line.v);
     free(c->marks.v);
@@ -226,6 +260,10 @@ static int add_curve(struct store *s, const struct rows *r, struct curves *out, 
                        .sweep = xstrdup(rows_text(r, 1)),
                        .model = xstrdup(rows_text(r, 2)),
                        .label = xstrdup(rows_text(r, 3)) };
+    struct buf parts = BUF_INIT;
+    buf_adds(&parts, c.label);
+    add_settings(c.label, rows_text(r, 4), &parts);
+    c.parts = buf_detach(&parts);
     int rc = read_losses(s, &c, err);
     if (rc || !c.line.len) {
         curve_release(&c);
@@ -239,9 +277,12 @@ static int add_curve(struct store *s, const struct rows *r, struct curves *out, 
 int curves_read(struct store *s, struct curves *out, struct buf *err)
 {
     int rc;
-    struct rows *r = store_query(s, err,
-                                 "SELECT training_id, sweep, model, label FROM v_trainings"
-                                 " ORDER BY sweep, model, label, training_id");
+    struct rows *r =
+        store_query(s, err,
+                    "SELECT training_id, sweep, model, label, settings FROM v_trainings"
+                    " ORDER BY sweep, model, label, settings ->> '$.router',"
+                    " settings ->> '$.params', settings ->> '$.K',"
+                    " settings ->> '$.settings.seed', training_id");
     if (!r)
         return -1;
     while ((rc = rows_next(r, err)) == 1)

@@ -35,7 +35,8 @@ struct loss_points {
 
 struct curve {
     char *id, *sweep, *model, *label;
-    char *name; /* in the legend: what tells it from the others of its panel */
+    char *parts; /* the label and, of its settings, router, K and seed, with ", " between them */
+    char *name;  /* in the legend: what tells it from the others of its panel */
     struct loss_points line, marks;
     size_t window; /* steps that a point of the line is the mean of, at most */
     struct style style;

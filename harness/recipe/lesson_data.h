@@ -89,7 +89,7 @@ int lesson_data_check(struct lesson_data *d, struct buf *err) MUST_USE;
 /* Feeds all that decides which lessons come of data that were checked; names of files do not. */
 void lesson_data_hash(struct hash *h, const struct lesson_data *d);
 
-/* Appends a short text for people, which tells data of one recipe apart: "gsm8k/train limit=100". */
+/* Appends a short text for people, without templates and folders: "gsm8k/train limit=100". */
 void lesson_data_label(const struct lesson_data *d, struct buf *out);
 
 /* Are they whole texts, and not prompts and completions? */

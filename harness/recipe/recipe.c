@@ -197,8 +197,10 @@ static int read_recipe(lua_State *L, struct recipe *r, struct buf *err)
     if (!m || (m->kind != MADE_SWEEP && m->kind != MADE_PRETRAIN)) {
         struct buf is = BUF_INIT;
         value_describe(L, &is);
-        fail(err, "%s: the recipe returns %s; it must end in: return sweep { ... }", r->path,
-             lua_isnil(L, -1) ? "nothing" : is.s);
+        fail(err,
+             "%s: the recipe returns %s; it must end in: return sweep { ... }, or "
+             "in: return pretrain { ... }",
+             r->path, lua_isnil(L, -1) ? "nothing" : is.s);
         buf_release(&is);
         return -1;
     }

@@ -7,6 +7,7 @@
  */
 #include "recipe/recipe_train.h"
 
+#include <math.h>
 #include <string.h>
 
 const char *const training_schedules[] = { [SCHEDULE_CONSTANT] = "constant",
@@ -81,6 +82,16 @@ static void add_value(const struct setting *s, const struct training *t, struct 
     BUG("setting %s", s->name);
 }
 
+/* For people: 100 steps of warmup, and not 1e+02. */
+static void add_plainly(const struct setting *s, const struct training *t, struct buf *out)
+{
+    double value = s->type == SETTING_REAL ? *(const double *)((const char *)t + s->offset) : 0;
+    if (value >= 1 && value == floor(value))
+        buf_addf(out, "%.0f", value);
+    else
+        add_value(s, t, out);
+}
+
 static void add_matryoshka(const struct training *t, const char *between, struct buf *out)
 {
     for (int i = 0; i < t->nmatryoshka; i++)
@@ -144,8 +155,8 @@ void training_changes(const struct recipe_train *said, struct buf *out)
     real_text(t->lr, out);
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         struct buf is = BUF_INIT, was = BUF_INIT;
-        add_value(&settings[i], t, &is);
-        add_value(&settings[i], &def.how, &was);
+        add_plainly(&settings[i], t, &is);
+        add_plainly(&settings[i], &def.how, &was);
         if (!settings[i].apart && strcmp(is.s, was.s) != 0)
             buf_addf(out, " %s %s", settings[i].name, is.s);
         buf_release(&is);

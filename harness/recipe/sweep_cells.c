@@ -130,6 +130,24 @@ static int hash_models(struct sweep *s, struct buf *err)
     return 0;
 }
 
+/* The training's label; where those before it in the recipe have the same one, with its number. */
+static char *label_of(const struct recipe *r, const struct sweep_training *t)
+{
+    struct buf label = BUF_INIT, other = BUF_INIT;
+    int number = 1;
+    training_label(t, &label);
+    for (struct recipe_train *before = r->trains; before != t->said; before++) {
+        buf_reset(&other);
+        if (before->trains)
+            training_label(&(struct sweep_training){ .said = before }, &other);
+        number += strcmp(other.s, label.s) == 0;
+    }
+    if (number > 1)
+        buf_addf(&label, " (%d)", number);
+    buf_release(&other);
+    return buf_detach(&label);
+}
+
 /* The training with a seed: one that is there, or a new one. NULL: there are too many. */
 static const struct sweep_training *add_training(struct sweep *s, const struct sweep_training *t,
                                                  int64_t seed)
@@ -143,9 +161,7 @@ static const struct sweep_training *add_training(struct sweep *s, const struct s
             return s->trainings[i];
     if (s->ntrainings == TRAININGS_MAX)
         return NULL;
-    struct buf label = BUF_INIT;
-    training_label(&new, &label);
-    new.label = buf_detach(&label);
+    new.label = label_of(s->recipe, &new);
     new.number = s->ntrainings;
     ARRAY_GROW(s->trainings, s->trainings_cap, s->ntrainings + 1);
     struct sweep_training *kept = s->trainings[s->ntrainings++] = xmalloc(sizeof(*kept));

@@ -23,7 +23,7 @@ int training_resolve(struct recipe_train *said, const struct recipe_router *cell
 /* Sets the id; all the rest but the label is set, and the data were checked. */
 void training_identify(struct sweep_training *t, const char *device);
 
-/* "sft gsm8k/train 100 steps lr 1e-05": tells the trainings of one sweep apart. */
+/* "sft gsm8k/train 100 steps lr 1e-05": of `said` alone, and not all of it. */
 void training_label(const struct sweep_training *t, struct buf *out);
 
 /* A JSON object of all that made it, for people. */

@@ -54,9 +54,9 @@ struct checkpoint_lock *checkpoint_lock(const char *root, const char *id, bool (
     int rc;
     for (bool said = false; (rc = try_lock(l, err)) == 0; said = true) {
         if (!said)
-            warning("another program trains %s; it is waited for", id);
+            warning("another program makes %s; it is waited for", id);
         if (stop && stop()) {
-            rc = fail(err, "%s: another program trains this model, and waiting was interrupted",
+            rc = fail(err, "%s: another program makes this model, and waiting was interrupted",
                       l->path);
             break;
         }

@@ -17,7 +17,7 @@
 /* One training, all of it known. */
 struct train_task {
     const char *id;    /* the hash of all that decides its weights */
-    const char *label; /* "sft gsm8k/train, 100 steps, ..." for people */
+    const char *label; /* "sft gsm8k/train 100 steps lr 1e-05", for people */
     const char *sweep; /* its name, for the store; NULL: "" */
     const char *model; /* likewise; NULL: the last part of `base` */
     const char *about; /* JSON object of what made it */

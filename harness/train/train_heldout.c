@@ -1,6 +1,6 @@
 /*
  * train_heldout.c: losses of what is held out, see train_impl.h. It is routed as in training, with the
- * K that the training is for.
+ * K that the training is for: where K is drawn, the first of those that may be.
  */
 #include "train/train_impl.h"
 

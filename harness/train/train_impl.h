@@ -37,9 +37,6 @@ struct training_run {
 
 bool train_stopped(const struct training_run *r);
 
-/* Where layer `layer` of a pool routes in the next step: K, bounds, and the cutoffs as they are now. */
-struct router_args train_args(const struct training_run *r, int layer);
-
 /* One step: `row` gets what it came to. -1: it was not done. */
 int train_step(struct training_run *r, struct store_train_step *row, struct buf *err) MUST_USE;
 

@@ -14,7 +14,8 @@ struct sums {
     double nll, balance, z, used;
 };
 
-struct router_args train_args(const struct training_run *r, int layer)
+/* How layer `layer` routes in the next step: K, bounds, and the cutoffs as they are now. */
+static struct router_args args_of(const struct training_run *r, int layer)
 {
     const struct train_task *task = r->task;
     const struct training *t = task->training;
@@ -34,7 +35,7 @@ static void cut(struct training_run *r, struct pieces *p, struct router_args *by
     for (int i = 0; i < t->batch; i++)
         lessons[i] = lesson_order_at(&r->order, r->step * t->batch + i);
     for (int i = 0; i < r->layers; i++)
-        by_layer[i] = train_args(r, i);
+        by_layer[i] = args_of(r, i);
     pieces_make(p, lessons, t->batch, r->task->router, by_layer, t->micro_tokens);
     for (int i = 0; i < p->n; i++) {
         p->v[i].balance_loss = t->balance_loss;

@@ -1,4 +1,4 @@
 sweep {
   name = "x",
 }
--- says: the recipe returns nothing; it must end in: return sweep { ... }
+-- says: the recipe returns nothing; it must end in: return sweep { ... }, or in: return pretrain { ... }
