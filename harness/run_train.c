@@ -94,21 +94,11 @@ int training_threads(struct device device, int threads)
     return device.kind != DEVICE_CPU && threads > GPU_THREADS ? GPU_THREADS : threads;
 }
 
-/* What tells a sweep's trainings apart: its settings, and what "same" and the cells' seeds came to. */
-static void full_label(const struct sweep_training *t, struct buf *out)
-{
-    buf_addf(out, "%s, ", t->label);
-    router_label(t->router, &t->args, out);
-    if (!t->how.nmatryoshka && !t->router->ignores_k)
-        buf_addf(out, ", K = %d", t->args.K);
-    buf_addf(out, ", seed %lld", (long long)t->how.seed);
-}
-
 int training_make(const struct sweep_training *t, const char *sweep, const char *device,
                   const struct lessons *lessons, const struct train_place *place,
                   struct train_result *result, struct buf *dir, struct buf *err)
 {
-    struct buf about = BUF_INIT, label = BUF_INIT;
+    struct buf about = BUF_INIT;
     const char *root = checkpoint_root();
     bool found = false;
     *result = (struct train_result){ 0 };
@@ -120,10 +110,9 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     if (!lessons->len)
         return fail(err, "%s was there when this began, and is gone; run it again", dir->s);
     training_about(t, device, &about);
-    full_label(t, &label);
     struct train_task task = {
         .id = t->id,
-        .label = label.s,
+        .label = t->label,
         .sweep = sweep,
         .model = t->model->name,
         .about = about.s,
@@ -141,7 +130,6 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     };
     int rc = train_model(&task, place->engine, place->store, run_interrupted, result, err);
     buf_release(&about);
-    buf_release(&label);
     return rc;
 }
 

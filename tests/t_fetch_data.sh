@@ -263,7 +263,7 @@ check "without curl: what to install" no_curl
 shared=${SEQTOPK_SHARED:-$root/../shared}
 sums() {
     awk '$1 == "file" { print $3 "  " $2 }' "$root/scripts/data-sets" >real.sums
-    [ "$(wc -l <real.sums)" = 7 ] && (cd "$shared/data" && sha256sum --quiet -c "$trash/real.sums") >out 2>&1
+    [ "$(wc -l <real.sums)" = 8 ] && (cd "$shared/data" && sha256sum --quiet -c "$trash/real.sums") >out 2>&1
 }
 if [ -d "$shared/data/esft" ]; then
     check "the sums in scripts/data-sets are those of the files" sums
