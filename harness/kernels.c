@@ -98,33 +98,91 @@ VECTOR void kernel_softmax(float *x, int64_t n, int64_t width)
 
 enum { ROW_BLOCK = 128, K_BLOCK = 256 };
 
-/* out[j][i] = x[i][j]. x: [rows, columns], ldx floats a row; out: [columns, rows], ldo */
-static void turn(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
-                 int64_t ldo)
+/* out[j][i] = x[i][j], element by element. x: [rows, columns], ldx floats a row; out: [columns, rows] */
+static void turn_plain(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
+                       int64_t ldo)
 {
-    int64_t i = 0;
-#ifdef __x86_64__
-    for (; i + 4 <= rows; i += 4) {
-        const float *from = x + i * ldx;
-        int64_t j = 0;
-        for (; j + 4 <= columns; j += 4) {
-            __m128 a = _mm_loadu_ps(from + j), b = _mm_loadu_ps(from + ldx + j);
-            __m128 c = _mm_loadu_ps(from + 2 * ldx + j), d = _mm_loadu_ps(from + 3 * ldx + j);
-            _MM_TRANSPOSE4_PS(a, b, c, d);
-            _mm_storeu_ps(out + j * ldo + i, a);
-            _mm_storeu_ps(out + (j + 1) * ldo + i, b);
-            _mm_storeu_ps(out + (j + 2) * ldo + i, c);
-            _mm_storeu_ps(out + (j + 3) * ldo + i, d);
-        }
-        for (; j < columns; j++)
-            for (int64_t r = 0; r < 4; r++)
-                out[j * ldo + i + r] = from[r * ldx + j];
-    }
-#endif
-    for (; i < rows; i++)
+    for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
             out[j * ldo + i] = x[i * ldx + j];
 }
+
+#ifdef __x86_64__
+/* The same by squares of 16, in registers. */
+__attribute__((target("arch=x86-64-v4"))) static void
+turn_avx512(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out, int64_t ldo)
+{
+    const int64_t whole_rows = rows / 16 * 16, whole_columns = columns / 16 * 16;
+    for (int64_t i = 0; i < whole_rows; i += 16)
+        for (int64_t j = 0; j < whole_columns; j += 16) {
+            __m512 a[16], b[16];
+            for (int r = 0; r < 16; r++)
+                a[r] = _mm512_loadu_ps(x + (i + r) * ldx + j);
+            for (int r = 0; r < 16; r += 2) {
+                b[r] = _mm512_unpacklo_ps(a[r], a[r + 1]);
+                b[r + 1] = _mm512_unpackhi_ps(a[r], a[r + 1]);
+            }
+            for (int r = 0; r < 16; r += 4) {
+                a[r] = _mm512_shuffle_ps(b[r], b[r + 2], 0x44);
+                a[r + 1] = _mm512_shuffle_ps(b[r], b[r + 2], 0xee);
+                a[r + 2] = _mm512_shuffle_ps(b[r + 1], b[r + 3], 0x44);
+                a[r + 3] = _mm512_shuffle_ps(b[r + 1], b[r + 3], 0xee);
+            }
+            for (int r = 0; r < 4; r++) { // lanes of four: rows r, r + 4, r + 8, r + 12
+                b[r] = _mm512_shuffle_f32x4(a[r], a[r + 4], 0x88);
+                b[r + 4] = _mm512_shuffle_f32x4(a[r], a[r + 4], 0xdd);
+                b[r + 8] = _mm512_shuffle_f32x4(a[r + 8], a[r + 12], 0x88);
+                b[r + 12] = _mm512_shuffle_f32x4(a[r + 8], a[r + 12], 0xdd);
+            }
+            for (int r = 0; r < 4; r++) {
+                float *to = out + (j + r) * ldo + i;
+                _mm512_storeu_ps(to, _mm512_shuffle_f32x4(b[r], b[r + 8], 0x88));
+                _mm512_storeu_ps(to + 4 * ldo, _mm512_shuffle_f32x4(b[r + 4], b[r + 12], 0x88));
+                _mm512_storeu_ps(to + 8 * ldo, _mm512_shuffle_f32x4(b[r], b[r + 8], 0xdd));
+                _mm512_storeu_ps(to + 12 * ldo, _mm512_shuffle_f32x4(b[r + 4], b[r + 12], 0xdd));
+            }
+        }
+    turn_plain(x + whole_columns, ldx, whole_rows, columns - whole_columns,
+               out + whole_columns * ldo, ldo);
+    turn_plain(x + whole_rows * ldx, ldx, rows - whole_rows, columns, out + whole_rows, ldo);
+}
+
+/* And by squares of 4. */
+static void turn_sse(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
+                     int64_t ldo)
+{
+    const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (int64_t i = 0; i < whole_rows; i += 4)
+        for (int64_t j = 0; j < whole_columns; j += 4) {
+            const float *from = x + i * ldx + j;
+            float *to = out + j * ldo + i;
+            __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + ldx);
+            __m128 c = _mm_loadu_ps(from + 2 * ldx), d = _mm_loadu_ps(from + 3 * ldx);
+            _MM_TRANSPOSE4_PS(a, b, c, d);
+            _mm_storeu_ps(to, a);
+            _mm_storeu_ps(to + ldo, b);
+            _mm_storeu_ps(to + 2 * ldo, c);
+            _mm_storeu_ps(to + 3 * ldo, d);
+        }
+    turn_plain(x + whole_columns, ldx, whole_rows, columns - whole_columns,
+               out + whole_columns * ldo, ldo);
+    turn_plain(x + whole_rows * ldx, ldx, rows - whole_rows, columns, out + whole_rows, ldo);
+}
+#endif
+
+/* A form for each kind of processor: vectors of LANES floats, TILE rows at a time in registers. */
+struct products {
+    const char *processor;
+    void (*turn)(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
+                 int64_t ldo);
+    void (*product)(const float *x, int64_t rows, int64_t stride, bool across, const float *panels,
+                    int64_t n, int64_t k, bool add, float *out);
+    void (*attend)(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
+                   const float *keys, const float *values, int64_t stride, float *scratch,
+                   float *out);
+};
+
+static const struct products *products(void);
 
 void kernel_pack(const float *w, int64_t n, int64_t stride, int64_t k, float *panels)
 {
@@ -132,7 +190,7 @@ void kernel_pack(const float *w, int64_t n, int64_t stride, int64_t k, float *pa
         int64_t rows = n - p < PANEL ? n - p : PANEL;
         if (rows < PANEL)
             memset(panels, 0, (size_t)(k * PANEL) * sizeof(*panels));
-        turn(w + p * stride, stride, rows, k, panels, PANEL);
+        products()->turn(w + p * stride, stride, rows, k, panels, PANEL);
     }
 }
 
@@ -159,21 +217,12 @@ void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, fl
     }
 }
 
-/* A form for each kind of processor: vectors of LANES floats, TILE rows at a time in registers. */
-struct products {
-    const char *processor;
-    void (*product)(const float *x, int64_t rows, int64_t stride, bool across, const float *panels,
-                    int64_t n, int64_t k, bool add, float *out);
-    void (*attend)(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
-                   const float *keys, const float *values, int64_t stride, float *scratch,
-                   float *out);
-};
-
 /* The compiler is not to choose what is fused: it would, here and there, by its own lights. */
 #ifdef __x86_64__
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
 #define NAME(x) x##_avx512
+#define TURN turn_avx512
 #define FMA(x, v, sum) _mm512_fmadd_ps(_mm512_set1_ps(x), v, sum)
 #define LANES 16
 #define TILE 8
@@ -183,6 +232,7 @@ struct products {
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 #define NAME(x) x##_avx2
+#define TURN turn_sse
 #define FMA(x, v, sum) _mm256_fmadd_ps(_mm256_set1_ps(x), v, sum)
 #define LANES 8
 #define TILE 4
@@ -191,6 +241,7 @@ struct products {
 #endif
 
 #define NAME(x) x##_plain
+#define TURN turn_plain
 #define FMA(x, v, sum) ((x) * (v) + (sum))
 #define LANES 4
 #define TILE 2

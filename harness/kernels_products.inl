@@ -2,7 +2,7 @@
  * kernels_products.inl: the products of kernels.h. Included by kernels.c once for each kind of
  * processor, with LANES, the floats of one of its vectors; TILE, the rows that are summed side by
  * side in its registers; FMA(x, v, sum), which is x * v + sum for a number x and two vectors; and
- * NAME(), which gives every name here its processor.
+ * NAME(), which gives every name here its processor; and TURN(), which transposes.
  *
  * Invariant: whatever TILE is, and whichever rows share one, an element is summed over k in order.
  */
@@ -102,7 +102,7 @@ static void NAME(product)(const float *x, int64_t rows, int64_t stride, bool acr
             const int64_t depth = k - at < K_BLOCK ? k - at : K_BLOCK;
             const float *a = across ? turned : x + i * stride + at;
             if (across)
-                turn(x + at * stride + i, stride, depth, m, turned, K_BLOCK);
+                TURN(x + at * stride + i, stride, depth, m, turned, K_BLOCK);
             for (int64_t p = 0; p < n; p += PANEL)
                 NAME(rows)(a, across ? K_BLOCK : stride, panels + (p * k + at * PANEL), PANEL,
                            depth, out + i * n + p, n, n - p < PANEL ? n - p : PANEL, add || at > 0,
@@ -138,11 +138,13 @@ static void NAME(attend)(const float *q, int64_t n, int64_t at, int64_t H, int64
 
 static const struct products NAME(products) = {
     .processor = LANES == 16 ? "AVX-512" : LANES == 8 ? "AVX2" : "plain",
+    .turn = TURN,
     .product = NAME(product),
     .attend = NAME(attend),
 };
 
 #undef NAME
+#undef TURN
 #undef FMA
 #undef LANES
 #undef TILE
