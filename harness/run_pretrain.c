@@ -68,10 +68,25 @@ static bool made_by(const char *dir, const char *id)
     return same;
 }
 
+/* The folder that PATH lies in, and its name there. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return xstrdup(".");
+    return xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 /* Is `out` there, whole, and what the training made? Another folder of that name is refused. */
 static int check_out(struct pretraining *p, struct buf *err)
 {
-    const char *out = p->said->out, *slash = out ? strrchr(out, '/') : NULL;
+    const char *out = p->said->out;
     if (!out || access(out, F_OK) != 0)
         return 0;
     if (!made_by(out, p->training.id))
@@ -79,8 +94,8 @@ static int check_out(struct pretraining *p, struct buf *err)
             &p->said->at, "out", err,
             "%s is there already, and is another model; remove it, or name another folder", out);
     struct buf dir = BUF_INIT;
-    char *parent = slash ? xstrndup(out, (size_t)(slash - out)) : xstrdup(".");
-    int rc = checkpoint_find(parent, slash ? slash + 1 : out, &p->copied, &dir, err);
+    char *parent = folder_of(out);
+    int rc = checkpoint_find(parent, name_of(out), &p->copied, &dir, err);
     buf_release(&dir);
     free(parent);
     return rc;
@@ -226,7 +241,7 @@ static int list_files(const char *dir, struct strings *out, struct buf *err)
 }
 
 /* Written under another name and renamed, so that `out` is whole or not there. */
-static int copy_out(const struct pretraining *p, struct buf *err)
+static int copy_folder(const struct pretraining *p, struct buf *err)
 {
     const char *out = p->said->out;
     struct strings names = { 0 };
@@ -247,6 +262,19 @@ static int copy_out(const struct pretraining *p, struct buf *err)
     free(tmp);
     strings_release(&names);
     buf_release(&ignored);
+    return rc;
+}
+
+/* Another program that made the same model may be copying it. */
+static int copy_out(struct pretraining *p, struct buf *err)
+{
+    char *parent = folder_of(p->said->out);
+    struct checkpoint_lock *lock = checkpoint_lock(parent, name_of(p->said->out), NULL, err);
+    int rc = lock ? check_out(p, err) : -1;
+    if (rc == 0 && !p->copied)
+        rc = copy_folder(p, err);
+    checkpoint_unlock(lock);
+    free(parent);
     return rc;
 }
 

@@ -74,6 +74,11 @@ int pretrain_tokenizer_find(const struct recipe_pretrain *p, const char *root, c
         return place_fail(&p->at, "tokenizer", err,
                           "%s: no tokenizer.json there, and no model of that name", p->tokenizer);
     }
+    if (!bpe_train_special(p->end_text))
+        return place_fail(&p->at, "end_text", err,
+                          "\"%.80s\" is no special token of a tokenizer that is trained; allowed "
+                          "is \"<|endoftext|>\"",
+                          p->end_text);
     struct hash *h = hash_new();
     struct buf text = BUF_INIT;
     buf_addf(&text, "seqtopk tokenizer\nvocab %d\nfrequency %d\n", p->vocab, BPE_FREQUENCY);

@@ -130,7 +130,7 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     };
     int rc = train_model(&task, place->engine, place->store, run_interrupted, result, err);
     buf_release(&about);
-    return rc;
+    return rc ? fail(err, "%s, %s", t->model->name, err->s) : 0;
 }
 
 int course_train(const struct courses *c, const struct sweep_training *t,
@@ -157,7 +157,7 @@ void sweep_train(const struct courses *c, const struct train_place *place,
         buf_reset(&dir);
         if (course_train(c, t, place, &result, &dir, &err)) {
             if (totals->failed++ == 0)
-                totals->first_error = xasprintf("%s, %s: %s", t->model->name, t->label, err.s);
+                totals->first_error = xstrdup(err.s);
         } else if (!result.interrupted) {
             result.there ? totals->there++ : totals->trained++;
             made(dir.s);

@@ -121,10 +121,50 @@ waits_for_another() {
     unset SEQTOPK_TRAINED
     return "$1"
 }
+# Two that end at once do not both copy the model to one place.
+copies_once() {
+    trained busy
+    rm -rf held go copied && sed 's/out = "tiny.*"/out = "copied"/' p.lua >c.lua
+    (
+        flock 9
+        touch held
+        until [ -e go ]; do sleep 0.02; done
+    ) 9>copied.lock &
+    until [ -e held ]; do sleep 0.02; done
+    "$seqtopk" train c.lua --db w.db >out 2>err &
+    pid=$!
+    i=0
+    until grep -q 'another program makes copied; it is waited for' err; do
+        i=$((i + 1))
+        if [ $i -ge 500 ] || ! kill -0 $pid 2>/dev/null; then break; fi
+        sleep 0.02
+    done
+    [ -e copied ] || cp -r tiny copied
+    ls -di copied >before
+    touch go
+    wait $pid && [ "$(cat out)" = copied ] && ls -di copied | cmp - before && [ ! -e copied.lock ] && [ ! -e copied.tmp ]
+    set -- $?
+    unset SEQTOPK_TRAINED
+    return "$1"
+}
 given_tokenizer() {
     pretrain given 'seed = 1' | sed 's/tokenizer = { vocab = 320 }/tokenizer = "tiny"/' >given.lua
     gives 0 "$seqtopk" train given.lua --db g.db && says '^results/trained/[0-9a-f]\{32\}$' &&
         cmp tiny/tokenizer.json "$(cat out)/tokenizer.json" && rm -r "$(cat out)"
+}
+# The documents that are held out, as a file: it is written over, but never what it is made of.
+held_out() {
+    gives 0 "$seqtopk" train p.lua --held-out held.jsonl && [ "$(cat out)" = held.jsonl ] &&
+        grep -q "^tiny: $(wc -l <held.jsonl) documents are held out\$" err && [ "$(wc -l <held.jsonl)" -gt 1 ] &&
+        sed 's/.*"text":"\(.*\)"}$/"t": "\1"}/' held.jsonl | while read -r line; do
+            grep -qF "$line" texts.jsonl || exit 1
+        done && cp held.jsonl before && gives 0 "$seqtopk" train p.lua --held-out held.jsonl && cmp held.jsonl before
+}
+not_over_its_data() {
+    cp texts.jsonl before && ln -sf texts.jsonl link && for file in texts.jsonl ./texts.jsonl link p.lua; do
+        fails 1 "p.lua: $file is the recipe, or what it trains on, and would be written over; name another file" \
+            "$seqtopk" train p.lua --held-out "$file" || return 1
+    done && cmp texts.jsonl before
 }
 refuse_pretrain() { # CHANGE WORDS
     sed "$1; s/, out = .*/ }/" p.lua >bad.lua
@@ -136,17 +176,25 @@ check "a model is made from nothing, copied, and planned as there" from_nothing
 check "and nothing but it and its tokenizer is left" nothing_is_left
 check "its losses and those of what is held out are in the database, and fall" losses
 check "it is made once" found_again
+check "what is held out can be written" held_out
+check "but not over the data or the recipe" not_over_its_data
 check "a copy that was removed is made again" copied_again
 check "a copy that is not whole is refused" damaged_copy
 check "what was made is a model like any other" is_a_model
 check "a folder with another model is not written over" other_out
 check "one thread and several make the same bytes" same_anywhere
 check "what another program is making is waited for" waits_for_another
+check "a copy that another program makes is waited for" copies_once
 check "a tokenizer that is there is taken" given_tokenizer
 check "a tokenizer that is not there is refused" refuse_pretrain 's/{ vocab = 320 }/"nope"/' \
     'bad.lua:5: pretrain.tokenizer: nope: no tokenizer.json there, and no model of that name'
-check "an end that is no special token is refused" refuse_pretrain 's/batch = 8/batch = 8, seed = 5, end_text = "The"/' \
-    'bad.lua:4: pretrain.end_text: "The" is no special token of ' /nowhere
+check "an end that a trained tokenizer will not have is refused" refuse_pretrain 's/batch = 8/batch = 8, end_text = "The"/' \
+    'bad.lua:4: pretrain.end_text: "The" is no special token of a tokenizer that is trained; allowed is "<|endoftext|>"'
+check "an end that is no special token of the given one is refused" refuse_pretrain \
+    's/batch = 8/batch = 8, end_text = "The"/; s/{ vocab = 320 }/"tiny"/' \
+    'bad.lua:4: pretrain.end_text: "The" is no special token of tiny/tokenizer.json; allowed is one that it has' /nowhere
+check "a model of one position is refused" refuse_pretrain 's/context = 64/context = 1/' \
+    'bad.lua:3: model.context: 1; allowed is a whole number from 2 to'
 check "data that are not there are refused" refuse_pretrain 's/texts.jsonl/none.jsonl/' 'none.jsonl: no such file'
 check "more positions than the model has are refused" refuse_pretrain 's/batch = 8/length = 65/' \
     'bad.lua:4: pretrain.length: 65; allowed is 2 to the 64 positions of model tiny'
@@ -214,10 +262,10 @@ thresholds() {
 }
 failing() {
     sweep 'none(), sft { data = data, steps = 2, lr = 0, router = bad }' >f.lua
-    gives 1 "$seqtopk" run f.lua --db f.db && grep -q '3 of 6 cells failed; the first: .*bad' err &&
+    gives 1 "$seqtopk" run f.lua --db f.db && grep -q '3 of 6 cells failed; the first: tiny, sft sums.jsonl 2 steps [^:]*: in step 1 layer 0: f.lua:[0-9]*: router "bad"' err &&
         [ "$(sql f.db "SELECT group_concat(DISTINCT train || ' ' || status) FROM v_cells ORDER BY 1")" = \
             'none done,sft sums.jsonl 2 steps lr 0 router bad failed' ] &&
-        gives 1 "$seqtopk" train f.lua --db f2.db && grep -q '1 training failed; the first: tiny, sft sums.jsonl .*bad' err && [ ! -s out ]
+        gives 1 "$seqtopk" train f.lua --db f2.db && grep -q '1 training failed; the first: tiny, sft sums.jsonl 2 steps [^:]*: in step 1 layer 0: f.lua:[0-9]*: router "bad"' err && [ ! -s out ]
 }
 damaged() {
     model=results/trained/$(sql s.db 'SELECT min(training_id) FROM v_trainings')

@@ -55,6 +55,11 @@ static int check_model(const struct lua_place *at, const struct model_config *c,
     if (c->top_k > c->experts)
         return place_fail(at, "top_k", err, "%d; allowed is 1 to experts, which is %d", c->top_k,
                           c->experts);
+    if (c->context < 2)
+        return place_fail(
+            at, "context", err,
+            "%d; allowed is a whole number from 2 to %d, since a loss needs two tokens", c->context,
+            CONTEXT_MAX);
     if (kv > c->heads || c->heads % kv)
         return place_fail(at, "kv_heads", err, "%d; allowed is a divisor of heads, which is %d", kv,
                           c->heads);

@@ -10,6 +10,14 @@
 #include <string.h>
 
 static const char *const specials[] = { "<|endoftext|>", "<|padding|>" };
+
+bool bpe_train_special(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_LEN(specials); i++)
+        if (strcmp(specials[i], text) == 0)
+            return true;
+    return false;
+}
 enum { FIRST_BYTE = ARRAY_LEN(specials), WORDS_MAX = 1 << 30 };
 
 /* ---- words ---- */

@@ -50,4 +50,7 @@ typedef int bpe_next_fn(void *ctx, const char **text, size_t *len, struct buf *e
 int bpe_train(const struct bpe_training *t, bpe_next_fn *next, void *ctx, struct buf *json,
               struct bpe_trained *out, struct buf *err) MUST_USE;
 
+/* Is the text one of its special tokens? */
+bool bpe_train_special(const char *text);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The first 64 bits of the hash of all of the text. */
 static uint64_t hash_of(const struct lesson_text *text)
@@ -100,11 +101,32 @@ static int write_one(void *ud, const struct lesson_text *text, struct buf *err)
     return rc;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Whatever `path` is, it will be written over: not so what it is made of. */
+static int check_path(const struct lesson_data *d, const char *path, struct buf *err)
+{
+    bool ours = same_file(path, d->at.path);
+    for (size_t i = 0; i < d->paths.len; i++)
+        ours = ours || same_file(path, d->paths.v[i]);
+    return ours ? fail(err,
+                       "%s is the recipe, or what it trains on, and would be written over; name "
+                       "another file",
+                       path)
+                : 0;
+}
+
 int held_out_write(const struct lesson_data *d, const char *path, size_t *n, struct buf *err)
 {
     struct writing w = { .data = d, .text = BUF_INIT };
     if (!lesson_data_is_text(d))
         return fail(err, "only of whole texts can those that are held out be written");
+    if (check_path(d, path, err))
+        return -1;
     int rc = lesson_data_each(d, look, &w, err);
     held_out_choose(&w.documents, d->held_out, d->nsources);
     if (rc == 0)

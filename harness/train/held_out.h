@@ -24,7 +24,8 @@ void held_out_release(struct held_out *h);
 
 /*
  * Writes those of checked data that are whole texts to `path`, a line {"source": ..., "text": ...}
- * each, in their order; `n` gets how many. Reads the data twice.
+ * each, in their order; `n` gets how many. Reads the data twice. A file that is there is written over,
+ * but not the data's own, nor the recipe.
  */
 int held_out_write(const struct lesson_data *d, const char *path, size_t *n,
                    struct buf *err) MUST_USE;

@@ -130,7 +130,7 @@ static int begin_in_store(const struct training_run *r, struct buf *err)
 static int open_run(struct training_run *r, struct buf *err)
 {
     if (!lesson_order_any(r->task->lessons))
-        return fail(err, "%s: there is no text to train on", r->task->label);
+        return fail(err, "there is no text to train on");
     lesson_order_init(&r->order, r->task->lessons, r->task->training->seed);
     r->steps = train_steps(r->task->training, r->task->lessons);
     if (open_trainer(r, err) || check_room(r, err) || begin_in_store(r, err) || load_state(r, err))
@@ -263,5 +263,7 @@ int train_model(const struct train_task *task, const struct engine *engine, stru
     }
     buf_release(&dir);
     result->seconds = now_seconds() - from;
-    return result->interrupted ? 0 : rc;
+    if (rc == 0 || result->interrupted)
+        return 0;
+    return fail(err, "%s: %s", task->label, err->s);
 }

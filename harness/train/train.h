@@ -48,8 +48,9 @@ int64_t train_steps(const struct training *t, const struct lessons *l);
 
 /*
  * Trains, or finds the finished model. `stop` is asked after each step. `store` NULL: losses go
- * nowhere. -1: `err` says why. A step that fails, for instance with a loss that is no number, is named
- * with the last good state: what the weights have become since then may be why, and is not saved.
+ * nowhere. -1: `err` says why, with the label in front. A step that fails, for instance with a loss
+ * that is no number, is named with the last good state: what the weights have become since then may
+ * be why, and is not saved.
  */
 int train_model(const struct train_task *task, const struct engine *engine, struct store *store,
                 bool (*stop)(void), struct train_result *result, struct buf *err) MUST_USE;

@@ -87,7 +87,7 @@ static int broken(struct training_run *r, const char *why, struct buf *err)
                  (long long)r->saved, task->root, task->id);
     else
         buf_adds(&state, "no state was saved before it");
-    fail(err, "%s: in step %lld %s, so the training ends here without a model; %s", task->label,
+    fail(err, "in step %lld %s, so the training ends here without a model; %s",
          (long long)r->step + 1, why, state.s);
     buf_release(&state);
     return -1;
