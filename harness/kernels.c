@@ -96,7 +96,7 @@ VECTOR void kernel_softmax(float *x, int64_t n, int64_t width)
 
 /* ---- products ---- */
 
-enum { ROW_BLOCK = 128, K_BLOCK = 256 };
+enum { ROW_BLOCK = 48, K_BLOCK = 256 };
 
 /* out[j][i] = x[i][j], element by element. x: [rows, columns], ldx floats a row; out: [columns, rows] */
 static void turn_plain(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
@@ -194,16 +194,25 @@ void kernel_pack(const float *w, int64_t n, int64_t stride, int64_t k, float *pa
     }
 }
 
+/* Rows are read from end to end, a few panels' worth at a time: as many streams as the cache takes. */
 void kernel_pack_columns(const float *w, int64_t rows, int64_t stride, int64_t columns,
                          float *panels)
 {
-    for (int64_t p = 0; p < columns; p += PANEL) {
-        int64_t width = columns - p < PANEL ? columns - p : PANEL;
-        for (int64_t i = 0; i < rows; i++, panels += PANEL) {
-            memcpy(panels, w + i * stride + p, (size_t)width * sizeof(*panels));
-            if (width < PANEL)
-                memset(panels + width, 0, (size_t)(PANEL - width) * sizeof(*panels));
+    enum { STREAMS = 8 };
+    const int64_t whole = columns / PANEL, rest = columns % PANEL, each = rows * PANEL;
+    for (int64_t p = 0; p < whole; p += STREAMS) {
+        const int64_t n = whole - p < STREAMS ? whole - p : STREAMS;
+        for (int64_t i = 0; i < rows; i++) {
+            const float *from = w + i * stride + p * PANEL;
+            float *to = panels + p * each + i * PANEL;
+            for (int64_t j = 0; j < n; j++, from += PANEL, to += each)
+                memcpy(to, from, PANEL * sizeof(*to));
         }
+    }
+    float *last = panels + whole * each;
+    for (int64_t i = 0; rest && i < rows; i++, last += PANEL) {
+        memset(last, 0, PANEL * sizeof(*last));
+        memcpy(last, w + i * stride + whole * PANEL, (size_t)rest * sizeof(*last));
     }
 }
 
@@ -221,11 +230,20 @@ void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, fl
 #ifdef __x86_64__
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
+/* In a register: the compiler would load it anew for each vector that it is multiplied by. */
+INLINE __m512 spread_avx512(float x)
+{
+    __m512 v = _mm512_set1_ps(x);
+    __asm__("" : "+v"(v));
+    return v;
+}
 #define NAME(x) x##_avx512
 #define TURN turn_avx512
-#define FMA(x, v, sum) _mm512_fmadd_ps(_mm512_set1_ps(x), v, sum)
+#define SPREAD(x) spread_avx512(x)
+#define FMA(x, v, sum) _mm512_fmadd_ps(x, v, sum)
 #define LANES 16
 #define TILE 8
+#define PANELS 2
 #include "kernels_products.inl"
 #pragma GCC pop_options
 
@@ -233,18 +251,22 @@ void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, fl
 #pragma GCC target("arch=x86-64-v3")
 #define NAME(x) x##_avx2
 #define TURN turn_sse
-#define FMA(x, v, sum) _mm256_fmadd_ps(_mm256_set1_ps(x), v, sum)
+#define SPREAD(x) _mm256_set1_ps(x)
+#define FMA(x, v, sum) _mm256_fmadd_ps(x, v, sum)
 #define LANES 8
 #define TILE 4
+#define PANELS 1
 #include "kernels_products.inl"
 #pragma GCC pop_options
 #endif
 
 #define NAME(x) x##_plain
 #define TURN turn_plain
+#define SPREAD(x) ((vector_plain){ 0 } + (x))
 #define FMA(x, v, sum) ((x) * (v) + (sum))
 #define LANES 4
 #define TILE 2
+#define PANELS 1
 #include "kernels_products.inl"
 
 /* May the form be used here, for all that the environment says? */

@@ -1,60 +1,77 @@
 /*
  * kernels_products.inl: the products of kernels.h. Included by kernels.c once for each kind of
- * processor, with LANES, the floats of one of its vectors; TILE, the rows that are summed side by
- * side in its registers; FMA(x, v, sum), which is x * v + sum for a number x and two vectors; and
- * NAME(), which gives every name here its processor; and TURN(), which transposes.
+ * processor, with LANES, the floats of one of its vectors; TILE, the rows, and PANELS, the panels,
+ * that are summed side by side in its registers; SPREAD(x), a vector of the number x that stays in a
+ * register; FMA(x, v, sum), which is x * v + sum; NAME(), which gives every name here its processor;
+ * and TURN(), which transposes.
  *
- * Invariant: whatever TILE is, and whichever rows share one, an element is summed over k in order.
+ * Invariant: whatever TILE and PANELS are, and whichever rows share a tile, an element is summed over
+ * k in order.
  */
 #define VECTORS ((int64_t)PANEL / LANES) /* in a panel's row */
 
 typedef float NAME(vector) __attribute__((vector_size(LANES * sizeof(float)), aligned(4)));
 
 /*
- * c = a * b, or c += a * b. Of b's rows, `columns` numbers count, PANEL or fewer; of a panel all may
- * be read.
- * a: [rows, k], lda floats a row; b: [k, columns], ldb; c: [rows, columns], ldc
+ * What a tile is multiplied by: rows of `columns` numbers, PANEL or fewer, ld floats apart; or, where
+ * `panels` is 2, of PANEL numbers, and as many again `next` floats behind. Of PANEL numbers all are
+ * read at once.
  */
-INLINE void NAME(tile)(const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k,
-                       float *c, int64_t ldc, int64_t columns, const bool add, const bool panel,
+struct NAME(right) {
+    const float *b;
+    int64_t ld, next, columns;
+};
+
+/*
+ * c = a * b, or c += a * b. a: [rows, k], lda floats a row; c: [rows, columns of b], ldc. A number of
+ * a is spread over a vector once for all panels: it is loads that are scarce.
+ */
+INLINE void NAME(tile)(const float *a, int64_t lda, struct NAME(right) right, int64_t k, float *c,
+                       int64_t ldc, const bool add, const int64_t panels, const bool whole,
                        const int64_t rows)
 {
-    NAME(vector) sum[TILE * VECTORS], v[VECTORS];
-    for (int64_t j = 0; j < rows * VECTORS; j++)
+    NAME(vector) sum[TILE * PANELS * VECTORS], v[PANELS * VECTORS];
+    const int64_t each = panels * VECTORS;
+    const float *b = right.b;
+    for (int64_t j = 0; j < rows * each; j++)
         sum[j] = (NAME(vector)){ 0 };
     for (int64_t r = 0; add && r < rows; r++)
-        memcpy(&sum[r * VECTORS], c + r * ldc, (size_t)columns * sizeof(float));
-    for (int64_t i = 0; i < k; i++, b += ldb) {
-        if (panel) {
+        memcpy(&sum[r * each], c + r * ldc,
+               (size_t)(whole ? panels * PANEL : right.columns) * sizeof(float));
+    for (int64_t i = 0; i < k; i++, b += right.ld) {
+        if (whole) {
 #pragma GCC unroll 8
-            for (int64_t j = 0; j < VECTORS; j++)
-                v[j] = *(const NAME(vector) *)(b + j * LANES);
+            for (int64_t j = 0; j < each; j++)
+                v[j] = *(const NAME(vector) *)(b + j / VECTORS * right.next + j % VECTORS * LANES);
         } else {
             memset(v, 0, sizeof(v));
-            memcpy(v, b, (size_t)columns * sizeof(float));
+            memcpy(v, b, (size_t)right.columns * sizeof(float));
         }
 #pragma GCC unroll 8
-        for (int64_t r = 0; r < rows; r++)
+        for (int64_t r = 0; r < rows; r++) {
+            const NAME(vector) x = SPREAD(a[r * lda + i]);
 #pragma GCC unroll 8
-            for (int64_t j = 0; j < VECTORS; j++)
-                sum[r * VECTORS + j] = FMA(a[r * lda + i], v[j], sum[r * VECTORS + j]);
+            for (int64_t j = 0; j < each; j++)
+                sum[r * each + j] = FMA(x, v[j], sum[r * each + j]);
+        }
     }
     for (int64_t r = 0; r < rows; r++) {
-        if (!panel)
-            memcpy(c + r * ldc, &sum[r * VECTORS], (size_t)columns * sizeof(float));
-        for (int64_t j = 0; panel && j < VECTORS; j++)
-            *(NAME(vector) *)(c + r * ldc + j * LANES) = sum[r * VECTORS + j];
+        if (!whole)
+            memcpy(c + r * ldc, &sum[r * each], (size_t)right.columns * sizeof(float));
+        for (int64_t j = 0; whole && j < each; j++)
+            *(NAME(vector) *)(c + r * ldc + j * LANES) = sum[r * each + j];
     }
 }
 
 /* The same for a number of rows that is known only now, TILE or fewer. */
-INLINE void NAME(few)(const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k, float *c,
-                      int64_t ldc, int64_t columns, const bool add, const bool panel, int64_t rows)
+INLINE void NAME(few)(const float *a, int64_t lda, struct NAME(right) right, int64_t k, float *c,
+                      int64_t ldc, const bool add, const int64_t panels, const bool whole,
+                      int64_t rows)
 {
     switch (rows) {
 #define ROWS(n)                                                                \
     case n:                                                                    \
-        NAME(tile)(a, lda, b, ldb, k, c, ldc, columns, add, panel, n);         \
+        NAME(tile)(a, lda, right, k, c, ldc, add, panels, whole, n);           \
         break;
         ROWS(1)
         ROWS(2)
@@ -74,20 +91,37 @@ INLINE void NAME(few)(const float *a, int64_t lda, const float *b, int64_t ldb, 
     }
 }
 
-/* Whole panels without the cost of asking how wide they are. */
-static void NAME(rows)(const float *a, int64_t lda, const float *b, int64_t ldb, int64_t k, float *c,
-                       int64_t ldc, int64_t columns, bool add, int64_t rows)
+/* Any number of rows; whole panels without the cost of asking how wide they are. */
+INLINE void NAME(rows)(const float *a, int64_t lda, struct NAME(right) right, int64_t k, float *c,
+                       int64_t ldc, const bool add, const int64_t panels, const bool whole,
+                       int64_t rows)
 {
-    for (int64_t i = 0; i < rows; i += TILE) {
-        int64_t n = rows - i < TILE ? rows - i : TILE;
-        const float *x = a + i * lda;
-        float *y = c + i * ldc;
-        if (columns == PANEL && !add)
-            NAME(few)(x, lda, b, ldb, k, y, ldc, PANEL, false, true, n);
-        else if (columns == PANEL)
-            NAME(few)(x, lda, b, ldb, k, y, ldc, PANEL, true, true, n);
+    for (int64_t i = 0; i < rows; i += TILE)
+        NAME(few)(a + i * lda, lda, right, k, c + i * ldc, ldc, add, panels, whole,
+                  rows - i < TILE ? rows - i : TILE);
+}
+
+/* c = a * b, or c += a * b, for n columns of b, of which panel p begins at b + p * next. */
+static void NAME(columns)(const float *a, int64_t lda, const float *b, int64_t ld, int64_t next,
+                          int64_t n, int64_t k, float *c, int64_t ldc, bool add, int64_t rows)
+{
+    for (int64_t p = 0; p < n; p += PANEL, b += next) {
+        const struct NAME(right) right = { b, ld, next, n - p < PANEL ? n - p : PANEL };
+        const bool several = n - p >= (int64_t)PANELS * PANEL;
+        if (several && add)
+            NAME(rows)(a, lda, right, k, c + p, ldc, true, PANELS, true, rows);
+        else if (several)
+            NAME(rows)(a, lda, right, k, c + p, ldc, false, PANELS, true, rows);
+        else if (right.columns == PANEL && add)
+            NAME(rows)(a, lda, right, k, c + p, ldc, true, 1, true, rows);
+        else if (right.columns == PANEL)
+            NAME(rows)(a, lda, right, k, c + p, ldc, false, 1, true, rows);
         else
-            NAME(few)(x, lda, b, ldb, k, y, ldc, columns, add, false, n);
+            NAME(rows)(a, lda, right, k, c + p, ldc, add, 1, false, rows);
+        if (several) {
+            p += (int64_t)(PANELS - 1) * PANEL;
+            b += (PANELS - 1) * next;
+        }
     }
 }
 
@@ -103,10 +137,8 @@ static void NAME(product)(const float *x, int64_t rows, int64_t stride, bool acr
             const float *a = across ? turned : x + i * stride + at;
             if (across)
                 TURN(x + at * stride + i, stride, depth, m, turned, K_BLOCK);
-            for (int64_t p = 0; p < n; p += PANEL)
-                NAME(rows)(a, across ? K_BLOCK : stride, panels + (p * k + at * PANEL), PANEL,
-                           depth, out + i * n + p, n, n - p < PANEL ? n - p : PANEL, add || at > 0,
-                           m);
+            NAME(columns)(a, across ? K_BLOCK : stride, panels + at * PANEL, PANEL, k * PANEL, n,
+                          depth, out + i * n, n, add || at > 0, m);
         }
 }
 
@@ -116,13 +148,10 @@ static void NAME(attend_rows)(const float *q, int64_t at, int64_t H, int64_t G, 
                               float *scratch, float *out, int64_t rows)
 {
     const int64_t n = at + rows, width = (n + PANEL - 1) / PANEL * PANEL;
-    for (int64_t p = 0; p < n; p += PANEL)
-        NAME(rows)(q, H * D, keys + p * G * D, PANEL, D, scratch + p, width, PANEL, false, rows);
+    NAME(columns)(q, H * D, keys, PANEL, PANEL * G * D, width, D, scratch, width, false, rows);
     for (int64_t r = 0; r < rows; r++)
         kernel_softmax(scratch + r * width, at + r + 1, width);
-    for (int64_t d = 0; d < D; d += PANEL)
-        NAME(rows)(scratch, width, values + d, stride, n, out + d, H * D,
-                   D - d < PANEL ? D - d : PANEL, false, rows);
+    NAME(columns)(scratch, width, values, stride, PANEL, D, n, out, H * D, false, rows);
 }
 
 static void NAME(attend)(const float *q, int64_t n, int64_t at, int64_t H, int64_t G, int64_t D,
@@ -145,7 +174,9 @@ static const struct products NAME(products) = {
 
 #undef NAME
 #undef TURN
+#undef SPREAD
 #undef FMA
 #undef LANES
 #undef TILE
+#undef PANELS
 #undef VECTORS
