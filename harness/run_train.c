@@ -156,8 +156,8 @@ void sweep_train(const struct courses *c, const struct train_place *place,
         struct train_result result;
         buf_reset(&dir);
         if (course_train(c, t, place, &result, &dir, &err)) {
-            if (totals->failed++ == 0)
-                totals->first_error = xstrdup(err.s);
+            totals->failed++;
+            strings_add(&totals->errors, err.s);
         } else if (!result.interrupted) {
             result.there ? totals->there++ : totals->trained++;
             made(dir.s);

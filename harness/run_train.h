@@ -63,7 +63,7 @@ void cells_by_training(const struct sweep *s, const struct cell **out);
 
 struct train_totals {
     int trained, there, failed;
-    char *first_error; /* the caller frees it. NULL: none failed */
+    struct strings errors; /* of those that failed; the caller releases them */
     bool interrupted;
 };
 

@@ -177,6 +177,8 @@ check "and nothing but it and its tokenizer is left" nothing_is_left
 check "its losses and those of what is held out are in the database, and fall" losses
 check "it is made once" found_again
 check "what is held out can be written" held_out
+check "and goes with no option of a training" fails 2 'train: --held-out writes texts and trains nothing; other options do not go with it' \
+    "$seqtopk" train p.lua --held-out held.jsonl --threads 2
 check "but not over the data or the recipe" not_over_its_data
 check "a copy that was removed is made again" copied_again
 check "a copy that is not whole is refused" damaged_copy
@@ -265,7 +267,10 @@ failing() {
     gives 1 "$seqtopk" run f.lua --db f.db && grep -q '3 of 6 cells failed; the first: tiny, sft sums.jsonl 2 steps [^:]*: in step 1 layer 0: f.lua:[0-9]*: router "bad"' err &&
         [ "$(sql f.db "SELECT group_concat(DISTINCT train || ' ' || status) FROM v_cells ORDER BY 1")" = \
             'none done,sft sums.jsonl 2 steps lr 0 router bad failed' ] &&
-        gives 1 "$seqtopk" train f.lua --db f2.db && grep -q '1 training failed; the first: tiny, sft sums.jsonl 2 steps [^:]*: in step 1 layer 0: f.lua:[0-9]*: router "bad"' err && [ ! -s out ]
+        gives 1 "$seqtopk" train f.lua --db f2.db && grep -q '1 training failed; the first: tiny, sft sums.jsonl 2 steps [^:]*: in step 1 layer 0: f.lua:[0-9]*: router "bad"' err && [ ! -s out ] &&
+        sweep 'sft { data = data, steps = 2, lr = 0, router = bad }, sft { data = data, steps = 3, lr = 0, router = bad }' >f.lua &&
+        gives 1 "$seqtopk" train f.lua --db f2.db && grep -q 'seqtopk: warning: tiny, sft sums.jsonl 3 steps [^:]*: in step 1 layer 0: ' err &&
+        grep -q '2 trainings failed; the first: tiny, sft sums.jsonl 2 steps ' err
 }
 damaged() {
     model=results/trained/$(sql s.db 'SELECT min(training_id) FROM v_trainings')

@@ -323,12 +323,12 @@ static void the_judge_is_in_an_id_where_one_is_asked(void **state)
     assert_string_not_equal(m, command);
     assert_same_id(by_m, "tasks = 'one/f', judge = { url = 'http://b', model = 'm', tries = 2 }");
     struct sweep *s = open_with(by_m, &silent);
-    assert_true(sweep_asks_judge(s) && !sweep_runs_code(s) && s->judged);
+    assert_true(sweep_asks_judge(s) && !task_runs_code(&s->tasks[0]) && s->judged);
     assert_string_equal(s->judge.model, "m");
     sweep_free(s);
     write_one("f.measures[2] = { 'program', program = '{q}' }");
     s = open_with("tasks = 'one/f'", &silent);
-    assert_true(!sweep_asks_judge(s) && sweep_runs_code(s) && !s->judged);
+    assert_true(!sweep_asks_judge(s) && task_runs_code(&s->tasks[0]) && !s->judged);
     sweep_free(s);
 }
 

@@ -40,9 +40,11 @@ static int report(const char *name, struct train_totals *t)
     fprintf(stderr, "%s: %d model%s trained, %d there already, %d failed%s\n", name, t->trained,
             t->trained == 1 ? "" : "s", t->there, t->failed,
             t->interrupted ? "; interrupted, run it again to go on" : "");
+    for (size_t i = 1; i < t->errors.len; i++)
+        warning("%s", t->errors.v[i]);
     if (t->failed)
         die(1, "%d training%s failed; the first: %s", t->failed, t->failed == 1 ? "" : "s",
-            t->first_error);
+            t->errors.v[0]);
     return t->interrupted ? 130 : 0;
 }
 
@@ -67,6 +69,7 @@ static int train_sweep(struct recipe *r, const struct train_options *o)
     sweep_train(&courses, &place, print_folder, &totals);
     store_close(place.store);
     int code = report(s->name, &totals);
+    strings_release(&totals.errors);
     courses_release(&courses);
     sweep_free(s);
     buf_release(&db);
@@ -119,7 +122,7 @@ static int train_pretrain(struct recipe *r, const struct train_options *o)
 
 static int run_train(int argc, char **argv)
 {
-    struct train_options o = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN) };
+    struct train_options o = { 0 };
     const char *seconds = NULL;
     const struct option_spec specs[] = {
         { .name = "--db", .value = &o.db },
@@ -141,8 +144,13 @@ static int run_train(int argc, char **argv)
             argv[1]);
     if (o.held_out && !r->pretrain)
         die(1, "%s: --held-out goes with a recipe that ends in pretrain { ... }", argv[1]);
+    if (o.held_out && (o.db || o.sweep.device || o.threads || seconds))
+        die(2,
+            "train: --held-out writes texts and trains nothing; other options do not go with it");
     if (o.held_out)
         return write_held_out(r, o.held_out);
+    if (!o.threads)
+        o.threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     return r->pretrain ? train_pretrain(r, &o) : train_sweep(r, &o);
 }
 

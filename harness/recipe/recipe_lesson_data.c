@@ -104,7 +104,8 @@ static const struct field fields[] = {
     { .name = "held_out",
       .type = FIELD_NUMBER,
       .offset = offsetof(struct lesson_data, held_out),
-      .hi = 1 },
+      .lo = -INT32_MAX,
+      .hi = INT32_MAX }, // check_together() says what is allowed
     { .name = "limit",
       .type = FIELD_WHOLE,
       .offset = offsetof(struct lesson_data, limit),
@@ -160,7 +161,7 @@ static int check_together(const struct lesson_data *d, struct buf *err)
     if (d->nweights && !d->source)
         return place_fail(at, "weights", err,
                           "weights are by source; say which field names it, as in source = \"s\"");
-    if (d->held_out > HELD_OUT_MOST)
+    if (d->held_out < 0 || d->held_out > HELD_OUT_MOST)
         return place_fail(at, "held_out", err,
                           "%.10g; allowed is a share of the documents from 0 to %.10g", d->held_out,
                           HELD_OUT_MOST);

@@ -183,14 +183,6 @@ bool sweep_repeats(const struct sweep *s)
     return false;
 }
 
-bool sweep_runs_code(const struct sweep *s)
-{
-    for (size_t i = 0; i < s->ntasks; i++)
-        if (task_runs_code(&s->tasks[i]))
-            return true;
-    return false;
-}
-
 bool sweep_asks_judge(const struct sweep *s)
 {
     for (size_t i = 0; i < s->ntasks; i++)

@@ -111,8 +111,7 @@ void sweep_free(struct sweep *s);
  */
 bool sweep_repeats(const struct sweep *s);
 
-/* Does a task of it run code that a model wrote, or ask a judge? */
-bool sweep_runs_code(const struct sweep *s);
+/* Does a task of it ask a judge? */
 bool sweep_asks_judge(const struct sweep *s);
 
 /*
