@@ -83,25 +83,88 @@ static void build_one(struct builder *b, enum use use, struct module *module, co
     build(b, use, module, name, t->ndim, t->shape, &t, 1);
 }
 
+/* Long waves are stretched by the factor, short ones stay, and those between are mixed. */
+static float llama3_frequency(const struct rope_scaling *r, float f)
+{
+    float wave = (float)(2 * M_PI) / f;
+    float factor = (float)r->factor;
+    if (wave > (float)(r->original / r->low))
+        return f / factor;
+    if (wave < (float)(r->original / r->high))
+        return f;
+    float smooth = ((float)r->original / wave - (float)r->low) / (float)(r->high - r->low);
+    return (1 - smooth) * f / factor + smooth * f;
+}
+
+/* Which of a head's pairs turns `turns` times over the context of old: a real number. */
+static double yarn_pair(const struct model_config *c, double turns)
+{
+    return c->head_dim * log(c->rope.original / (turns * 2 * M_PI)) / (2 * log(c->rope_theta));
+}
+
+/* Between the pairs `low` and `high` a ramp leads from frequencies of old to stretched ones. */
+static void yarn_frequencies(const struct model_config *c, float *f)
+{
+    double low = yarn_pair(c, c->rope.high), high = yarn_pair(c, c->rope.low);
+    if (c->rope.truncate) {
+        low = floor(low);
+        high = ceil(high);
+    }
+    low = fmax(low, 0);
+    high = fmin(high, c->head_dim - 1);
+    if (low == high)
+        high += 0.001;
+    for (int i = 0; i < c->head_dim / 2; i++) {
+        float ramp = ((float)i - (float)low) / (float)(high - low);
+        float old = 1 - fminf(fmaxf(ramp, 0), 1);
+        float stretched = 1.0f / ((float)c->rope.factor * f[i]);
+        f[i] = stretched * (1 - old) + 1.0f / f[i] * old;
+    }
+}
+
+/*
+ * What each pair of a head's dimensions turns by from one position to the next, in float32 and in
+ * the order of transformers' operations. out: [head_dim / 2]
+ */
+static void rope_frequencies(const struct model_config *c, float *out)
+{
+    const struct rope_scaling *r = &c->rope;
+    int half = c->head_dim / 2;
+    for (int i = 0; i < half; i++) // how many positions a radian takes
+        out[i] = powf((float)c->rope_theta, (float)(2 * i) / (float)c->head_dim);
+    if (r->kind == ROPE_YARN) {
+        yarn_frequencies(c, out);
+        return;
+    }
+    for (int i = 0; i < half; i++) {
+        out[i] = 1.0f / out[i];
+        if (r->kind == ROPE_LINEAR)
+            out[i] /= (float)r->factor;
+        else if (r->kind == ROPE_LLAMA3)
+            out[i] = llama3_frequency(r, out[i]);
+    }
+}
+
 /* Angles of the rotary positions, as float32 throughout: [context, head_dim / 2] each. */
 static void build_rope(struct model *m, struct tensor **cos_out, struct tensor **sin_out)
 {
-    int half = m->config.head_dim / 2;
-    int64_t shape[2] = { m->config.context, half };
-    size_t n = (size_t)m->config.context * (size_t)half;
+    const struct model_config *config = &m->config;
+    size_t half = (size_t)config->head_dim / 2, n = (size_t)config->context * half;
+    int64_t shape[2] = { config->context, (int64_t)half };
     float *c = xmalloc(n * sizeof(*c)), *s = xmalloc(n * sizeof(*s));
-    for (int i = 0; i < half; i++) {
-        float power = (float)(2 * i) / (float)m->config.head_dim;
-        float frequency = 1.0f / powf((float)m->config.rope_theta, power);
-        for (int p = 0; p < m->config.context; p++) {
-            c[(size_t)p * (size_t)half + (size_t)i] = cosf((float)p * frequency);
-            s[(size_t)p * (size_t)half + (size_t)i] = sinf((float)p * frequency);
+    float *frequency = xmalloc(half * sizeof(*frequency));
+    float size = config->rope.kind == ROPE_YARN ? (float)config->rope.attention : 1;
+    rope_frequencies(config, frequency);
+    for (size_t i = 0; i < half; i++)
+        for (size_t p = 0; p < (size_t)config->context; p++) {
+            c[p * half + i] = cosf((float)p * frequency[i]) * size;
+            s[p * half + i] = sinf((float)p * frequency[i]) * size;
         }
-    }
     *cos_out = tensor_floats(m->scope, c, 2, shape, m->device);
     *sin_out = tensor_floats(m->scope, s, 2, shape, m->device);
     free(c);
     free(s);
+    free(frequency);
 }
 
 static void build_attention(struct builder *b, struct module *module, const struct layer_weights *w)
@@ -124,6 +187,7 @@ static void build_attention(struct builder *b, struct module *module, const stru
     build_one(b, USE_PRODUCT, module, "o", w->o);
     module_set_int(b->m->scope, module, "q_size", q_size);
     module_set_int(b->m->scope, module, "kv_size", kv_size);
+    module_set_int(b->m->scope, module, "head_dim", c->head_dim);
     module_set_float(b->m->scope, module, "clip", c->clip_qkv);
     module_set_float(b->m->scope, module, "eps", c->rms_eps);
 }
@@ -159,7 +223,10 @@ static void build_layers(struct builder *b, const struct weights *w)
     struct model *m = b->m;
     struct tensor *cos_table, *sin_table;
     build_rope(m, &cos_table, &sin_table);
-    const char *family = m->config.family == FAMILY_QWEN2_MOE ? source_qwen2_moe : source_olmoe;
+    static const char *const sources[] = { [FAMILY_OLMOE] = source_olmoe,
+                                           [FAMILY_QWEN2_MOE] = source_qwen2_moe,
+                                           [FAMILY_MIXTRAL] = source_mixtral,
+                                           [FAMILY_QWEN3_MOE] = source_qwen3_moe };
     for (int i = 0; i < m->config.layers; i++) {
         char name[32];
         snprintf(name, sizeof(name), "layer%d", i);
@@ -170,7 +237,7 @@ static void build_layers(struct builder *b, const struct weights *w)
         module_set_tensor(m->scope, module, "sin", sin_table);
         if (b->failed)
             return;
-        module_define(m->scope, module, family);
+        module_define(m->scope, module, sources[m->config.family]);
         module_define(m->scope, module, source_decoder);
         if (scope_error(m->scope))
             return;

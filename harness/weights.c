@@ -1,125 +1,14 @@
 /*
- * weights.c: see weights.h. Two tables say which tensors a layer has, where they go, and which
- * shape they have; the code only walks them.
+ * weights.c: see weights.h. Tables (weights_slots.h) say which tensors a layer has, where they go,
+ * and which shape they have; the code only walks them.
  *
  * A tensor that no table names is refused too: a decoder that leaves weights out computes another
  * model than the one that was trained.
  */
-#include "weights.h"
+#include "weights_slots.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum dim { NONE, ONE, HIDDEN, QUERIES, KEYS, EXPERTS, FFN, SHARED, VOCAB };
-enum when { ALWAYS, QK_NORM, QKV_BIAS, SHARED_EXPERT };
-
-struct slot {
-    const char *name; /* behind "model.layers.N." */
-    size_t at;        /* offset in struct layer_weights, of a pointer or of an array of them */
-    enum dim rows, cols;
-    enum when when;
-};
-
-#define AT(field) offsetof(struct layer_weights, field)
-
-static const struct slot layer_slots[] = {
-    { "input_layernorm.weight", AT(attn_norm), HIDDEN, NONE, ALWAYS },
-    { "self_attn.q_proj.weight", AT(q), QUERIES, HIDDEN, ALWAYS },
-    { "self_attn.k_proj.weight", AT(k), KEYS, HIDDEN, ALWAYS },
-    { "self_attn.v_proj.weight", AT(v), KEYS, HIDDEN, ALWAYS },
-    { "self_attn.o_proj.weight", AT(o), HIDDEN, QUERIES, ALWAYS },
-    { "self_attn.q_proj.bias", AT(q_bias), QUERIES, NONE, QKV_BIAS },
-    { "self_attn.k_proj.bias", AT(k_bias), KEYS, NONE, QKV_BIAS },
-    { "self_attn.v_proj.bias", AT(v_bias), KEYS, NONE, QKV_BIAS },
-    { "self_attn.q_norm.weight", AT(q_norm), QUERIES, NONE, QK_NORM },
-    { "self_attn.k_norm.weight", AT(k_norm), KEYS, NONE, QK_NORM },
-    { "post_attention_layernorm.weight", AT(ffn_norm), HIDDEN, NONE, ALWAYS },
-    { "mlp.gate.weight", AT(router), EXPERTS, HIDDEN, ALWAYS },
-    { "mlp.shared_expert.gate_proj.weight", AT(shared_gate), SHARED, HIDDEN, SHARED_EXPERT },
-    { "mlp.shared_expert.up_proj.weight", AT(shared_up), SHARED, HIDDEN, SHARED_EXPERT },
-    { "mlp.shared_expert.down_proj.weight", AT(shared_down), HIDDEN, SHARED, SHARED_EXPERT },
-    { "mlp.shared_expert_gate.weight", AT(shared_expert_gate), ONE, HIDDEN, SHARED_EXPERT },
-};
-
-/* Behind "model.layers.N.mlp.experts.E."; `at` is of an array with a place for each expert. */
-static const struct slot expert_slots[] = {
-    { "gate_proj.weight", AT(gate), FFN, HIDDEN, ALWAYS },
-    { "up_proj.weight", AT(up), FFN, HIDDEN, ALWAYS },
-    { "down_proj.weight", AT(down), HIDDEN, FFN, ALWAYS },
-};
-
-static int64_t dim_size(const struct model_config *c, enum dim d)
-{
-    switch (d) {
-    case NONE:
-        return 0;
-    case ONE:
-        return 1;
-    case HIDDEN:
-        return c->hidden;
-    case QUERIES:
-        return (int64_t)c->heads * c->head_dim;
-    case KEYS:
-        return (int64_t)c->kv_heads * c->head_dim;
-    case EXPERTS:
-        return c->experts;
-    case FFN:
-        return c->expert_ffn;
-    case SHARED:
-        return c->shared_ffn;
-    case VOCAB:
-        return c->vocab;
-    }
-    BUG("dimension %d", (int)d);
-}
-
-static bool is_there(const struct model_config *c, enum when w)
-{
-    switch (w) {
-    case ALWAYS:
-        return true;
-    case QK_NORM:
-        return c->family == FAMILY_OLMOE;
-    case QKV_BIAS:
-        return c->qkv_bias;
-    case SHARED_EXPERT:
-        return c->shared_ffn > 0;
-    }
-    BUG("condition %d", (int)w);
-}
-
-static void visit_one(const struct model_config *c, const char *name, enum dim rows, enum dim cols,
-                      weights_visit *visit, void *context)
-{
-    const int64_t shape[2] = { dim_size(c, rows), dim_size(c, cols) };
-    visit(context, name, cols == NONE ? 1 : 2, shape);
-}
-
-void weights_each(const struct model_config *c, weights_visit *visit, void *context)
-{
-    struct buf name = BUF_INIT;
-    visit_one(c, "model.embed_tokens.weight", VOCAB, HIDDEN, visit, context);
-    for (int n = 0; n < c->layers; n++) {
-        for (size_t i = 0; i < ARRAY_LEN(layer_slots); i++) {
-            const struct slot *s = &layer_slots[i];
-            buf_reset(&name);
-            buf_addf(&name, "model.layers.%d.%s", n, s->name);
-            if (is_there(c, s->when))
-                visit_one(c, name.s, s->rows, s->cols, visit, context);
-        }
-        for (size_t i = 0; i < (size_t)c->experts * ARRAY_LEN(expert_slots); i++) {
-            const struct slot *s = &expert_slots[i % ARRAY_LEN(expert_slots)];
-            buf_reset(&name);
-            buf_addf(&name, "model.layers.%d.mlp.experts.%zu.%s", n, i / ARRAY_LEN(expert_slots),
-                     s->name);
-            visit_one(c, name.s, s->rows, s->cols, visit, context);
-        }
-    }
-    visit_one(c, "model.norm.weight", HIDDEN, NONE, visit, context);
-    if (!c->tied)
-        visit_one(c, "lm_head.weight", VOCAB, HIDDEN, visit, context);
-    buf_release(&name);
-}
 
 /* What is needed while a folder is opened. */
 struct opening {
@@ -137,12 +26,9 @@ static void show_shape(struct buf *out, int ndim, const int64_t *shape)
     buf_addc(out, ']');
 }
 
-static int find(const struct opening *o, const char *name, enum dim rows, enum dim cols,
-                const struct st_tensor **out)
+static int find_shaped(const struct opening *o, const char *name, int ndim, const int64_t *want,
+                       const struct st_tensor **out)
 {
-    const struct model_config *c = &o->w->config;
-    const int64_t want[2] = { dim_size(c, rows), dim_size(c, cols) };
-    int ndim = cols == NONE ? 1 : 2;
     const struct st_tensor *t = safetensors_find(o->w->files, name);
     if (t && t->ndim == ndim && memcmp(t->shape, want, (size_t)ndim * sizeof(*want)) == 0) {
         o->used[t - safetensors_at(o->w->files, 0)] = true;
@@ -164,45 +50,125 @@ static int find(const struct opening *o, const char *name, enum dim rows, enum d
     return -1;
 }
 
+static int find(const struct opening *o, const char *name, enum dim rows, enum dim cols,
+                const struct st_tensor **out)
+{
+    const struct model_config *c = &o->w->config;
+    const int64_t want[2] = { dim_size(c, rows), dim_size(c, cols) };
+    return find_shaped(o, name, cols == NONE ? 1 : 2, want, out);
+}
+
 static const struct st_tensor **place(struct layer_weights *l, size_t at)
 {
     return (const struct st_tensor **)(void *)((char *)l + at);
 }
 
-static int find_experts(const struct opening *o, int layer, struct buf *name)
+static const struct st_tensor **expert_places(struct layer_weights *l, const struct slot *s, int n)
+{
+    const struct st_tensor **v = xcalloc((size_t)n, sizeof(*v));
+    memcpy((char *)l + s->at, &v, sizeof(v));
+    return v;
+}
+
+static void name_fused(int layer, const char *tensor, struct buf *name)
+{
+    buf_reset(name);
+    buf_addf(name, "model.layers.%d.mlp.%s", layer, tensor);
+}
+
+static bool is_fused(const struct opening *o, int layer, struct buf *name)
+{
+    name_fused(layer, "experts.gate_up_proj", name);
+    return safetensors_find(o->w->files, name->s) != NULL;
+}
+
+/* Part `i` of `parts` of a tensor, as a matrix under a name of its own. */
+static struct st_tensor view_of(const struct st_tensor *t, int64_t parts, int64_t i,
+                                const struct model_config *c, const struct slot *s,
+                                const struct buf *name)
+{
+    size_t bytes = t->bytes / (size_t)parts;
+    return (struct st_tensor){ .name = xstrdup(name->s),
+                               .file = t->file,
+                               .dtype = t->dtype,
+                               .ndim = 2,
+                               .shape = { dim_size(c, s->rows), dim_size(c, s->cols) },
+                               .data = (const char *)t->data + (size_t)i * bytes,
+                               .bytes = bytes };
+}
+
+/* Each expert's gate stands above its up; Mixtral's router has another name beside them. */
+static int find_fused(const struct opening *o, int layer, struct buf *name)
 {
     struct layer_weights *l = &o->w->layer[layer];
     const struct model_config *c = &o->w->config;
-    for (size_t i = 0; i < ARRAY_LEN(expert_slots); i++) {
-        const struct slot *s = &expert_slots[i];
-        const struct st_tensor **v = xcalloc((size_t)c->experts, sizeof(*v));
-        memcpy((char *)l + s->at, &v, sizeof(v));
+    const struct slot *slots = slots_of_expert(c);
+    const int64_t N = c->experts, F = c->expert_ffn, d = c->hidden;
+    const struct st_tensor *gate_up, *down, *router = NULL;
+    name_fused(layer, "experts.gate_up_proj", name);
+    if (find_shaped(o, name->s, 3, (const int64_t[]){ N, 2 * F, d }, &gate_up))
+        return -1;
+    name_fused(layer, "experts.down_proj", name);
+    if (find_shaped(o, name->s, 3, (const int64_t[]){ N, d, F }, &down))
+        return -1;
+    name_fused(layer, "gate.weight", name);
+    if (c->family == FAMILY_MIXTRAL && find(o, name->s, EXPERTS, HIDDEN, &router))
+        return -1;
+    struct st_tensor *view = l->views = xcalloc((size_t)N * EXPERT_SLOTS + 1, sizeof(*view));
+    for (int i = 0; i < EXPERT_SLOTS; i++) {
+        const struct st_tensor **places = expert_places(l, &slots[i], c->experts);
+        bool last = i == EXPERT_SLOTS - 1;
+        for (int e = 0; e < c->experts; e++, view++) {
+            expert_name(c, layer, e, &slots[i], name);
+            *view = last ? view_of(down, N, e, c, &slots[i], name)
+                         : view_of(gate_up, 2 * N, 2 * e + i, c, &slots[i], name);
+            places[e] = view;
+        }
+    }
+    if (router) {
+        *view = *router;
+        view->name = xasprintf("model.layers.%d.block_sparse_moe.gate.weight", layer);
+        l->router = view;
+    }
+    return 0;
+}
+
+static int find_experts(const struct opening *o, int layer, struct buf *name)
+{
+    const struct model_config *c = &o->w->config;
+    for (size_t i = 0; i < EXPERT_SLOTS; i++) {
+        const struct slot *s = &slots_of_expert(c)[i];
+        const struct st_tensor **places = expert_places(&o->w->layer[layer], s, c->experts);
         for (int e = 0; e < c->experts; e++) {
-            buf_reset(name);
-            buf_addf(name, "model.layers.%d.mlp.experts.%d.%s", layer, e, s->name);
-            if (find(o, name->s, s->rows, s->cols, &v[e]))
+            expert_name(c, layer, e, s, name);
+            if (find(o, name->s, s->rows, s->cols, &places[e]))
                 return -1;
         }
     }
     return 0;
 }
 
+static int find_layer(const struct opening *o, int layer, struct buf *name)
+{
+    struct layer_weights *l = &o->w->layer[layer];
+    bool fused = is_fused(o, layer, name);
+    for (size_t i = 0; i < LAYER_SLOTS; i++) {
+        const struct slot *s = &layer_slots[i];
+        if (!slot_is_there(&o->w->config, s) || (fused && s->when == MIXTRAL))
+            continue;
+        layer_name(layer, s, name);
+        if (find(o, name->s, s->rows, s->cols, place(l, s->at)))
+            return -1;
+    }
+    return fused ? find_fused(o, layer, name) : find_experts(o, layer, name);
+}
+
 static int find_layers(const struct opening *o)
 {
     struct buf name = BUF_INIT;
     int rc = 0;
-    for (int n = 0; rc == 0 && n < o->w->config.layers; n++) {
-        for (size_t i = 0; rc == 0 && i < ARRAY_LEN(layer_slots); i++) {
-            const struct slot *s = &layer_slots[i];
-            if (!is_there(&o->w->config, s->when))
-                continue;
-            buf_reset(&name);
-            buf_addf(&name, "model.layers.%d.%s", n, s->name);
-            rc = find(o, name.s, s->rows, s->cols, place(&o->w->layer[n], s->at));
-        }
-        if (rc == 0)
-            rc = find_experts(o, n, &name);
-    }
+    for (int n = 0; rc == 0 && n < o->w->config.layers; n++)
+        rc = find_layer(o, n, &name);
     buf_release(&name);
     return rc;
 }
@@ -274,6 +240,9 @@ void weights_close(struct weights *w)
         free(w->layer[n].gate);
         free(w->layer[n].up);
         free(w->layer[n].down);
+        for (int i = 0; w->layer[n].views && i <= w->config.experts * EXPERT_SLOTS; i++)
+            free((char *)(uintptr_t)w->layer[n].views[i].name);
+        free(w->layer[n].views);
     }
     free(w->layer);
     safetensors_close(w->files);

@@ -3,7 +3,7 @@
  * and every tensor that the decoder needs found with the shape that the configuration says.
  *
  * Invariant: a `struct weights` that opened has all that a decoder needs; nothing is looked for by
- * name after this. Families: `olmoe` and `qwen2_moe`.
+ * name after this. Families: `olmoe`, `qwen2_moe`, `mixtral` and `qwen3_moe`.
  * Leaves out: copying, converting and looking for NaN, which happen as the model is built.
  */
 #ifndef WEIGHTS_H
@@ -14,6 +14,23 @@
 enum family {
     FAMILY_OLMOE,     /* norm of queries and keys over the whole projection, no shared expert */
     FAMILY_QWEN2_MOE, /* bias on q, k and v; a shared expert behind a sigmoid gate */
+    FAMILY_MIXTRAL,   /* nothing but experts, whose weights of a token always sum to one */
+    FAMILY_QWEN3_MOE, /* norm of each head's queries and keys, no shared expert */
+};
+const char *family_name(enum family f); /* "olmoe": the model_type of config.json */
+
+/*
+ * How rotary positions are stretched, as transformers has it: the frequencies of a head's pairs are
+ * changed, and under yarn the cosines and sines too. max_position_embeddings stays the context.
+ */
+enum rope_kind { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN };
+struct rope_scaling {
+    enum rope_kind kind;
+    double factor;    /* not of default, at least 1 */
+    double original;  /* llama3, yarn: the context before */
+    double low, high; /* llama3: low_freq_factor, high_freq_factor; yarn: beta_slow, beta_fast */
+    double attention; /* yarn: cosines and sines are multiplied by it */
+    bool truncate;    /* yarn: the ramp begins and ends at whole pairs */
 };
 
 enum { MAX_EOS = 8 };
@@ -27,6 +44,7 @@ struct model_config {
     int expert_ffn;
     int shared_ffn; /* 0: no shared expert */
     double rms_eps, rope_theta;
+    struct rope_scaling rope;
     double clip_qkv; /* 0: not clipped */
     bool norm_topk_prob, qkv_bias, tied;
     int32_t eos[MAX_EOS]; /* tokens that end a text */
@@ -40,7 +58,8 @@ struct layer_weights {
     const struct st_tensor *attn_norm; /* [hidden] */
     const struct st_tensor *q, *k, *v; /* [heads*head_dim, hidden], [kv_heads*head_dim, hidden] */
     const struct st_tensor *q_bias, *k_bias, *v_bias;
-    const struct st_tensor *q_norm, *k_norm; /* [heads*head_dim], [kv_heads*head_dim] */
+    const struct st_tensor *q_norm, *k_norm; /* [heads*head_dim], [kv_heads*head_dim]; of qwen3_moe
+                                                both [head_dim] */
     const struct st_tensor *o;               /* [hidden, heads*head_dim] */
     const struct st_tensor *ffn_norm;        /* [hidden] */
     const struct st_tensor *router;          /* [experts, hidden] */
@@ -48,6 +67,8 @@ struct layer_weights {
         **down; /* per expert: [expert_ffn, hidden] x2, [hidden, expert_ffn] */
     const struct st_tensor *shared_gate, *shared_up, *shared_down; /* as above, with shared_ffn */
     const struct st_tensor *shared_expert_gate;                    /* [1, hidden] */
+    struct st_tensor *views; /* where the files have all experts in two tensors: what gate, up, down
+                                and mixtral's router point at; else NULL */
 };
 
 struct weights {
@@ -61,15 +82,18 @@ struct weights {
 
 /*
  * Reads only config.json, and the end tokens from generation_config.json where it names some: what
- * `plan` and `list` need. An unsupported architecture or an option that would change the numbers
- * (sliding window, rope scaling, a dense layer) is refused by name.
+ * `plan` and `list` need. An unsupported architecture, an option that would change the numbers
+ * (sliding window, a dense layer) and a key of another family are refused by name.
  */
 int config_read(const char *dir, struct model_config *out, struct buf *err) MUST_USE;
 void config_release(struct model_config *c);
 
 /*
  * A tensor that the configuration gives no place is refused as well: leaving it out would compute
- * another model. A tied head may stand in the files where it equals the embedding.
+ * another model. A tied head may stand in the files where it equals the embedding. A layer's experts
+ * are a matrix each, as in published checkpoints, or two tensors for all, as transformers holds them:
+ * mlp.experts.gate_up_proj [experts, 2*expert_ffn, hidden] and down_proj [experts, hidden, expert_ffn];
+ * either way each has its own name and shape here.
  */
 struct weights *weights_open(const char *dir, struct buf *err) MUST_USE;
 void weights_close(struct weights *w);

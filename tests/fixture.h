@@ -1,6 +1,6 @@
 /*
  * fixture.h: temporary folders and tiny models for tests: whole Hugging Face folders with random
- * weights, of either family, in every layout that the loader reads.
+ * weights, of any family, in every layout that the loader reads.
  *
  * Invariant: a tensor's values depend on its name and the seed alone, so that the same model in
  * other shards or formats has the same weights (up to rounding). Written without the code under
@@ -109,11 +109,12 @@ struct fixture_model {
     int layers, hidden, heads, kv_heads, head_dim, vocab, context;
     int experts, top_k, expert_ffn, shared_ffn; /* shared_ffn: of qwen2_moe only */
     double rope_theta, clip_qkv;                /* clip_qkv: 0 for null, of olmoe only */
-    bool norm_topk_prob, tied, qkv_bias;        /* qkv_bias: of qwen2_moe only */
+    bool norm_topk_prob, tied, qkv_bias;        /* not of mixtral; -; of qwen2_moe only */
     bool rope_parameters;                       /* rope_theta in its newer place */
     bool head_beside_tie;                       /* tied, and the head stands in the files too */
     enum dtype dtype;
     int shards; /* 0: one file without an index */
+    bool fused; /* a layer's experts are two tensors, as transformers holds them */
     uint64_t seed;
     /* Faults: names of tensors, or NULL. */
     const char *omit;    /* is not written */
@@ -149,6 +150,7 @@ static inline struct fixture_model fixture_model(enum family family)
 struct fixture_tensor {
     char name[256];
     int64_t rows, cols; /* cols 0: a vector */
+    int64_t deep;       /* matrices of that shape one behind the other; 0: it is no such pile */
     double centre, spread;
 };
 
@@ -178,12 +180,53 @@ static inline void fixture_add(struct fixture_tensors *ts, const struct fixture_
     ts->v[ts->len++] = t;
 }
 
+static inline bool fixture_has_shared(const struct fixture_model *m)
+{
+    return m->family == FAMILY_QWEN2_MOE;
+}
+
+static inline void fixture_add_pile(struct fixture_tensors *ts, const struct fixture_model *m,
+                                    const char *name, int64_t deep, int64_t rows, int64_t cols)
+{
+    size_t before = ts->len;
+    fixture_add(ts, m, name, rows, cols);
+    if (ts->len > before)
+        ts->v[before].deep = deep;
+}
+
+static inline void fixture_add_experts(struct fixture_tensors *ts, const struct fixture_model *m,
+                                       int layer)
+{
+    bool mixtral = m->family == FAMILY_MIXTRAL;
+    int64_t h = m->hidden, f = m->expert_ffn;
+    char stem[128], name[256];
+    snprintf(stem, sizeof(stem), "model.layers.%d.%s.", layer,
+             mixtral && !m->fused ? "block_sparse_moe" : "mlp");
+    snprintf(name, sizeof(name), "%sgate.weight", stem);
+    fixture_add(ts, m, name, m->experts, h);
+    if (m->fused) {
+        snprintf(name, sizeof(name), "%sexperts.gate_up_proj", stem);
+        fixture_add_pile(ts, m, name, m->experts, 2 * f, h);
+        snprintf(name, sizeof(name), "%sexperts.down_proj", stem);
+        fixture_add_pile(ts, m, name, m->experts, h, f);
+    }
+    for (int e = 0; e < m->experts && !m->fused; e++) {
+        snprintf(name, sizeof(name), "%sexperts.%d.%s.weight", stem, e,
+                 mixtral ? "w1" : "gate_proj");
+        fixture_add(ts, m, name, f, h);
+        snprintf(name, sizeof(name), "%sexperts.%d.%s.weight", stem, e, mixtral ? "w3" : "up_proj");
+        fixture_add(ts, m, name, f, h);
+        snprintf(name, sizeof(name), "%sexperts.%d.%s.weight", stem, e,
+                 mixtral ? "w2" : "down_proj");
+        fixture_add(ts, m, name, h, f);
+    }
+}
+
 static inline void fixture_add_layer(struct fixture_tensors *ts, const struct fixture_model *m,
                                      int layer)
 {
-    bool olmoe = m->family == FAMILY_OLMOE;
     int64_t q = (int64_t)m->heads * m->head_dim, kv = (int64_t)m->kv_heads * m->head_dim;
-    int64_t h = m->hidden, f = m->expert_ffn, s = m->shared_ffn;
+    int64_t h = m->hidden, s = m->shared_ffn;
     char name[256];
 #define ADD(rows, cols, ...)                                               \
     do {                                                                   \
@@ -196,22 +239,20 @@ static inline void fixture_add_layer(struct fixture_tensors *ts, const struct fi
     ADD(kv, h, "self_attn.k_proj.weight");
     ADD(kv, h, "self_attn.v_proj.weight");
     ADD(h, q, "self_attn.o_proj.weight");
-    if (olmoe) {
+    if (m->family == FAMILY_OLMOE) {
         ADD(q, 0, "self_attn.q_norm.weight");
         ADD(kv, 0, "self_attn.k_norm.weight");
-    } else if (m->qkv_bias) {
+    } else if (m->family == FAMILY_QWEN3_MOE) {
+        ADD(m->head_dim, 0, "self_attn.q_norm.weight");
+        ADD(m->head_dim, 0, "self_attn.k_norm.weight");
+    } else if (m->family == FAMILY_QWEN2_MOE && m->qkv_bias) {
         ADD(q, 0, "self_attn.q_proj.bias");
         ADD(kv, 0, "self_attn.k_proj.bias");
         ADD(kv, 0, "self_attn.v_proj.bias");
     }
     ADD(h, 0, "post_attention_layernorm.weight");
-    ADD(m->experts, h, "mlp.gate.weight");
-    for (int e = 0; e < m->experts; e++) {
-        ADD(f, h, "mlp.experts.%d.gate_proj.weight", e);
-        ADD(f, h, "mlp.experts.%d.up_proj.weight", e);
-        ADD(h, f, "mlp.experts.%d.down_proj.weight", e);
-    }
-    if (!olmoe) {
+    fixture_add_experts(ts, m, layer);
+    if (fixture_has_shared(m)) {
         ADD(s, h, "mlp.shared_expert.gate_proj.weight");
         ADD(s, h, "mlp.shared_expert.up_proj.weight");
         ADD(h, s, "mlp.shared_expert.down_proj.weight");
@@ -263,7 +304,7 @@ static inline void fixture_data(struct buf *out, const struct fixture_model *m,
     for (const char *c = head ? "model.embed_tokens.weight" : t->name; *c; c++)
         state = (state ^ (unsigned char)*c) * 0x100000001b3u;
     double spread = head ? 1 : t->spread;
-    int64_t n = t->rows * (t->cols ? t->cols : 1);
+    int64_t n = t->rows * (t->cols ? t->cols : 1) * (t->deep ? t->deep : 1);
     bool nan = m->nan && strcmp(m->nan, t->name) == 0;
     for (int64_t i = 0; i < n; i++) {
         double x = t->centre + spread * fixture_random(&state);
@@ -282,8 +323,10 @@ static inline void fixture_shard(const char *dir, const char *file, const struct
         const struct fixture_tensor *t = &ts->v[i];
         size_t begin = data.len;
         fixture_data(&data, m, t);
-        buf_addf(&header, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%lld", t->name, names[m->dtype],
-                 (long long)t->rows);
+        buf_addf(&header, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t->name, names[m->dtype]);
+        if (t->deep)
+            buf_addf(&header, "%lld,", (long long)t->deep);
+        buf_addf(&header, "%lld", (long long)t->rows);
         if (t->cols)
             buf_addf(&header, ",%lld", (long long)t->cols);
         buf_addf(&header, "],\"data_offsets\":[%zu,%zu]}", begin, data.len);
@@ -298,15 +341,19 @@ static inline void fixture_shard(const char *dir, const char *file, const struct
 
 static inline void fixture_config(const char *dir, const struct fixture_model *m)
 {
-    bool olmoe = m->family == FAMILY_OLMOE;
+    static const char *const names[] = { [FAMILY_OLMOE] = "olmoe",
+                                         [FAMILY_QWEN2_MOE] = "qwen2_moe",
+                                         [FAMILY_MIXTRAL] = "mixtral",
+                                         [FAMILY_QWEN3_MOE] = "qwen3_moe" };
+    bool olmoe = m->family == FAMILY_OLMOE, mixtral = m->family == FAMILY_MIXTRAL;
     struct buf c = BUF_INIT;
-    buf_addf(&c, "{\"model_type\": \"%s\", \"hidden_act\": \"silu\",\n",
-             olmoe ? "olmoe" : "qwen2_moe");
+    buf_addf(&c, "{\"model_type\": \"%s\", \"hidden_act\": \"silu\",\n", names[m->family]);
     buf_addf(&c, "\"num_hidden_layers\": %d, \"hidden_size\": %d, \"vocab_size\": %d,\n", m->layers,
              m->hidden, m->vocab);
     buf_addf(&c, "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d,\n",
              m->heads, m->kv_heads, m->head_dim);
-    buf_addf(&c, "\"max_position_embeddings\": %d, \"num_experts\": %d,\n", m->context, m->experts);
+    buf_addf(&c, "\"max_position_embeddings\": %d, \"%s\": %d,\n", m->context,
+             mixtral ? "num_local_experts" : "num_experts", m->experts);
     buf_addf(&c, "\"num_experts_per_tok\": %d, \"rms_norm_eps\": 1e-05,\n", m->top_k);
     if (olmoe) {
         buf_addf(&c, "\"intermediate_size\": %d, \"attention_bias\": false,\n", m->expert_ffn);
@@ -314,10 +361,13 @@ static inline void fixture_config(const char *dir, const struct fixture_model *m
             buf_addf(&c, "\"clip_qkv\": %.17g,\n", m->clip_qkv);
         else
             buf_adds(&c, "\"clip_qkv\": null,\n");
+    } else if (mixtral) {
+        buf_addf(&c, "\"intermediate_size\": %d, \"sliding_window\": null,\n", m->expert_ffn);
     } else {
         buf_addf(&c, "\"intermediate_size\": 999, \"moe_intermediate_size\": %d,\n", m->expert_ffn);
-        buf_addf(&c, "\"shared_expert_intermediate_size\": %d, \"qkv_bias\": %s,\n", m->shared_ffn,
-                 m->qkv_bias ? "true" : "false");
+        if (fixture_has_shared(m))
+            buf_addf(&c, "\"shared_expert_intermediate_size\": %d, \"qkv_bias\": %s,\n",
+                     m->shared_ffn, m->qkv_bias ? "true" : "false");
         buf_adds(&c, "\"decoder_sparse_step\": 1, \"mlp_only_layers\": [],\n");
     }
     buf_addf(&c,
@@ -325,9 +375,10 @@ static inline void fixture_config(const char *dir, const struct fixture_model *m
                                   "\"rope_theta\": %.17g},\n"
                                 : "\"rope_theta\": %.17g,\n",
              m->rope_theta);
-    buf_addf(&c, "\"norm_topk_prob\": %s, \"tie_word_embeddings\": %s, \"torch_dtype\": \"%s\"}\n",
-             m->norm_topk_prob ? "true" : "false", m->tied ? "true" : "false",
-             dtype_name(m->dtype));
+    if (!mixtral)
+        buf_addf(&c, "\"norm_topk_prob\": %s, ", m->norm_topk_prob ? "true" : "false");
+    buf_addf(&c, "\"tie_word_embeddings\": %s, \"torch_dtype\": \"%s\"}\n",
+             m->tied ? "true" : "false", dtype_name(m->dtype));
     fixture_text(dir, "config.json", c.s);
     buf_release(&c);
 }

@@ -1015,12 +1015,25 @@ static struct weights *init_and_open(const char *dir, const struct model_config 
     return w;
 }
 
-static void a_new_model_of_either_family_opens(void **state)
+static bool config_has(const char *dir, const char *key)
+{
+    char *path = xasprintf("%s/config.json", dir);
+    json_t *root = json_load_file(path, 0, NULL);
+    bool has = json_object_get(root, key) != NULL;
+    json_decref(root);
+    free(path);
+    return has;
+}
+
+static void a_new_model_of_any_family_opens(void **state)
 {
     (void)state;
     char *root = fixture_dir();
-    for (int i = 0; i < 8; i++) {
-        struct model_config c = small(i % 2 ? FAMILY_QWEN2_MOE : FAMILY_OLMOE);
+    for (int i = 0; i < 16; i++) {
+        static const enum family families[] = { FAMILY_OLMOE, FAMILY_QWEN2_MOE, FAMILY_MIXTRAL,
+                                                FAMILY_QWEN3_MOE };
+        struct model_config c = small(families[i % 2 + i / 8 * 2]);
+        bool mixtral = c.family == FAMILY_MIXTRAL;
         c.tied = i & 2;
         c.dtype = i & 4 ? DTYPE_BF16 : DTYPE_F32;
         c.kv_heads = i & 4 ? 2 : 0;
@@ -1039,9 +1052,12 @@ static void a_new_model_of_either_family_opens(void **state)
         assert_int_equal(w->config.top_k, 2);
         assert_int_equal(w->config.shared_ffn, c.shared_ffn);
         assert_int_equal(w->config.tied, c.tied);
-        assert_int_equal(w->config.norm_topk_prob, c.norm_topk_prob);
+        assert_int_equal(w->config.experts, 8);
+        assert_true(config_has(dir, "num_local_experts") == mixtral);
+        assert_int_equal(w->config.expert_ffn, 24);
+        assert_int_equal(w->config.norm_topk_prob, c.norm_topk_prob || mixtral);
         assert_true(w->config.clip_qkv == c.clip_qkv);
-        assert_true(w->config.rope_theta == (i == 4 ? 500000 : 10000));
+        assert_true(w->config.rope_theta == (i == 4 ? 500000 : mixtral ? 1e6 : 10000));
         assert_true(w->config.rms_eps == (i % 2 ? 1e-6 : 1e-5));
         assert_int_equal(w->config.neos, c.neos);
         assert_memory_equal(w->config.eos, c.eos, (size_t)c.neos * sizeof(*c.eos));
@@ -1190,7 +1206,7 @@ int main(void)
         cmocka_unit_test(the_lock_of_a_killed_program_is_free),
         cmocka_unit_test(never_two_programs_have_it),
         cmocka_unit_test(a_lock_that_lost_its_name_is_taken_anew),
-        cmocka_unit_test(a_new_model_of_either_family_opens),
+        cmocka_unit_test(a_new_model_of_any_family_opens),
         cmocka_unit_test(its_numbers_are_as_said),
         cmocka_unit_test(the_seed_and_the_name_decide_them),
         cmocka_unit_test(a_model_that_could_not_be_opened_is_not_made),

@@ -152,6 +152,16 @@ static void every_option_of_the_families_agrees_with_transformers(void **state)
     agrees_with_reference("tests/data/golden/olmoe-grouped");
     agrees_with_reference("tests/data/golden/olmoe-tied");
     agrees_with_reference("tests/data/golden/qwen2-grouped");
+    agrees_with_reference("tests/data/golden/mixtral-grouped");
+    agrees_with_reference("tests/data/golden/qwen3-grouped");
+}
+
+/* Yarn is what qwen3-grouped has. */
+static void every_scaling_of_rotary_positions_agrees_with_transformers(void **state)
+{
+    (void)state;
+    agrees_with_reference("tests/data/golden/mixtral-llama3");
+    agrees_with_reference("tests/data/golden/qwen3-linear");
 }
 
 /* Settings that the tests below go through: each router, narrow and wide. */
@@ -332,6 +342,7 @@ int main(void)
         cmocka_unit_test(the_shipped_model_agrees_with_its_reference),
         cmocka_unit_test(the_other_model_agrees_with_its_reference),
         cmocka_unit_test(every_option_of_the_families_agrees_with_transformers),
+        cmocka_unit_test(every_scaling_of_rotary_positions_agrees_with_transformers),
         cmocka_unit_test(a_sequence_scores_the_same_alone_and_in_any_batch),
         cmocka_unit_test(budgets_hold_in_every_layer),
         cmocka_unit_test(a_batch_pool_is_shared_by_its_sequences),

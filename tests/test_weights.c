@@ -135,6 +135,111 @@ static void a_qwen2_moe_folder_opens(void **state)
     weights_close(w);
 }
 
+static void a_mixtral_folder_opens(void **state)
+{
+    (void)state;
+    struct fixture_model m = fixture_model(FAMILY_MIXTRAL);
+    m.kv_heads = 2;
+    m.hidden = 24;
+    m.rope_theta = 1e6;
+    fixture_model_write(dir, &m);
+    struct weights *w = opened(dir);
+    const struct model_config *c = &w->config;
+    assert_int_equal(c->family, FAMILY_MIXTRAL);
+    assert_true(c->kv_heads == 2 && c->experts == 8 && c->top_k == 2 && c->expert_ffn == 6);
+    assert_true(c->head_dim == 4 && c->shared_ffn == 0 && c->clip_qkv == 0 && !c->qkv_bias);
+    assert_true(c->norm_topk_prob && c->rope_theta == 1e6 && c->rope.kind == ROPE_DEFAULT);
+    const struct layer_weights *l = &w->layer[1];
+    is_tensor(l->q, "model.layers.1.self_attn.q_proj.weight", 16, 24);
+    is_tensor(l->k, "model.layers.1.self_attn.k_proj.weight", 8, 24);
+    is_tensor(l->router, "model.layers.1.block_sparse_moe.gate.weight", 8, 24);
+    is_tensor(l->gate[7], "model.layers.1.block_sparse_moe.experts.7.w1.weight", 6, 24);
+    is_tensor(l->up[0], "model.layers.1.block_sparse_moe.experts.0.w3.weight", 6, 24);
+    is_tensor(l->down[3], "model.layers.1.block_sparse_moe.experts.3.w2.weight", 24, 6);
+    assert_true(!l->q_norm && !l->k_norm && !l->q_bias && !l->shared_gate && !l->views);
+    weights_close(w);
+}
+
+static void a_qwen3_moe_folder_opens(void **state)
+{
+    (void)state;
+    struct fixture_model m = fixture_model(FAMILY_QWEN3_MOE);
+    m.kv_heads = 2;
+    m.head_dim = 10; // more than hidden / heads
+    m.norm_topk_prob = true;
+    fixture_model_write(dir, &m);
+    struct weights *w = opened(dir);
+    const struct model_config *c = &w->config;
+    assert_int_equal(c->family, FAMILY_QWEN3_MOE);
+    assert_true(c->hidden == 16 && c->heads == 4 && c->head_dim == 10 && c->expert_ffn == 6);
+    assert_true(c->norm_topk_prob && !c->qkv_bias && c->shared_ffn == 0);
+    const struct layer_weights *l = &w->layer[1];
+    is_tensor(l->q, "model.layers.1.self_attn.q_proj.weight", 40, 16);
+    is_tensor(l->k, "model.layers.1.self_attn.k_proj.weight", 20, 16);
+    is_tensor(l->o, "model.layers.1.self_attn.o_proj.weight", 16, 40);
+    is_tensor(l->q_norm, "model.layers.1.self_attn.q_norm.weight", 10, 0);
+    is_tensor(l->k_norm, "model.layers.1.self_attn.k_norm.weight", 10, 0);
+    is_tensor(l->router, "model.layers.1.mlp.gate.weight", 8, 16);
+    is_tensor(l->up[7], "model.layers.1.mlp.experts.7.up_proj.weight", 6, 16);
+    assert_true(!l->q_bias && !l->shared_gate && !l->shared_expert_gate);
+    weights_close(w);
+}
+
+/* Gate above up of each expert, and one expert behind the other. */
+static void experts_may_lie_in_two_tensors(void **state)
+{
+    (void)state;
+    static const char *const names[][3] = {
+        [FAMILY_OLMOE] = { "mlp.experts.5.gate_proj.weight", "mlp.experts.5.up_proj.weight",
+                           "mlp.experts.5.down_proj.weight" },
+        [FAMILY_MIXTRAL] = { "block_sparse_moe.experts.5.w1.weight",
+                             "block_sparse_moe.experts.5.w3.weight",
+                             "block_sparse_moe.experts.5.w2.weight" },
+    };
+    for (int family = FAMILY_OLMOE; family <= FAMILY_MIXTRAL; family += 2) {
+        struct fixture_model m = fixture_model((enum family)family);
+        m.fused = true;
+        m.dtype = DTYPE_BF16;
+        fixture_model_write(dir, &m);
+        struct weights *w = opened(dir);
+        const struct layer_weights *l = &w->layer[1];
+        const struct st_tensor *both =
+            safetensors_find(w->files, "model.layers.1.mlp.experts.gate_up_proj");
+        const struct st_tensor *down =
+            safetensors_find(w->files, "model.layers.1.mlp.experts.down_proj");
+        const struct st_tensor *at[] = { l->gate[5], l->up[5], l->down[5] };
+        for (int i = 0; i < 3; i++) {
+            char *name = xasprintf("model.layers.1.%s", names[family][i]);
+            is_tensor(at[i], name, i == 2 ? 16 : 6, i == 2 ? 6 : 16);
+            assert_int_equal(at[i]->bytes, 6 * 16 * 2);
+            assert_int_equal(at[i]->dtype, DTYPE_BF16);
+            free(name);
+        }
+        assert_ptr_equal(at[0]->data, (const char *)both->data + 10 * 6 * 16 * 2);
+        assert_ptr_equal(at[1]->data, (const char *)both->data + 11 * 6 * 16 * 2);
+        assert_ptr_equal(at[2]->data, (const char *)down->data + 5 * 6 * 16 * 2);
+        is_tensor(l->router,
+                  family == FAMILY_MIXTRAL ? "model.layers.1.block_sparse_moe.gate.weight"
+                                           : "model.layers.1.mlp.gate.weight",
+                  8, 16);
+        weights_close(w);
+        m.omit = "model.layers.1.mlp.experts.down_proj";
+        fixture_model_write(dir, &m);
+        refused("tensor 'model.layers.1.mlp.experts.down_proj' of shape [8, 16, 6] is missing");
+        m.omit = "model.layers.0.mlp.gate.weight";
+        fixture_model_write(dir, &m);
+        refused("tensor 'model.layers.0.mlp.gate.weight' of shape [8, 16] is missing");
+        m.omit = NULL;
+        m.reshape = "model.layers.0.mlp.experts.gate_up_proj";
+        fixture_model_write(dir, &m);
+        refused("has shape [8, 13, 16], but config.json makes it [8, 12, 16]");
+        m.reshape = NULL;
+        m.extra = "model.layers.0.mlp.experts.0.up_proj.weight";
+        fixture_model_write(dir, &m);
+        refused("tensor 'model.layers.0.mlp.experts.0.up_proj.weight' has no place");
+    }
+}
+
 static void biases_may_be_switched_off(void **state)
 {
     (void)state;
@@ -237,6 +342,11 @@ static void a_missing_tensor_is_named(void **state)
         { FAMILY_QWEN2_MOE, "model.layers.0.self_attn.v_proj.bias", "[16]" },
         { FAMILY_QWEN2_MOE, "model.layers.1.mlp.shared_expert.up_proj.weight", "[10, 16]" },
         { FAMILY_QWEN2_MOE, "model.layers.1.mlp.shared_expert_gate.weight", "[1, 16]" },
+        { FAMILY_MIXTRAL, "model.layers.1.block_sparse_moe.gate.weight", "[8, 16]" },
+        { FAMILY_MIXTRAL, "model.layers.0.block_sparse_moe.experts.0.w1.weight", "[6, 16]" },
+        { FAMILY_MIXTRAL, "model.layers.1.block_sparse_moe.experts.7.w2.weight", "[16, 6]" },
+        { FAMILY_QWEN3_MOE, "model.layers.0.self_attn.k_norm.weight", "[4]" },
+        { FAMILY_QWEN3_MOE, "model.layers.1.mlp.experts.7.down_proj.weight", "[16, 6]" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fixture_model m = fixture_model(cases[i].family);
@@ -314,6 +424,8 @@ static void a_folder_that_is_no_model_is_refused(void **state)
 
 /* ---- config.json ---- */
 
+enum { FAMILIES = 4 };
+
 static void config_with(enum family family, const char *key, const char *value)
 {
     struct fixture_model m = fixture_model(family);
@@ -349,19 +461,39 @@ static void each_is_refused(enum family family, const struct refusal *r, size_t 
     }
 }
 
+#define LLAMA3(more) "{\"rope_type\": \"llama3\", \"factor\": 8" more "}"
+#define YARN(more) "{\"rope_type\": \"yarn\", \"factor\": 4" more "}"
+
 static void unsupported_options_are_refused(void **state)
 {
     (void)state;
-    static const struct refusal both[] = {
-        { "model_type", "\"llama\"", "model_type is \"llama\"; olmoe and qwen2_moe are supported" },
+    static const struct refusal all[] = {
+        { "model_type", "\"llama\"",
+          "model_type is \"llama\"; olmoe, qwen2_moe, mixtral and qwen3_moe are supported" },
         { "model_type", NULL, "model_type is missing" },
         { "hidden_act", "\"gelu\"", "only silu" },
         { "quantization_config", "{\"bits\": 4}", "quantized" },
-        { "rope_scaling", "{\"type\": \"linear\", \"factor\": 2}", "type is \"linear\"; only" },
-        { "rope_scaling", "{\"rope_type\": \"yarn\"}", "rope_type is \"yarn\"" },
-        { "rope_scaling", "{\"type\": \"linear\", \"rope_type\": \"default\"}", "\"linear\"" },
+        { "rope_scaling", "{\"type\": \"dynamic\", \"factor\": 2}",
+          "type is \"dynamic\"; \"default\", \"linear\", \"llama3\" and \"yarn\" are supported" },
+        { "rope_scaling", "{\"rope_type\": \"longrope\"}", "rope_type is \"longrope\"" },
+        { "rope_scaling", "{\"rope_type\": 4}", "rope_type is 4; a string" },
+        { "rope_scaling", "{\"type\": \"linear\", \"rope_type\": \"default\"}",
+          "type is \"linear\"; rope_type beside it is \"default\"" },
+        { "rope_scaling", "{\"type\": \"linear\"}", "factor is missing; a number from 1 " },
+        { "rope_scaling", "{\"type\": \"linear\", \"factor\": 0.5}",
+          "factor is 0.5; a number from 1 " },
         { "rope_scaling", "2.0", "rope_scaling is 2.0; an object" },
-        { "rope_parameters", "{\"rope_type\": \"llama3\"}", "rope_type is \"llama3\"" },
+        { "rope_parameters", LLAMA3(", \"high_freq_factor\": 4"), "low_freq_factor is missing" },
+        { "rope_parameters", LLAMA3(", \"low_freq_factor\": 4, \"high_freq_factor\": 4"),
+          "high_freq_factor is 4; more than low_freq_factor (4)" },
+        { "rope_parameters", YARN(", \"original_max_position_embeddings\": 0"), "is 0; a number" },
+        { "rope_parameters", YARN(", \"beta_fast\": 0.5"),
+          "beta_fast is 0.5; at least beta_slow (1)" },
+        { "rope_parameters", YARN(", \"beta_slow\": 40"),
+          "beta_slow is 40; at most beta_fast (32)" },
+        { "rope_parameters", YARN(", \"attention_factor\": 0"), "attention_factor is 0; a number" },
+        { "rope_parameters", YARN(", \"truncate\": 1"), "truncate is 1; true and false" },
+        { "partial_rotary_factor", "0.25", "partial_rotary_factor is 0.25; only 1 is supported" },
         { "rope_parameters", "{\"rope_theta\": 5}", "rope_theta is 5; elsewhere in the file" },
         { "rope_parameters", "{\"rope_theta\": \"x\"}", "rope_theta is \"x\"" },
         { "rope_parameters", "{\"partial_rotary_factor\": 0.5}", "only 1 is supported" },
@@ -382,24 +514,57 @@ static void unsupported_options_are_refused(void **state)
         { "mlp_only_layers", "3", "an array" },
         { "use_sliding_window", "true", "only false" },
         { "layer_types", "[\"full_attention\", \"sliding_attention\"]", "only \"full_attention\"" },
-        { "qkv_bias", "0", "true and false" },
     };
-    each_is_refused(FAMILY_OLMOE, both, ARRAY_LEN(both));
-    each_is_refused(FAMILY_QWEN2_MOE, both, ARRAY_LEN(both));
+    static const struct refusal qwen2 = { "qkv_bias", "0", "true and false" };
+    static const struct refusal qwen3[] = {
+        { "attention_bias", "true", "attention_bias is true; only false" },
+        { "shared_expert_intermediate_size", "8", "a model of the family qwen3_moe has none" },
+        { "qkv_bias", "true", "a model of the family qwen3_moe has none" },
+        { "clip_qkv", "7.5", "clip_qkv is 7.5; a model of the family qwen3_moe has none" },
+    };
+    static const struct refusal mixtral[] = {
+        { "norm_topk_prob", "false", "norm_topk_prob is false; a mixtral model has only true" },
+        { "sliding_window", "63", "null, or at least max_position_embeddings (64), is supported" },
+        { "sliding_window", "0", "null, or at least" },
+        { "sliding_window", "true", "a whole number" },
+        { "moe_intermediate_size", "6", "a model of the family mixtral has none" },
+        { "shared_expert_intermediate_size", "8", "a model of the family mixtral has none" },
+        { "clip_qkv", "7.5", "a model of the family mixtral has none" },
+        { "qkv_bias", "true", "a model of the family mixtral has none" },
+        { "attention_bias", "true", "a model of the family mixtral has none" },
+        { "num_experts", "7", "num_experts is 7; num_local_experts is 8" },
+    };
+    for (int f = 0; f < FAMILIES; f++)
+        each_is_refused((enum family)f, all, ARRAY_LEN(all));
     each_is_refused(FAMILY_OLMOE, olmoe, ARRAY_LEN(olmoe));
     each_is_refused(FAMILY_QWEN2_MOE, qwen, ARRAY_LEN(qwen));
+    each_is_refused(FAMILY_QWEN2_MOE, &qwen2, 1);
+    each_is_refused(FAMILY_QWEN3_MOE, qwen, ARRAY_LEN(qwen));
+    each_is_refused(FAMILY_QWEN3_MOE, qwen3, ARRAY_LEN(qwen3));
+    each_is_refused(FAMILY_MIXTRAL, mixtral, ARRAY_LEN(mixtral));
+}
+
+static void is_needed(enum family family, const char *key)
+{
+    const struct refusal each[] = {
+        { key, NULL, "is missing; a whole number from " },
+        { key, "0", "is 0; a whole number from " },
+        { key, "-4", "is -4; a whole number from " },
+        { key, "null", "is null; a whole number from " },
+        { key, "2000000000", "is 2000000000; a whole number from " },
+    };
+    each_is_refused(family, each, ARRAY_LEN(each));
 }
 
 static void sizes_out_of_range_are_refused(void **state)
 {
     (void)state;
     static const char *const needed[] = {
-        "num_hidden_layers",       "hidden_size", "num_attention_heads", "vocab_size",
-        "max_position_embeddings", "num_experts", "num_experts_per_tok",
+        "num_hidden_layers",       "hidden_size",         "num_attention_heads", "vocab_size",
+        "max_position_embeddings", "num_experts_per_tok",
     };
-    static const struct refusal both[] = {
+    static const struct refusal all[] = {
         { "num_hidden_layers", "1001", "from 1 to 1000" },
-        { "num_experts", "4097", "from 1 to 4096" },
         { "num_experts_per_tok", "9", "from 1 to 8" },
         { "num_key_value_heads", "5", "from 1 to 4" },
         { "num_key_value_heads", "3", "a divisor of num_attention_heads (4)" },
@@ -413,26 +578,21 @@ static void sizes_out_of_range_are_refused(void **state)
         { "rope_theta", "0", "a number from" },
         { "rope_theta", "[1]", "a number from" },
     };
-    for (int f = 0; f < 2; f++) {
+    static const struct refusal few = { "num_key_value_heads", NULL, "is missing" };
+    for (int f = 0; f < FAMILIES; f++) {
         enum family family = (enum family)f;
-        each_is_refused(family, both, ARRAY_LEN(both));
-        for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
-            const struct refusal each[] = {
-                { needed[i], NULL, "is missing; a whole number from " },
-                { needed[i], "0", "is 0; a whole number from " },
-                { needed[i], "-4", "is -4; a whole number from " },
-                { needed[i], "null", "is null; a whole number from " },
-            };
-            each_is_refused(family, each, ARRAY_LEN(each));
-        }
+        each_is_refused(family, all, ARRAY_LEN(all));
+        for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+            is_needed(family, needed[i]);
+        is_needed(family, family == FAMILY_MIXTRAL ? "num_local_experts" : "num_experts");
     }
-    static const struct refusal olmoe = { "intermediate_size", NULL, "is missing" };
-    static const struct refusal qwen[] = {
-        { "moe_intermediate_size", NULL, "is missing" },
-        { "shared_expert_intermediate_size", "0", "from 1 to" },
-    };
-    each_is_refused(FAMILY_OLMOE, &olmoe, 1);
-    each_is_refused(FAMILY_QWEN2_MOE, qwen, ARRAY_LEN(qwen));
+    is_needed(FAMILY_OLMOE, "intermediate_size");
+    is_needed(FAMILY_QWEN2_MOE, "moe_intermediate_size");
+    is_needed(FAMILY_QWEN2_MOE, "shared_expert_intermediate_size");
+    is_needed(FAMILY_MIXTRAL, "intermediate_size");
+    is_needed(FAMILY_QWEN3_MOE, "moe_intermediate_size");
+    each_is_refused(FAMILY_MIXTRAL, &few, 1);
+    each_is_refused(FAMILY_QWEN3_MOE, &few, 1);
 }
 
 static void heads_must_divide_where_their_size_is_not_given(void **state)
@@ -462,6 +622,7 @@ static void what_is_absent_is_as_transformers_has_it(void **state)
 {
     (void)state;
     enum family o = FAMILY_OLMOE, q = FAMILY_QWEN2_MOE;
+    enum family x = FAMILY_MIXTRAL, q3 = FAMILY_QWEN3_MOE;
     assert_int_equal(config_ok(o, "num_key_value_heads", NULL).kv_heads, 4);
     assert_true(config_ok(o, "rms_norm_eps", NULL).rms_eps == 1e-5);
     assert_true(config_ok(q, "rms_norm_eps", NULL).rms_eps == 1e-6);
@@ -475,11 +636,49 @@ static void what_is_absent_is_as_transformers_has_it(void **state)
     assert_false(config_ok(o, "qkv_bias", "true").qkv_bias);
     assert_int_equal(config_ok(o, "torch_dtype", NULL).dtype, DTYPE_F32);
     assert_int_equal(config_ok(o, "dtype", "\"float16\"").dtype, DTYPE_F16);
+    assert_int_equal(config_ok(x, "head_dim", NULL).head_dim, 4);
+    assert_int_equal(config_ok(x, "head_dim", "null").head_dim, 4);
+    assert_true(config_ok(x, "rms_norm_eps", NULL).rms_eps == 1e-5);
+    assert_true(config_ok(x, "rope_theta", NULL).rope_theta == 1e6);
+    assert_true(config_ok(x, "norm_topk_prob", "true").norm_topk_prob);
+    assert_true(config_ok(x, "sliding_window", "64").context == 64);
+    assert_int_equal(config_ok(x, "num_experts", "8").experts, 8);
+    assert_true(config_ok(q3, "rms_norm_eps", NULL).rms_eps == 1e-6);
+    assert_true(config_ok(q3, "rope_theta", NULL).rope_theta == 10000);
+    assert_false(config_ok(q3, "norm_topk_prob", NULL).norm_topk_prob);
+    assert_false(config_ok(q3, "tie_word_embeddings", NULL).tied);
+    assert_int_equal(config_ok(q3, "num_local_experts", "8").experts, 8);
+    // Other programs write down what a model does not have.
+    (void)config_ok(q3, "shared_expert_intermediate_size", "0");
+    (void)config_ok(q3, "qkv_bias", "false");
+    (void)config_ok(q3, "sliding_window", "4096");
+    (void)config_ok(x, "attention_bias", "false");
     (void)config_ok(o, "hidden_act", NULL);
     (void)config_ok(q, "decoder_sparse_step", NULL);
     (void)config_ok(q, "mlp_only_layers", NULL);
     (void)config_ok(q, "use_sliding_window", "false");
     (void)config_ok(q, "layer_types", "[\"full_attention\", \"full_attention\"]");
+}
+
+/* Some versions of transformers write the one for the other. */
+static void the_number_of_experts_has_two_names(void **state)
+{
+    (void)state;
+    for (int f = 0; f < FAMILIES; f++) {
+        bool local = f == FAMILY_MIXTRAL;
+        const char *own = local ? "num_local_experts" : "num_experts";
+        const char *other = local ? "num_experts" : "num_local_experts";
+        struct model_config c;
+        config_with((enum family)f, own, NULL);
+        fixture_json_set(dir, "config.json", other, "5");
+        assert_int_equal(config_read(dir, &c, &err), 0);
+        assert_int_equal(c.experts, 5);
+        config_release(&c);
+        fixture_json_set(dir, "config.json", other, "0");
+        assert_int_equal(config_read(dir, &c, &err), -1);
+        has_words(other);
+        has_words(" is 0; a whole number from 1 to 4096");
+    }
 }
 
 static void the_rotary_base_has_two_places(void **state)
@@ -503,6 +702,64 @@ static void the_rotary_base_has_two_places(void **state)
     assert_int_equal(config_read(dir, &c, &err), 0);
     assert_true(c.rope_theta == 77);
     config_release(&c);
+}
+
+/* A scaling as each family's configuration has it, which has to be the same. */
+static struct rope_scaling scaling(const char *key, const char *value)
+{
+    struct rope_scaling r = config_ok(FAMILY_OLMOE, key, value).rope;
+    for (int f = 1; f < FAMILIES; f++) {
+        struct rope_scaling other = config_ok((enum family)f, key, value).rope;
+        assert_true(other.kind == r.kind && other.factor == r.factor && other.low == r.low);
+    }
+    return r;
+}
+
+static bool near(double a, double b)
+{
+    return fabs(a - b) < 1e-12;
+}
+
+static void scalings_of_rotary_positions_are_read(void **state)
+{
+    (void)state;
+    struct rope_scaling r = scaling("rope_scaling", "{\"type\": \"linear\", \"factor\": 2}");
+    assert_true(r.kind == ROPE_LINEAR && r.factor == 2);
+    r = scaling("rope_parameters",
+                LLAMA3(", \"low_freq_factor\": 1, \"high_freq_factor\": 4,"
+                       "\"original_max_position_embeddings\": 16, \"rope_theta\": 10000"));
+    assert_true(r.kind == ROPE_LLAMA3 && r.factor == 8 && r.low == 1 && r.high == 4);
+    assert_true(r.original == 16);
+    r = scaling("rope_scaling", YARN(", \"original_max_position_embeddings\": 32"));
+    assert_true(r.kind == ROPE_YARN && r.factor == 4 && r.original == 32 && r.truncate);
+    assert_true(r.low == 1 && r.high == 32 && near(r.attention, 0.1 * log(4) + 1));
+    r = scaling("rope_scaling", YARN(", \"beta_fast\": 8, \"beta_slow\": 2, \"truncate\": false,"
+                                     "\"mscale\": 2, \"mscale_all_dim\": 0.5"));
+    assert_true(r.low == 2 && r.high == 8 && !r.truncate && r.original == 64);
+    assert_true(near(r.attention, (0.2 * log(4) + 1) / (0.05 * log(4) + 1)));
+    r = scaling("rope_scaling", YARN(", \"attention_factor\": 1.5, \"mscale\": 2"));
+    assert_true(r.attention == 1.5);
+    // Of no effect on their own: the default kind.
+    r = scaling("rope_scaling", "{\"rope_theta\": 10000, \"factor\": 2}");
+    assert_int_equal(r.kind, ROPE_DEFAULT);
+}
+
+static void a_scaling_is_said_once(void **state)
+{
+    (void)state;
+    struct model_config c;
+    config_with(FAMILY_QWEN3_MOE, "rope_parameters", "{\"rope_type\": \"default\"}");
+    fixture_json_set(dir, "config.json", "rope_scaling", YARN(""));
+    assert_int_equal(config_read(dir, &c, &err), -1);
+    has_words("rope_scaling is an object; rope_parameters has another scaling");
+    fixture_json_set(dir, "config.json", "rope_parameters", YARN(""));
+    fixture_json_set(dir, "config.json", "original_max_position_embeddings", "48");
+    assert_int_equal(config_read(dir, &c, &err), 0);
+    assert_true(c.rope.kind == ROPE_YARN && c.rope.original == 48);
+    config_release(&c);
+    fixture_json_set(dir, "config.json", "rope_theta", "1");
+    assert_int_equal(config_read(dir, &c, &err), -1);
+    has_words("rope_theta is 1; with yarn it must be more than 1");
 }
 
 static void a_model_has_its_folders_name(void **state)
@@ -755,6 +1012,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(an_olmoe_folder_opens),
         TEST(a_qwen2_moe_folder_opens),
+        TEST(a_mixtral_folder_opens),
+        TEST(a_qwen3_moe_folder_opens),
+        TEST(experts_may_lie_in_two_tensors),
         TEST(biases_may_be_switched_off),
         TEST(shards_hold_the_same_model),
         TEST(each_format_holds_the_same_numbers),
@@ -767,7 +1027,10 @@ int main(int argc, char **argv)
         TEST(sizes_out_of_range_are_refused),
         TEST(heads_must_divide_where_their_size_is_not_given),
         TEST(what_is_absent_is_as_transformers_has_it),
+        TEST(the_number_of_experts_has_two_names),
         TEST(the_rotary_base_has_two_places),
+        TEST(scalings_of_rotary_positions_are_read),
+        TEST(a_scaling_is_said_once),
         TEST(a_model_has_its_folders_name),
         TEST(a_broken_config_is_named),
         TEST(a_model_is_found_by_its_name),

@@ -134,14 +134,11 @@ static struct table *list_training_sets(void)
 
 static void add_model(struct table *t, const char *name)
 {
-    static const char *const families[] = {
-        [FAMILY_OLMOE] = "olmoe", [FAMILY_QWEN2_MOE] = "qwen2_moe"
-    };
     struct buf dir = BUF_INIT, err = BUF_INIT;
     struct model_config c = { 0 };
     if (model_find(name, &dir, &err) == 0 && config_read(dir.s, &c, &err) == 0) {
         table_add(t, name);
-        table_add(t, families[c.family]);
+        table_add(t, family_name(c.family));
         table_addf(t, "%d", c.layers);
         table_addf(t, "%d", c.experts);
         table_addf(t, "%d", c.top_k);

@@ -15,3 +15,5 @@ SOURCE(decoder);
 SOURCE(ends);
 SOURCE(olmoe);
 SOURCE(qwen2_moe);
+SOURCE(mixtral);
+SOURCE(qwen3_moe);

@@ -4,6 +4,7 @@
 #ifndef MODELS_SOURCE_H
 #define MODELS_SOURCE_H
 
-extern const char source_decoder[], source_ends[], source_olmoe[], source_qwen2_moe[];
+extern const char source_decoder[], source_ends[], source_olmoe[], source_qwen2_moe[],
+    source_mixtral[], source_qwen3_moe[];
 
 #endif

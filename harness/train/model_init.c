@@ -96,40 +96,57 @@ static json_t *eos_json(const struct model_config *c)
     return list;
 }
 
+/* The dense feed-forward layer that intermediate_size is of stands in no layer of Qwen's. */
 static json_t *family_json(const struct model_config *c)
 {
-    if (c->family == FAMILY_OLMOE)
+    switch (c->family) {
+    case FAMILY_OLMOE:
         return json_pack("{s:[s],s:s,s:i,s:o,s:b}", "architectures", "OlmoeForCausalLM",
                          "model_type", "olmoe", "intermediate_size", c->expert_ffn, "clip_qkv",
                          c->clip_qkv > 0 ? json_real(c->clip_qkv) : json_null(), "attention_bias",
                          0);
-    // The dense feed-forward layer that intermediate_size is of stands in no layer.
-    return json_pack(
-        "{s:[s],s:s,s:i,s:i,s:i,s:i,s:[],s:b,s:n,s:b}", "architectures", "Qwen2MoeForCausalLM",
-        "model_type", "qwen2_moe", "intermediate_size", c->shared_ffn, "moe_intermediate_size",
-        c->expert_ffn, "shared_expert_intermediate_size", c->shared_ffn, "decoder_sparse_step", 1,
-        "mlp_only_layers", "qkv_bias", c->qkv_bias, "sliding_window", "use_sliding_window", 0);
+    case FAMILY_QWEN2_MOE:
+        return json_pack("{s:[s],s:s,s:i,s:i,s:i,s:i,s:[],s:b,s:n,s:b}", "architectures",
+                         "Qwen2MoeForCausalLM", "model_type", "qwen2_moe", "intermediate_size",
+                         c->shared_ffn, "moe_intermediate_size", c->expert_ffn,
+                         "shared_expert_intermediate_size", c->shared_ffn, "decoder_sparse_step", 1,
+                         "mlp_only_layers", "qkv_bias", c->qkv_bias, "sliding_window",
+                         "use_sliding_window", 0);
+    case FAMILY_MIXTRAL:
+        return json_pack("{s:[s],s:s,s:i,s:n}", "architectures", "MixtralForCausalLM", "model_type",
+                         "mixtral", "intermediate_size", c->expert_ffn, "sliding_window");
+    case FAMILY_QWEN3_MOE:
+        return json_pack("{s:[s],s:s,s:i,s:i,s:i,s:[],s:b,s:n,s:b}", "architectures",
+                         "Qwen3MoeForCausalLM", "model_type", "qwen3_moe", "intermediate_size",
+                         c->expert_ffn, "moe_intermediate_size", c->expert_ffn,
+                         "decoder_sparse_step", 1, "mlp_only_layers", "attention_bias", 0,
+                         "sliding_window", "use_sliding_window", 0);
+    }
+    BUG("family %d", (int)c->family);
 }
 
 static json_t *config_json(const struct model_config *c)
 {
-    double eps = c->family == FAMILY_OLMOE ? 1e-5 : 1e-6;
+    bool mixtral = c->family == FAMILY_MIXTRAL;
+    double eps = c->family == FAMILY_OLMOE || mixtral ? 1e-5 : 1e-6;
+    double theta = mixtral ? 1e6 : 10000;
     json_t *config = family_json(c);
     json_t *sizes = json_pack(
         "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "vocab_size", c->vocab, "hidden_size", c->hidden,
         "num_hidden_layers", c->layers, "num_attention_heads", c->heads, "num_key_value_heads",
-        c->kv_heads ? c->kv_heads : c->heads, "max_position_embeddings", c->context, "num_experts",
-        c->experts, "num_experts_per_tok", c->top_k);
-    json_t *rest =
-        json_pack("{s:s,s:f,s:f,s:b,s:b,s:s,s:n,s:n,s:o,s:f,s:b,s:b,s:f,s:f}", "hidden_act", "silu",
-                  "rms_norm_eps", c->rms_eps > 0 ? c->rms_eps : eps, "rope_theta",
-                  c->rope_theta > 0 ? c->rope_theta : 10000.0, "tie_word_embeddings", c->tied,
-                  "norm_topk_prob", c->norm_topk_prob, "torch_dtype", dtype_name(c->dtype),
-                  "bos_token_id", "pad_token_id", "eos_token_id", eos_json(c),
-                  "router_aux_loss_coef", 0.01, "output_router_logits", 0, "use_cache", 1,
-                  "initializer_range", spread, "attention_dropout", 0.0);
+        c->kv_heads ? c->kv_heads : c->heads, "max_position_embeddings", c->context,
+        mixtral ? "num_local_experts" : "num_experts", c->experts, "num_experts_per_tok", c->top_k);
+    json_t *rest = json_pack(
+        "{s:s,s:f,s:f,s:b,s:b,s:s,s:n,s:n,s:o,s:f,s:b,s:b,s:f,s:f}", "hidden_act", "silu",
+        "rms_norm_eps", c->rms_eps > 0 ? c->rms_eps : eps, "rope_theta",
+        c->rope_theta > 0 ? c->rope_theta : theta, "tie_word_embeddings", c->tied, "norm_topk_prob",
+        c->norm_topk_prob, "torch_dtype", dtype_name(c->dtype), "bos_token_id", "pad_token_id",
+        "eos_token_id", eos_json(c), "router_aux_loss_coef", 0.01, "output_router_logits", 0,
+        "use_cache", 1, "initializer_range", spread, "attention_dropout", 0.0);
     if (!config || !sizes || !rest)
         BUG("a configuration could not be written as JSON");
+    if (mixtral) // its weights of a token always sum to one, and no key says so
+        json_object_del(rest, "norm_topk_prob");
     if (c->head_dim)
         json_object_set_new(sizes, "head_dim", json_integer(c->head_dim));
     json_object_update(config, sizes);
