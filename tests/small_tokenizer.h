@@ -64,22 +64,28 @@ static inline struct tokenizer *small_open_text(const char *s, size_t len, struc
     return t;
 }
 
-/* small.json with changes: path, JSON, path, JSON, ..., NULL. */
-static inline struct tokenizer *small_open(struct buf *err, ...)
+/* A tokenizer.json with changes: path, JSON, path, JSON, ..., NULL. */
+static inline struct tokenizer *small_open_changed(const char *file, struct buf *err, va_list ap)
 {
     json_error_t why;
-    json_t *root = json_load_file(SMALL_FILE, 0, &why);
+    json_t *root = json_load_file(file, 0, &why);
     if (!root)
-        BUG("%s: %s (tests run from the project's root)", SMALL_FILE, why.text);
-    va_list ap;
-    va_start(ap, err);
+        BUG("%s: %s (tests run from the project's root)", file, why.text);
     for (const char *path; (path = va_arg(ap, const char *));)
         small_change(root, path, va_arg(ap, const char *));
-    va_end(ap);
     char *s = json_dumps(root, 0);
     json_decref(root);
     struct tokenizer *t = small_open_text(s, strlen(s), err);
     free(s);
+    return t;
+}
+
+static inline struct tokenizer *small_open(struct buf *err, ...)
+{
+    va_list ap;
+    va_start(ap, err);
+    struct tokenizer *t = small_open_changed(SMALL_FILE, err, ap);
+    va_end(ap);
     return t;
 }
 

@@ -157,11 +157,14 @@ static void options_that_are_set_are_refused_by_name(void **state)
 {
     (void)state;
     assert_refused("model dropout", "0.1", "model.dropout is set");
-    assert_refused("model unk_token", "\"<unk>\"", "model.unk_token is set");
+    assert_refused(
+        "model unk_token", "\"<unk>\"",
+        "model.unk_token is set, which is not supported where byte_fallback is not true");
     assert_refused("model continuing_subword_prefix", "\"##\"",
                    "model.continuing_subword_prefix is set");
     assert_refused("model end_of_word_suffix", "\"</w>\"", "model.end_of_word_suffix is set");
-    assert_refused("model byte_fallback", "true", "model.byte_fallback is set");
+    assert_refused("model byte_fallback", "1", "byte_fallback is 1");
+    assert_refused("model byte_fallback", "true", "model.vocab has no '<0x00>'");
     assert_refused("model ignore_merges", "\"yes\"", "ignore_merges is \"yes\"");
     assert_refused("model surprise", "1", "model.surprise is not known");
     assert_refused("model type", "\"Unigram\"", "model.type 'Unigram' is not supported; BPE is");
@@ -197,6 +200,8 @@ static void a_wrong_merge_is_refused(void **state)
     assert_refused("model merges 1", "[\"a\", \"b\", \"c\"]", "merge 1 is neither");
     assert_refused("model merges 1", "[\"a\", 7]", "merge 1 is neither");
     assert_refused("model merges 1", "7", "merge 1 is neither");
+    assert_refused("model merges 1", "\"a \"", "merge 1 has an empty half");
+    assert_refused("model merges 1", "[\"\", \"a\"]", "merge 1 has an empty half");
     assert_refused("model merges 2", "\"xy a\"", "merge 2: 'xy' is not in the vocabulary");
     assert_refused("model merges 2", "\"a xy\"", "merge 2: 'xy' is not in the vocabulary");
     assert_refused("model merges 2", "\"x y\"", "merge 2: 'xy' is not in the vocabulary");

@@ -163,6 +163,25 @@ static void prompt_and_target_are_tokenized_apart(void **state)
     assert_int_equal(docs.v[0].prompt_tokens, 4);
 }
 
+static void a_target_behind_its_prompt_gets_no_space_of_its_own(void **state)
+{
+    (void)state;
+    struct tokenizer *small = tokenizer;
+    tokenizer = tokenizer_open("tests/data/golden/metaspace/tokenizer.json", &err);
+    const char *line = "{\"q\": \"the time\", \"r\": \"of day\"}\n";
+    struct task t = make_task(line, strlen(line), "{q}", " {r}");
+    struct buf text = BUF_INIT;
+    int rc = tokenizer ? read_task(&t, 100) : -1;
+    if (rc == 0)
+        rc = tokenizer_decode_text(tokenizer, docs.v[0].ids.v, docs.v[0].ids.len, &text, &err);
+    tokenizer_free(tokenizer);
+    tokenizer = small;
+    if (rc != 0)
+        fail_msg("%s", err.s);
+    assert_string_equal(text.s, "the time of day");
+    buf_release(&text);
+}
+
 static void a_limit_takes_the_first_lines_and_reads_no_further(void **state)
 {
     (void)state;
@@ -620,6 +639,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(each_line_is_a_document, forget),
         cmocka_unit_test_teardown(prompt_and_target_are_tokenized_apart, forget),
+        cmocka_unit_test_teardown(a_target_behind_its_prompt_gets_no_space_of_its_own, forget),
         cmocka_unit_test_teardown(a_limit_takes_the_first_lines_and_reads_no_further, forget),
         cmocka_unit_test_teardown(a_line_that_is_no_document_is_refused_by_number, forget),
         cmocka_unit_test_teardown(a_text_longer_than_the_context_is_refused_or_cut, forget),

@@ -540,6 +540,25 @@ static char *held_texts(void)
     return buf_detach(&out);
 }
 
+static void a_completion_behind_its_prompt_gets_no_space_of_its_own(void **state)
+{
+    (void)state;
+    struct tokenizer *small = tokenizer;
+    struct buf text = BUF_INIT;
+    file("spaced.jsonl", "{\"q\": \"the time\", \"r\": \"of day\"}\n");
+    must_say("{ file = \"spaced.jsonl\", prompt = \"{q}\", completion = \" {r}\" }");
+    tokenizer = tokenizer_open("tests/data/golden/metaspace/tokenizer.json", &err);
+    int rc = tokenizer ? read_with(NONE, 60, LOSS_COMPLETION) : -1;
+    if (rc == 0)
+        rc = tokenizer_decode_text(tokenizer, lessons.v[0].ids, (size_t)lessons.v[0].tokens, &text,
+                                   &err);
+    tokenizer_free(tokenizer);
+    tokenizer = small;
+    must(rc);
+    assert_string_equal(text.s, "the time of day");
+    buf_release(&text);
+}
+
 static void what_is_held_out_hangs_on_the_texts_alone(void **state)
 {
     (void)state;
@@ -843,6 +862,7 @@ int main(void)
         TEST(a_text_of_one_token_has_no_loss),
         TEST(packed_files_and_several_files_give_the_same_lessons),
         TEST(data_that_changed_after_the_check_are_refused),
+        TEST(a_completion_behind_its_prompt_gets_no_space_of_its_own),
         TEST(what_is_held_out_hangs_on_the_texts_alone),
         TEST(a_source_of_enough_documents_always_holds_one_out),
         TEST(equal_texts_are_on_one_side),

@@ -127,7 +127,7 @@ static void print_decoded(const struct tokenizer *t, const struct buf *text)
     struct ids ids = { 0 };
     struct buf out = BUF_INIT, err = BUF_INIT;
     parse_ids(text, &ids);
-    if (tokenizer_decode(t, ids.v, ids.len, &out, &err) != 0)
+    if (tokenizer_decode_text(t, ids.v, ids.len, &out, &err) != 0)
         die(1, "%s", err.s);
     fwrite(out.s, 1, out.len, stdout);
     buf_release(&out);

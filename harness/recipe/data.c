@@ -226,8 +226,10 @@ static int encode_texts(const struct reading *r, const struct texts *texts, stru
     const struct buf *both[] = { &texts->prompt, &texts->target };
     size_t prompt = 0;
     for (int i = 0; i < 2; i++) {
-        if (both[i]->len &&
-            tokenizer_encode(r->tokenizer, both[i]->s, both[i]->len, &d->ids, err) != 0)
+        const struct buf *b = both[i];
+        int rc = prompt ? tokenizer_encode_more(r->tokenizer, b->s, b->len, &d->ids, err)
+                        : tokenizer_encode(r->tokenizer, b->s, b->len, &d->ids, err);
+        if (rc != 0)
             return fail(err, "%s: %s", where, err->s);
         if (i == 0)
             prompt = d->ids.len;

@@ -16,8 +16,8 @@ struct added_tokens {
     bool used[2];      /* whether any token is raw [0], normalised [1] */
 };
 
-static int parse(struct added_token *t, const char *path, const json_t *node, bool nfc,
-                 struct buf *err)
+static int parse(struct added_token *t, const char *path, const json_t *node,
+                 added_normalize_fn *normalize, void *ctx, struct buf *err)
 {
     if (!json_is_object(node))
         return fail(err, "%s: an added token is not an object", path);
@@ -39,9 +39,10 @@ static int parse(struct added_token *t, const char *path, const json_t *node, bo
     t->id = id;
     t->len = pattern_len = strlen(content);
     pattern = content;
-    if (t->normalized && nfc &&
-        unicode_nfc(content, t->len, &room, &pattern, &pattern_len, err) != 0)
+    if (t->normalized && normalize(ctx, content, t->len, &room, &pattern, &pattern_len, err) != 0) {
+        buf_release(&room);
         return -1;
+    }
     t->content = xstrdup(content);
     t->pattern = xstrndup(pattern, pattern_len);
     t->pattern_len = pattern_len;
@@ -94,7 +95,7 @@ static int sort(struct added_tokens *a, const char *path, struct buf *err)
 }
 
 struct added_tokens *added_tokens_new(const char *path, const json_t *list, const json_t *vocab,
-                                      bool nfc, struct buf *err)
+                                      added_normalize_fn *normalize, void *ctx, struct buf *err)
 {
     struct added_tokens *a = xcalloc(1, sizeof(*a));
     int rc = 0;
@@ -103,7 +104,7 @@ struct added_tokens *added_tokens_new(const char *path, const json_t *list, cons
     int64_t largest = -1;
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct added_token *t = &a->v[i];
-        rc = parse(t, path, json_array_get(list, i), nfc, err);
+        rc = parse(t, path, json_array_get(list, i), normalize, ctx, err);
         if (rc == 0) {
             a->n++;
             rc = check_id(t, path, vocab, largest, err);

@@ -27,12 +27,17 @@ struct added_token {
     bool in_vocab; /* the vocabulary has the content too, with the same id */
 };
 
+/* Normalises `text`: `*out` points into it, or into `room`, whose content is replaced. */
+typedef int added_normalize_fn(void *ctx, const char *text, size_t len, struct buf *room,
+                               const char **out, size_t *out_len, struct buf *err);
+
 /*
  * `list` is the array "added_tokens" (NULL: none) and `vocab` the object "model.vocab" of the file
  * `path`. Refused: an id that the library would not give to the token.
  */
 struct added_tokens *added_tokens_new(const char *path, const json_t *list, const json_t *vocab,
-                                      bool nfc, struct buf *err) MUST_USE;
+                                      added_normalize_fn *normalize, void *ctx,
+                                      struct buf *err) MUST_USE;
 void added_tokens_free(struct added_tokens *a);
 
 size_t added_tokens_count(const struct added_tokens *a);

@@ -33,6 +33,8 @@ void bpe_free(struct bpe *b)
     free(b->pairs);
     free(b->merged);
     memo_release(&b->whole);
+    memo_release(&b->chars);
+    free(b->joins);
     memo_release(&b->cache);
     free(b->symbols);
     free(b->heap);
@@ -54,6 +56,11 @@ struct bpe_pair *bpe_pair(const struct bpe *b, int32_t left, int32_t right)
 int bpe_size(const struct bpe *b)
 {
     return b->size;
+}
+
+bool bpe_falls_back(const struct bpe *b)
+{
+    return b->falls_back;
 }
 
 const char *bpe_token(const struct bpe *b, int32_t id, size_t *len)
@@ -103,19 +110,37 @@ static void offer(struct bpe *b, int32_t at)
         heap_push(b, (uint64_t)rank << 32 | (uint32_t)at);
 }
 
-static int merge(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err)
+static int add_bytes(struct bpe *b, const char *s, size_t len, int32_t *n, struct buf *err)
 {
-    if (len > INT32_MAX)
-        return fail(err, "a piece of %zu bytes without a break is too long", len);
-    ARRAY_GROW(b->symbols, b->symbols_cap, len);
-    int32_t n = (int32_t)len;
-    for (int32_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < len; i++) {
         int32_t id = b->byte_id[(unsigned char)s[i]];
         if (id < 0)
             return fail(err, "the vocabulary has no token for the byte 0x%02x",
                         (unsigned)(unsigned char)s[i]);
-        b->symbols[i] = (struct bpe_symbol){ id, i - 1, i + 1 < n ? i + 1 : -1 };
+        b->symbols[(*n)++].id = id;
     }
+    return 0;
+}
+
+/* What merging begins with: the symbols of bytes, or of characters where they have a token. */
+static int add_symbols(struct bpe *b, const char *s, size_t len, int32_t *n, struct buf *err)
+{
+    if (!b->falls_back)
+        return add_bytes(b, s, len, n, err);
+    for (size_t at = 0, size; at < len; at += size) {
+        size_t one;
+        size = bpe_char_len(s + at);
+        const int32_t *id = memo_find(&b->chars, s + at, size, &one);
+        if (id)
+            b->symbols[(*n)++].id = *id;
+        else if (add_bytes(b, s + at, size, n, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void merge_symbols(struct bpe *b, int32_t n)
+{
     b->heap_len = 0;
     for (int32_t i = 0; i < n; i++)
         offer(b, i);
@@ -134,31 +159,64 @@ static int merge(struct bpe *b, const char *s, size_t len, struct ids *out, stru
         offer(b, left->prev);
         offer(b, at);
     }
+}
+
+static int merge(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err)
+{
+    if (len > INT32_MAX)
+        return fail(err, "a piece of %zu bytes without a break is too long", len);
+    ARRAY_GROW(b->symbols, b->symbols_cap, len);
+    int32_t n = 0;
+    if (add_symbols(b, s, len, &n, err) != 0)
+        return -1;
+    for (int32_t i = 0; i < n; i++) {
+        b->symbols[i].prev = i - 1;
+        b->symbols[i].next = i + 1 < n ? i + 1 : -1;
+    }
+    merge_symbols(b, n);
     for (int32_t i = 0; i >= 0; i = b->symbols[i].next)
         ids_push(out, b->symbols[i].id);
     return 0;
 }
 
-int bpe_encode(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err)
+static void push_all(struct ids *out, const int32_t *ids, size_t n)
 {
-    size_t n;
-    const int32_t *known = NULL;
-    if (len == 0)
-        return 0;
-    if (b->whole_first)
-        known = memo_find(&b->whole, s, len, &n);
-    if (!known && len <= CACHED_LEN)
-        known = memo_find(&b->cache, s, len, &n);
+    ARRAY_GROW(out->v, out->cap, out->len + n);
+    memcpy(out->v + out->len, ids, n * sizeof(*ids));
+    out->len += n;
+}
+
+static int encode_part(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err)
+{
+    size_t n, before = out->len;
+    const int32_t *known = len <= CACHED_LEN ? memo_find(&b->cache, s, len, &n) : NULL;
     if (known) {
-        ARRAY_GROW(out->v, out->cap, out->len + n);
-        memcpy(out->v + out->len, known, n * sizeof(*known));
-        out->len += n;
+        push_all(out, known, n);
         return 0;
     }
-    size_t before = out->len;
     if (merge(b, s, len, out, err) != 0)
         return -1;
     if (len <= CACHED_LEN)
         memo_add(&b->cache, s, len, out->v + before, out->len - before);
+    return 0;
+}
+
+int bpe_encode(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err)
+{
+    if (len == 0)
+        return 0;
+    size_t n;
+    const int32_t *whole = b->whole_first ? memo_find(&b->whole, s, len, &n) : NULL;
+    if (whole) {
+        push_all(out, whole, n);
+        return 0;
+    }
+    if (!b->falls_back)
+        return encode_part(b, s, len, out, err);
+    for (size_t at = 0; at < len; at += n) {
+        n = bpe_cut(b, s + at, len - at);
+        if (encode_part(b, s + at, n, out, err) != 0)
+            return -1;
+    }
     return 0;
 }

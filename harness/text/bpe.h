@@ -1,10 +1,17 @@
 /*
- * bpe.h: byte-level byte-pair encoding: the vocabulary and merges of a tokenizer.json, and the ids
- * of one pre-token (a piece of text that merges never reach across).
+ * bpe.h: byte-pair encoding: the vocabulary and merges of a tokenizer.json, and the ids of one
+ * pre-token (a piece of text that merges never reach across).
  *
- * Invariant: a pre-token's ids spell exactly its bytes; a byte without a token is refused.
- * Leaves out: how text is cut into pre-tokens, unknown tokens, byte fallback, dropout, prefixes and
- * suffixes of words (a file that sets one of them is refused by name).
+ * There are two kinds. Byte-level: an entry is written with one character for each byte, and
+ * merges begin with bytes. Where byte_fallback is true: entries are written as text with U+2581
+ * for a space, merges begin with characters, and a character without an entry is its bytes,
+ * "<0x00>" to "<0xFF>".
+ *
+ * Invariant: a pre-token's ids spell exactly its bytes (with a space for U+2581, where
+ * byte_fallback is true); a byte without a token is refused.
+ * Leaves out: how text is cut into pre-tokens, unknown tokens (with byte_fallback there are none,
+ * as a file without all 256 bytes is refused), dropout, prefixes and suffixes of words (a file
+ * that sets one of them is refused by name).
  */
 #ifndef BPE_H
 #define BPE_H
@@ -25,10 +32,16 @@ void bpe_free(struct bpe *b);
 /* The largest id plus one. */
 int bpe_size(const struct bpe *b);
 
-/* The bytes of a token; NULL where the vocabulary has no such id. */
+/* Is it the kind with byte_fallback? */
+bool bpe_falls_back(const struct bpe *b);
+
+/* The bytes that a token stands for; NULL where the vocabulary has no such id. */
 const char *bpe_token(const struct bpe *b, int32_t id, size_t *len);
 
-/* Appends the ids of one pre-token. The time is O(n log n) in its length. */
+/*
+ * Appends the ids of one pre-token, which is valid UTF-8 where byte_fallback is true. The time is
+ * O(n log n) in its length.
+ */
 int bpe_encode(struct bpe *b, const char *s, size_t len, struct ids *out, struct buf *err) MUST_USE;
 
 #endif

@@ -1,11 +1,13 @@
 /*
- * bpe_load.c: reads the vocabulary and the merges of a tokenizer.json (see bpe.h). An entry is
- * written with one character for each byte (GPT-2's table); it is turned into bytes here, so that
- * text is never mapped.
+ * bpe_load.c: reads the vocabulary and the merges of a tokenizer.json (see bpe.h). An entry of the
+ * byte-level kind is written with one character for each byte (GPT-2's table); it is turned into
+ * bytes here, so that text is never mapped. With byte_fallback an entry is found as it is written.
  */
 #include "text/bpe_impl.h"
 #include "json.h"
+#include "text/metaspace.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -48,34 +50,42 @@ static bool is_set(const json_t *value)
              (json_is_string(value) && json_string_length(value) == 0));
 }
 
+static bool is_among(const char *key, const char *const *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(key, list[i]) == 0)
+            return true;
+    return false;
+}
+
 static int check_options(struct bpe *b, const char *path, const json_t *model, struct buf *err)
 {
-    static const char *const unset[] = { "dropout", "unk_token", "continuing_subword_prefix",
-                                         "end_of_word_suffix", "byte_fallback" };
-    static const char *const known[] = { "type", "vocab", "merges", "fuse_unk", "ignore_merges" };
+    // An unknown token is none's where every byte has one.
+    static const char *const unset[] = { "dropout", "continuing_subword_prefix",
+                                         "end_of_word_suffix", "unk_token" };
+    static const char *const known[] = { "type",     "vocab",         "merges",
+                                         "fuse_unk", "ignore_merges", "byte_fallback" };
     struct json_in in = { model, path, err };
     const char *type;
     if (json_need_string(&in, "type", &type) != 0)
         return -1;
     if (strcmp(type, "BPE") != 0)
         return fail(err, "%s: model.type '%s' is not supported; BPE is", path, type);
+    if (json_opt_bool(&in, "byte_fallback", &b->falls_back) != 0 ||
+        json_opt_bool(&in, "ignore_merges", &b->whole_first) != 0)
+        return -1;
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *)model, key, value) {
-        bool found = false;
-        for (size_t i = 0; i < ARRAY_LEN(known); i++)
-            found |= strcmp(key, known[i]) == 0;
-        for (size_t i = 0; i < ARRAY_LEN(unset); i++) {
-            if (strcmp(key, unset[i]) != 0)
-                continue;
-            if (is_set(value))
-                return fail(err, "%s: model.%s is set, which is not supported", path, key);
-            found = true;
-        }
-        if (!found)
+        if (is_among(key, known, ARRAY_LEN(known)))
+            continue;
+        if (!is_among(key, unset, ARRAY_LEN(unset)))
             return fail(err, "%s: model.%s is not known", path, key);
+        if (is_set(value) && !(b->falls_back && strcmp(key, "unk_token") == 0))
+            return fail(err, "%s: model.%s is set, which is not supported%s", path, key,
+                        strcmp(key, "unk_token") == 0 ? " where byte_fallback is not true" : "");
     }
-    return json_opt_bool(&in, "ignore_merges", &b->whole_first);
+    return 0;
 }
 
 /* The largest id, once all of them are known to be ids. */
@@ -94,6 +104,48 @@ static int check_ids(struct bpe *b, const char *path, json_t *vocab, struct buf 
     return 0;
 }
 
+/* Of the byte-level kind. */
+static void add_entry(struct bpe *b, const int16_t byte_of[CHAR_END], const char *key, size_t len,
+                      int32_t id)
+{
+    struct bpe_token *t = &b->tokens[id];
+    // An entry that is not written in bytes is no text's; it stands for itself.
+    bool of_bytes = add_bytes(byte_of, key, len, &b->bytes);
+    if (!of_bytes)
+        buf_add(&b->bytes, key, len);
+    t->len = (uint32_t)(b->bytes.len - t->at);
+    if (of_bytes && t->len == 1)
+        b->byte_id[(unsigned char)b->bytes.s[t->at]] = id;
+    if (of_bytes && t->len > 0 && b->whole_first)
+        memo_add(&b->whole, b->bytes.s + t->at, t->len, &id, 1);
+}
+
+/* With byte_fallback. */
+static void add_text_entry(struct bpe *b, const char *key, size_t len, int32_t id)
+{
+    struct bpe_token *t = &b->tokens[id];
+    metaspace_token(key, len, &b->bytes);
+    t->len = (uint32_t)(b->bytes.len - t->at);
+    if (len > 0 && bpe_char_len(key) == len)
+        memo_add(&b->chars, key, len, &id, 1);
+    if (len > 0 && b->whole_first)
+        memo_add(&b->whole, key, len, &id, 1);
+}
+
+static int find_bytes(struct bpe *b, const char *path, const json_t *vocab, struct buf *err)
+{
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char key[sizeof("<0x00>")];
+        snprintf(key, sizeof(key), "<0x%02X>", byte);
+        const json_t *id = json_object_get(vocab, key);
+        if (!id)
+            return fail(err, "%s: model.vocab has no '%s'; byte_fallback needs all 256 bytes", path,
+                        key);
+        b->byte_id[byte] = (int32_t)json_integer_value(id);
+    }
+    return 0;
+}
+
 static int load_vocab(struct bpe *b, const char *path, json_t *vocab, struct buf *err)
 {
     if (!json_is_object(vocab) || json_object_size(vocab) == 0)
@@ -103,6 +155,8 @@ static int load_vocab(struct bpe *b, const char *path, json_t *vocab, struct buf
     b->tokens = xcalloc((size_t)b->size, sizeof(*b->tokens));
     if (b->whole_first)
         memo_init(&b->whole, json_object_size(vocab));
+    if (b->falls_back)
+        memo_init(&b->chars, json_object_size(vocab));
     int16_t byte_of[CHAR_END];
     byte_table(byte_of);
     const char *key;
@@ -111,22 +165,15 @@ static int load_vocab(struct bpe *b, const char *path, json_t *vocab, struct buf
     json_object_keylen_foreach(vocab, key, key_len, value)
     {
         int32_t id = (int32_t)json_integer_value(value);
-        struct bpe_token *t = &b->tokens[id];
-        if (t->known)
+        if (b->tokens[id].known)
             return fail(err, "%s: model.vocab: the id %d is there twice", path, id);
-        t->known = true;
-        t->at = b->bytes.len;
-        // An entry that is not written in bytes is no text's; it stands for itself.
-        bool of_bytes = add_bytes(byte_of, key, key_len, &b->bytes);
-        if (!of_bytes)
-            buf_add(&b->bytes, key, key_len);
-        t->len = (uint32_t)(b->bytes.len - t->at);
-        if (of_bytes && t->len == 1)
-            b->byte_id[(unsigned char)b->bytes.s[t->at]] = id;
-        if (of_bytes && t->len > 0 && b->whole_first)
-            memo_add(&b->whole, b->bytes.s + t->at, t->len, &id, 1);
+        b->tokens[id] = (struct bpe_token){ .at = b->bytes.len, .known = true };
+        if (b->falls_back)
+            add_text_entry(b, key, key_len, id);
+        else
+            add_entry(b, byte_of, key, key_len, id);
     }
-    return 0;
+    return b->falls_back ? find_bytes(b, path, vocab, err) : 0;
 }
 
 /* The two halves of a merge, which is "a b" or ["a", "b"]; copies into `left` and `right`. */
@@ -156,6 +203,10 @@ static int add_merge(struct bpe *b, const char *path, const json_t *vocab, struc
                      int32_t rank, struct buf *err)
 {
     int32_t id[3];
+    if (part[0].len == 0 || part[1].len == 0)
+        return fail(err, "%s: merge %d has an empty half", path, rank);
+    if (b->falls_back)
+        bpe_cut_merge(b, part[0].s, part[0].len, part[1].s, part[1].len);
     for (int i = 0; i < 3; i++) {
         if (i == 2)
             buf_add(&part[0], part[1].s, part[1].len);
@@ -186,6 +237,8 @@ static int load_merges(struct bpe *b, const char *path, const json_t *vocab, con
     for (size_t i = 0; i < slots; i++)
         b->pairs[i].rank = -1;
     b->merged = xcalloc(n, sizeof(*b->merged));
+    if (b->falls_back)
+        bpe_cut_init(b, n);
     struct buf part[2] = { BUF_INIT, BUF_INIT };
     int rc = 0;
     int32_t rank = 0;

@@ -1,11 +1,13 @@
 /*
  * tokenizer.c: see tokenizer.h. Text goes through added tokens, normal form, pre-tokenizer and
- * merges (added_tokens.h, unicode.h, pretokenize.h, bpe.h), one piece after the other.
+ * merges (added_tokens.h, unicode.h, pretokenize.h, bpe.h), one piece after the other; in the
+ * SentencePiece kind, metaspace.h is both normal form and pre-tokenizer.
  */
 #include "text/tokenizer.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "json.h"
+#include "text/metaspace.h"
 #include "text/pretokenize.h"
 #include "text/unicode.h"
 
@@ -21,14 +23,17 @@ struct token {
 
 struct tokenizer {
     char *path;
-    bool nfc;
     struct added_tokens *added;
-    struct pretokenizer *pre;
     struct bpe *bpe;
-    bool *special;        /* by id */
-    struct token *tokens; /* by id; the strings belong to `added` and `bpe` */
+    bool sentencepiece;         /* which of the two kinds */
+    bool nfc;                   /* of the byte-level kind */
+    struct pretokenizer *pre;   /* of the byte-level kind */
+    struct metaspace metaspace; /* of the SentencePiece kind */
+    bool *special;              /* by id */
+    struct token *tokens;       /* by id; the strings belong to `added`, `bpe` and `contents` */
+    struct buf contents;        /* what added tokens stand for in the SentencePiece kind */
     int size;
-    struct buf normal; /* room for normalised text */
+    struct buf normal, spaced; /* room for normalised text, and for a pre-token of it */
 };
 
 static int check_version(const struct json_in *in)
@@ -64,13 +69,39 @@ static int check_decoder(const struct json_in *in)
     return json_refuse(in, "decoder", "only the type ByteLevel is supported");
 }
 
+static int normalize(void *ctx, const char *text, size_t len, struct buf *room, const char **out,
+                     size_t *out_len, struct buf *err)
+{
+    const struct tokenizer *t = ctx;
+    *out = text;
+    *out_len = len;
+    if (t->sentencepiece)
+        metaspace_normalize(&t->metaspace, text, len, METASPACE_INSIDE, room, out, out_len);
+    return t->nfc ? unicode_nfc(text, len, room, out, out_len, err) : 0;
+}
+
+/* What an added token stands for. */
+static struct token content_of(struct tokenizer *t, const struct added_token *a)
+{
+    if (!t->sentencepiece)
+        return (struct token){ a->content, a->len };
+    // There is room already, so that what was added before stays in its place.
+    size_t at = t->contents.len;
+    metaspace_token(a->content, a->len, &t->contents);
+    return (struct token){ t->contents.s + at, t->contents.len - at };
+}
+
 /* What each id stands for. */
 static int list_tokens(struct tokenizer *t, struct buf *err)
 {
     t->size = bpe_size(t->bpe);
-    for (size_t i = 0; i < added_tokens_count(t->added); i++)
-        if (added_tokens_get(t->added, i)->id >= t->size)
-            t->size = added_tokens_get(t->added, i)->id + 1;
+    size_t room = 1;
+    for (size_t i = 0; i < added_tokens_count(t->added); i++) {
+        const struct added_token *a = added_tokens_get(t->added, i);
+        t->size = a->id >= t->size ? a->id + 1 : t->size;
+        room += a->len;
+    }
+    buf_grow(&t->contents, room);
     t->tokens = xcalloc((size_t)t->size, sizeof(*t->tokens));
     t->special = xcalloc((size_t)t->size, sizeof(*t->special));
     for (int32_t id = 0; id < bpe_size(t->bpe); id++)
@@ -80,28 +111,37 @@ static int list_tokens(struct tokenizer *t, struct buf *err)
         const struct added_token *a = added_tokens_get(t->added, i);
         if (t->tokens[a->id].s && !a->in_vocab)
             return fail(err, "%s: the id %d is there twice", t->path, a->id);
-        t->tokens[a->id] = (struct token){ a->content, a->len };
+        t->tokens[a->id] = content_of(t, a);
         t->special[a->id] = a->special;
     }
     return 0;
+}
+
+static int load_byte_level(struct tokenizer *t, const struct json_in *in)
+{
+    if (check_normalizer(in, &t->nfc) != 0 || check_decoder(in) != 0)
+        return -1;
+    t->pre = pretokenizer_new(t->path, json_object_get(in->object, "pre_tokenizer"), in->err);
+    return t->pre ? 0 : -1;
 }
 
 static int load(struct tokenizer *t, const json_t *root, struct buf *err)
 {
     struct json_in in = { root, t->path, err };
     const json_t *model, *added = NULL;
-    if (check_version(&in) != 0 || check_normalizer(&in, &t->nfc) != 0 || check_decoder(&in) != 0 ||
-        json_need_object(&in, "model", &model) != 0)
+    if (check_version(&in) != 0 || json_need_object(&in, "model", &model) != 0)
         return -1;
     if (json_value(&in, "added_tokens") && json_need_array(&in, "added_tokens", &added) != 0)
-        return -1;
-    t->pre = pretokenizer_new(t->path, json_object_get(root, "pre_tokenizer"), err);
-    if (!t->pre)
         return -1;
     t->bpe = bpe_new(t->path, model, err);
     if (!t->bpe)
         return -1;
-    t->added = added_tokens_new(t->path, added, json_object_get(model, "vocab"), t->nfc, err);
+    t->sentencepiece = bpe_falls_back(t->bpe);
+    int rc = t->sentencepiece ? metaspace_read(&t->metaspace, t->path, root, err)
+                              : load_byte_level(t, &in);
+    if (rc != 0)
+        return -1;
+    t->added = added_tokens_new(t->path, added, json_object_get(model, "vocab"), normalize, t, err);
     return t->added ? list_tokens(t, err) : -1;
 }
 
@@ -113,6 +153,8 @@ struct tokenizer *tokenizer_open(const char *path, struct buf *err)
     struct tokenizer *t = xcalloc(1, sizeof(*t));
     t->path = xstrdup(path);
     buf_init(&t->normal);
+    buf_init(&t->spaced);
+    buf_init(&t->contents);
     if (load(t, root, err) != 0) {
         tokenizer_free(t);
         t = NULL;
@@ -131,6 +173,8 @@ void tokenizer_free(struct tokenizer *t)
     free(t->tokens);
     free(t->special);
     buf_release(&t->normal);
+    buf_release(&t->spaced);
+    buf_release(&t->contents);
     free(t->path);
     free(t);
 }
@@ -140,9 +184,10 @@ int tokenizer_size(const struct tokenizer *t)
     return t->size;
 }
 
-/* Where the ids of a piece go. */
+/* Where the ids of a text go. */
 struct target {
     struct tokenizer *t;
+    enum metaspace_place begins; /* where the text itself stands */
     struct ids *out;
 };
 
@@ -152,27 +197,38 @@ static int encode_piece(void *ctx, const char *s, size_t len, struct buf *err)
     return bpe_encode(to->t->bpe, s, len, to->out, err);
 }
 
-static int encode_plain(struct target *to, const char *s, size_t len, struct buf *err)
+/* Normalised text without added tokens. `at_start`: the text begins with it. */
+static int encode_plain(struct target *to, const char *s, size_t len, bool at_start,
+                        struct buf *err)
 {
-    return pretokenize(to->t->pre, s, len, encode_piece, to, err);
+    struct tokenizer *t = to->t;
+    if (!t->sentencepiece)
+        return pretokenize(t->pre, s, len, encode_piece, to, err);
+    return metaspace_pretokenize(&t->metaspace, s, len, at_start ? to->begins : METASPACE_INSIDE,
+                                 &t->spaced, encode_piece, to, err);
 }
 
 /* Text between the tokens that are looked for in raw text. */
-static int encode_raw(struct target *to, const char *s, size_t len, struct buf *err)
+static int encode_raw(struct target *to, const char *s, size_t len, bool at_start, struct buf *err)
 {
     struct tokenizer *t = to->t;
-    if (t->nfc && unicode_nfc(s, len, &t->normal, &s, &len, err) != 0)
+    if (t->sentencepiece)
+        metaspace_normalize(&t->metaspace, s, len, at_start ? to->begins : METASPACE_INSIDE,
+                            &t->normal, &s, &len);
+    else if (normalize(t, s, len, &t->normal, &s, &len, err) != 0)
         return -1;
     struct added_match m = { 0 };
     size_t done = 0;
     int rc = 0;
     while (rc == 0 && added_tokens_next(t->added, true, s, len, &m)) {
         if (done < m.start)
-            rc = encode_plain(to, s + done, m.start - done, err);
+            rc = encode_plain(to, s + done, m.start - done, at_start && done == 0, err);
         ids_push(to->out, m.id);
         done = m.stop;
     }
-    return rc == 0 && done < len ? encode_plain(to, s + done, len - done, err) : rc;
+    if (rc != 0 || done == len)
+        return rc;
+    return encode_plain(to, s + done, len - done, at_start && done == 0, err);
 }
 
 static int encode(struct target *to, const char *s, size_t len, struct buf *err)
@@ -182,25 +238,36 @@ static int encode(struct target *to, const char *s, size_t len, struct buf *err)
     int rc = 0;
     while (rc == 0 && added_tokens_next(to->t->added, false, s, len, &m)) {
         if (done < m.start)
-            rc = encode_raw(to, s + done, m.start - done, err);
+            rc = encode_raw(to, s + done, m.start - done, done == 0, err);
         ids_push(to->out, m.id);
         done = m.stop;
     }
-    return rc == 0 && done < len ? encode_raw(to, s + done, len - done, err) : rc;
+    return rc == 0 && done < len ? encode_raw(to, s + done, len - done, done == 0, err) : rc;
+}
+
+static int encode_text(struct target *to, const char *text, size_t len, struct buf *err)
+{
+    size_t valid = utf8_valid(text, len), before = to->out->len;
+    if (valid != len)
+        return fail(err, "the text is not UTF-8 at byte %zu", valid);
+    if (encode(to, text, len, err) == 0)
+        return 0;
+    to->out->len = before;
+    return fail(err, "%s: %s", to->t->path, err->s);
 }
 
 int tokenizer_encode(struct tokenizer *t, const char *text, size_t len, struct ids *out,
                      struct buf *err)
 {
-    size_t valid = utf8_valid(text, len);
-    if (valid != len)
-        return fail(err, "the text is not UTF-8 at byte %zu", valid);
-    size_t before = out->len;
-    struct target to = { t, out };
-    if (encode(&to, text, len, err) == 0)
-        return 0;
-    out->len = before;
-    return fail(err, "%s: %s", t->path, err->s);
+    struct target to = { t, METASPACE_AT_START, out };
+    return encode_text(&to, text, len, err);
+}
+
+int tokenizer_encode_more(struct tokenizer *t, const char *text, size_t len, struct ids *out,
+                          struct buf *err)
+{
+    struct target to = { t, METASPACE_GOES_ON, out };
+    return encode_text(&to, text, len, err);
 }
 
 bool tokenizer_special(const struct tokenizer *t, int32_t id)
@@ -222,5 +289,18 @@ int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t n, st
                         t->size - 1);
     for (size_t i = 0; i < n; i++)
         buf_add(out, t->tokens[ids[i]].s, t->tokens[ids[i]].len);
+    return 0;
+}
+
+int tokenizer_decode_text(const struct tokenizer *t, const int32_t *ids, size_t n, struct buf *out,
+                          struct buf *err)
+{
+    size_t before = out->len;
+    if (tokenizer_decode(t, ids, n, out, err) != 0)
+        return -1;
+    if (t->metaspace.strip && out->len > before && out->s[before] == ' ') {
+        memmove(out->s + before, out->s + before + 1, out->len - before); // with the NUL
+        out->len--;
+    }
     return 0;
 }

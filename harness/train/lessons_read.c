@@ -41,11 +41,13 @@ static int find_source(struct reading *r, const char *name)
     BUG("a source '%s' that lesson_data_check() did not see", name);
 }
 
-static int encode(struct reading *r, const struct buf *text, const char *where, struct buf *err)
+/* `goes_on`: from the prompt. */
+static int encode(struct reading *r, const struct buf *text, bool goes_on, const char *where,
+                  struct buf *err)
 {
-    if (!text->len || tokenizer_encode(r->tokenizer, text->s, text->len, &r->ids, err) == 0)
-        return 0;
-    return fail(err, "%s: %s", where, err->s);
+    int rc = goes_on ? tokenizer_encode_more(r->tokenizer, text->s, text->len, &r->ids, err)
+                     : tokenizer_encode(r->tokenizer, text->s, text->len, &r->ids, err);
+    return rc == 0 ? 0 : fail(err, "%s: %s", where, err->s);
 }
 
 /* Is there something to learn, and room for it? `fits` false: it is left out. */
@@ -75,10 +77,10 @@ static int read_document(void *ud, const struct lesson_text *text, struct buf *e
 {
     struct reading *r = ud;
     struct text_ids t = { .start = r->ids.len, .source = find_source(r, text->source) };
-    if (encode(r, text->prompt, text->where, err) != 0)
+    if (encode(r, text->prompt, false, text->where, err) != 0)
         return -1;
     t.prompt = r->ids.len - t.start;
-    if (encode(r, text->completion, text->where, err) != 0)
+    if (encode(r, text->completion, t.prompt > 0, text->where, err) != 0)
         return -1;
     if (r->eos >= 0)
         ids_push(&r->ids, r->eos);
