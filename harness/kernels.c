@@ -147,6 +147,16 @@ turn_avx512(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *o
     turn_plain(x + whole_rows * ldx, ldx, rows - whole_rows, columns, out + whole_rows, ldo);
 }
 
+/* In a register: the compiler would load it anew for each vector that it is multiplied by. */
+__attribute__((target("arch=x86-64-v4"))) INLINE __m512 spread_avx512(float x)
+{
+    __m512 v = _mm512_set1_ps(x);
+#ifndef __clang__ // whose linter knows no such register here
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
+
 /* And by squares of 4. */
 static void turn_sse(const float *x, int64_t ldx, int64_t rows, int64_t columns, float *out,
                      int64_t ldo)
@@ -230,13 +240,6 @@ void kernel_keys(const float *x, int64_t n, int64_t at, int64_t G, int64_t D, fl
 #ifdef __x86_64__
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v4")
-/* In a register: the compiler would load it anew for each vector that it is multiplied by. */
-INLINE __m512 spread_avx512(float x)
-{
-    __m512 v = _mm512_set1_ps(x);
-    __asm__("" : "+v"(v));
-    return v;
-}
 #define NAME(x) x##_avx512
 #define TURN turn_avx512
 #define SPREAD(x) spread_avx512(x)

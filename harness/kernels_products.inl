@@ -30,7 +30,7 @@ INLINE void NAME(tile)(const float *a, int64_t lda, struct NAME(right) right, in
                        int64_t ldc, const bool add, const int64_t panels, const bool whole,
                        const int64_t rows)
 {
-    NAME(vector) sum[TILE * PANELS * VECTORS], v[PANELS * VECTORS];
+    NAME(vector) sum[VECTORS * TILE * PANELS], v[VECTORS * PANELS];
     const int64_t each = panels * VECTORS;
     const float *b = right.b;
     for (int64_t j = 0; j < rows * each; j++)
@@ -101,27 +101,33 @@ INLINE void NAME(rows)(const float *a, int64_t lda, struct NAME(right) right, in
                   rows - i < TILE ? rows - i : TILE);
 }
 
+/* Whole panels, one or PANELS of them. */
+INLINE void NAME(whole)(const float *a, int64_t lda, struct NAME(right) right, int64_t k, float *c,
+                        int64_t ldc, bool add, const int64_t panels, int64_t rows)
+{
+    if (add)
+        NAME(rows)(a, lda, right, k, c, ldc, true, panels, true, rows);
+    else
+        NAME(rows)(a, lda, right, k, c, ldc, false, panels, true, rows);
+}
+
 /* c = a * b, or c += a * b, for n columns of b, of which panel p begins at b + p * next. */
 static void NAME(columns)(const float *a, int64_t lda, const float *b, int64_t ld, int64_t next,
                           int64_t n, int64_t k, float *c, int64_t ldc, bool add, int64_t rows)
 {
-    for (int64_t p = 0; p < n; p += PANEL, b += next) {
+    int64_t p = 0;
+#if PANELS > 1
+    for (; n - p >= (int64_t)PANELS * PANEL; p += (int64_t)PANELS * PANEL, b += PANELS * next) {
+        const struct NAME(right) right = { b, ld, next, PANEL };
+        NAME(whole)(a, lda, right, k, c + p, ldc, add, PANELS, rows);
+    }
+#endif
+    for (; p < n; p += PANEL, b += next) {
         const struct NAME(right) right = { b, ld, next, n - p < PANEL ? n - p : PANEL };
-        const bool several = n - p >= (int64_t)PANELS * PANEL;
-        if (several && add)
-            NAME(rows)(a, lda, right, k, c + p, ldc, true, PANELS, true, rows);
-        else if (several)
-            NAME(rows)(a, lda, right, k, c + p, ldc, false, PANELS, true, rows);
-        else if (right.columns == PANEL && add)
-            NAME(rows)(a, lda, right, k, c + p, ldc, true, 1, true, rows);
-        else if (right.columns == PANEL)
-            NAME(rows)(a, lda, right, k, c + p, ldc, false, 1, true, rows);
+        if (right.columns == PANEL)
+            NAME(whole)(a, lda, right, k, c + p, ldc, add, 1, rows);
         else
             NAME(rows)(a, lda, right, k, c + p, ldc, add, 1, false, rows);
-        if (several) {
-            p += (int64_t)(PANELS - 1) * PANEL;
-            b += (PANELS - 1) * next;
-        }
     }
 }
 
