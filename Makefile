@@ -3,6 +3,9 @@
 # Settings, on the command line or in the environment:
 #   B=build          where objects go, a folder inside the project
 #   LIBTORCH=DIR     a libtorch to use (include/ and lib/ in it)
+#   NVCC=FILE        CUDA's compiler, where it is neither on the PATH nor in /usr/local/cuda
+#   CUDA=WORD        auto, objects, host or no: when kernels are built, see scripts/find-cuda
+#   CUDA_ARCHS=...   the GPUs that they are for: 80 90, and the one that is here
 #   DEV=1            warnings are errors
 #   SAN=...          sanitizer flags, see `make asan`
 #   T=name           `make test T=router` runs the tests whose name has it
@@ -27,38 +30,65 @@ LUA_CFLAGS := -isystem /usr/include/lua5.4
 
 # What needs tensors is the engine, a shared object that only some commands open.
 ENGINE_SRC := harness/kernels.c harness/model.c harness/model_build.c harness/decoder.c \
-    harness/route.c harness/trainer.c
+    $(wildcard harness/decoder_gpu*.c) harness/route.c harness/model_gpu.c harness/trainer.c harness/trainer_piece.c
 SRC := $(filter-out harness/cmd/main.c $(ENGINE_SRC),$(wildcard harness/*.c harness/text/*.c \
     harness/store/*.c harness/score/*.c harness/recipe/*.c harness/train/*.c harness/cmd/*.c \
     routers/*.c))
 OBJ := $(SRC:%.c=$B/%.o)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o \
-    $B/harness/torch_grad.o $B/harness/torch_train.o \
+    $B/harness/torch_grad.o $B/harness/torch_gpu.o $B/harness/torch_train.o $B/harness/torch_adam8.o \
     $B/harness/models/source.o
 # What both sides of the engine's border use, each with its own copy.
 SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/sample.o $B/harness/scored.o \
+    $B/harness/safetensors_forget.o \
     $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
 TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
 ENGINE := $B/seqtopk-torch.so
 
+# Kernels for GPUs: compiled by nvcc into the engine, by g++ for tests (cuda_host.h runs them there).
+CU_SRC := $(wildcard routers/*.cu harness/cuda/*.cu)
+CU_OBJ := $(CU_SRC:%=$B/%.o)
+HOST_OBJ := $(CU_SRC:%=$B/host/%.o) $B/host/tests/cuda_device.cu.o \
+    $B/host/tests/cuda_token.cu.o $B/tests/cuda_host.o
+CUDA_TESTS := $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*cuda*.c)) \
+    $(patsubst tests/%.cpp,$B/%,$(wildcard tests/test_*cuda*.cpp))
+TESTS += $(filter-out $(TESTS),$(CUDA_TESTS))
+
 JOBS ?= $(shell nproc)
-SOURCES = $(shell git ls-files '*.c' '*.h' '*.cpp')
+SOURCES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.cu' '*.cuh')
 
 .PHONY: all program
 all: program $(TESTS) ## the program and the tests, where set-up was done
 program: $B/seqtopk $(ENGINE)
 
 # The goals below that begin with set-up come back here once it is done.
-ifneq ($(filter-out clean help build test demo bench asan lint format format-check,$(or $(MAKECMDGOALS),all)),)
-include $B/torch.mk
+ifneq ($(filter-out clean help build test demo bench bench-gpu asan lint format format-check,$(or $(MAKECMDGOALS),all)),)
+include $B/torch.mk $B/cuda.mk
 endif
 # Looked for anew each time, since LIBTORCH= or python3 may be another now.
 $B/torch.mk: always
 	@mkdir -p $B
 	@scripts/find-torch >$@.tmp 2>$@.said || { cat $@.said >&2; rm -f $@.tmp; exit 1; }
 	@cmp -s $@.tmp $@ || { cat $@.said >&2; mv $@.tmp $@; }
+export NVCC CUDA CUDA_ARCHS
+$B/cuda.mk: $B/torch.mk always
+	@scripts/find-cuda $< >$@.tmp 2>$@.said || { cat $@.said >&2; rm -f $@.tmp; exit 1; }
+	@cmp -s $@.tmp $@ || { cat $@.said >&2; mv $@.tmp $@; }
 .PHONY: always
 always:
+
+# What the engine has of them. The sources learn of it as SEQTOPK_CUDA.
+ifeq ($(GPU),yes)
+ENGINE_OBJ += $(CU_OBJ)
+GPU_LIBS := $(CUDA_LIBS)
+TESTS += $(filter-out %/test_cuda_host_gpu,$(CUDA_TESTS:%=%_gpu))
+else ifeq ($(GPU),host)
+ENGINE_OBJ += $(HOST_OBJ)
+endif
+ifneq ($(filter yes host,$(GPU)),)
+CPPFLAGS += -DSEQTOPK_CUDA $(if $(CUDA_INCLUDE),-isystem $(CUDA_INCLUDE))
+$(OBJ) $(ENGINE_OBJ): $B/cuda.mk
+endif
 
 # One short line for each step; V=1 shows the commands.
 say = $(if $(V),,@echo "  $1 $2";)
@@ -72,6 +102,18 @@ $B/harness/kernels.o $B/harness/sample.o: CFLAGS += -O3 -fopenmp-simd -fno-math-
 $B/%.o: %.cpp Makefile $B/torch.mk
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(TORCH_CFLAGS) $(CXXFLAGS) -c -o $@ $<
+NVCC_FLAGS := -std=c++17 -O3 -lineinfo -Xcompiler -fPIC,-Wall,-Wextra $(if $(DEV),-Werror all-warnings)
+# A router selects as its twin in C to the bit: its products and sums stay apart.
+NO_FMA := $(filter $B/routers/%,$(CU_OBJ)) $B/tests/cuda_token.cu.o
+$(NO_FMA): NVCC_FLAGS += -fmad=false
+$B/%.cu.o: %.cu Makefile $B/cuda.mk
+	@mkdir -p $(@D)
+	$(call say,NV ,$<)$(CUDA_NVCC) -ccbin $(CXX) $(CUDA_GENCODE) $(NVCC_FLAGS) -DSEQTOPK_CUDA -I. -Iharness -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+CUDA_HOST := -DCUDA_HOST -DSEQTOPK_CUDA -include tests/cuda_host.h -ffp-contract=off
+HOST_CXXFLAGS = $(filter-out -Wpedantic -Wshadow,$(CXXFLAGS)) -Wno-unknown-pragmas $(CUDA_HOST)
+$B/host/%.cu.o: %.cu Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) -x c++ $(CPPFLAGS) $(HOST_CXXFLAGS) -c -o $@ $<
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
 $B/harness/store/schema.o: $(wildcard harness/store/*.sql)
 $B/harness/score/sandbox_open.o: $(wildcard harness/score/*.py)
@@ -82,14 +124,37 @@ $B/libseqtopk.a: $(OBJ)
 $B/seqtopk: $B/harness/cmd/main.o $B/libseqtopk.a
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
-	$(call say,LD ,$@)$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) -lxxhash -ldl -lm
+	$(call say,LD ,$@)$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) $(GPU_LIBS) -lxxhash -ldl -lm
 
 # A test that calls the engine's own functions is linked with it; the others open it, or do not.
 $B/test_torch: $B/tests/test_torch.o $B/libseqtopk.a $(ENGINE)
 	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(LIBS) -lcmocka
+# A test of kernels runs them on the CPU, and as test_NAME_gpu on the GPU where they are built for one.
+$B/libhost.a: $(HOST_OBJ)
+	@rm -f $@
+	$(call say,AR ,$@)$(AR) rcs $@ $^
+$B/libgpu.a: $(CU_OBJ) $B/tests/cuda_device.cu.o $B/tests/cuda_token.cu.o
+	@rm -f $@
+	$(call say,AR ,$@)$(AR) rcs $@ $^
+CUDA_CPP := $(patsubst %.cpp,$B/%.o,$(wildcard tests/test_*cuda*.cpp))
+$(CUDA_CPP): $B/%.o: %.cpp Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)$(CXX) $(CPPFLAGS) $(HOST_CXXFLAGS) -c -o $@ $<
+$(CUDA_CPP:.o=_gpu.o): $B/%_gpu.o: %.cpp Makefile $B/cuda.mk
+	@mkdir -p $(@D)
+	$(call say,NV ,$<)$(CUDA_NVCC) -x cu -ccbin $(CXX) $(CUDA_GENCODE) $(NVCC_FLAGS) -DSEQTOPK_CUDA -I. -Iharness -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+$(CUDA_TESTS): $B/%: $B/tests/%.o $B/libhost.a $B/libseqtopk.a
+	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+$(CUDA_TESTS:%=%_gpu): $B/%_gpu: $B/libgpu.a $B/libseqtopk.a
+	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CUDA_LIBS) $(LIBS) -lcmocka
+$(patsubst tests/%.c,$B/%_gpu,$(wildcard tests/test_*cuda*.c)): $B/%_gpu: $B/tests/%.o
+$(patsubst tests/%.cpp,$B/%_gpu,$(wildcard tests/test_*cuda*.cpp)): $B/%_gpu: $B/tests/%_gpu.o
+.PHONY: cuda-objects
+cuda-objects: $(CU_OBJ) ## compiles the kernels with nvcc, whatever the libtorch
+
 $B/test_%: $B/tests/test_%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
-$B/bench: $B/tests/bench.o $B/libseqtopk.a | $(ENGINE)
+$B/bench $B/bench_gpu: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 
@@ -117,6 +182,12 @@ bench: ## times the hot paths, side by side with plain PyTorch
 	@$(AGAIN) program $B/bench
 	@scripts/bench $B
 
+.PHONY: bench-gpu
+bench-gpu: ## the same on a GPU, side by side with transformers
+	@scripts/setup
+	@$(AGAIN) program $B/bench_gpu
+	@scripts/bench-gpu $B
+
 .PHONY: asan
 asan: ## the tests under the address and undefined behaviour sanitizers
 	@ASAN_OPTIONS=detect_odr_violation=0 $(MAKE) --no-print-directory test B=build/asan \
@@ -140,6 +211,6 @@ clean: ## removes build/
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 -include $(shell find $B -name '*.d' 2>/dev/null)

@@ -5,6 +5,7 @@
 #include "cmd/cmd.h"
 #include "cmd/self_test.h"
 #include "engine.h"
+#include "routers/cuda.h"
 #include "score/measure.h"
 #include "score/sandbox.h"
 
@@ -58,6 +59,34 @@ static void say(enum check c, const char *what, const char *text)
     fflush(stdout); // the next one may take its time
 }
 
+#ifdef SEQTOPK_CUDA
+/* Adds the names of the routers that have a kernel for GPUs, or of those that have none. */
+static void add_routers(bool kernels, struct buf *out)
+{
+    const struct router_args args = { .K = 1, .N = 8, .max = 8, .batch = 1 };
+    for (const struct router *const *r = routers; *r; r++)
+        if (router_on_gpu(*r, &args, NULL) == kernels)
+            buf_addf(out, "%s, ", (*r)->name);
+}
+
+static void check_kernels(void)
+{
+    struct buf with = BUF_INIT, without = BUF_INIT;
+    add_routers(true, &with);
+    add_routers(false, &without);
+    good("kernels", "on a GPU route %.*s; %sand those of a recipe copy their scores to the host",
+         (int)with.len - 2, with.s, without.s);
+    buf_release(&with);
+    buf_release(&without);
+}
+#else
+static void check_kernels(void)
+{
+    lacking("kernels", "none were built for GPUs, on which all routers would copy their scores to "
+                       "the host; `make` wants nvcc and a libtorch with CUDA for them");
+}
+#endif
+
 static void check_engine(void)
 {
     struct buf err = BUF_INIT;
@@ -81,6 +110,7 @@ static void check_engine(void)
         good("GPU", "%d of them for --device cuda", info.cuda_devices);
     else
         good("GPU", "none; --device cpu is all there is");
+    check_kernels();
     buf_release(&err);
 }
 

@@ -1,0 +1,64 @@
+/*
+ * cuda_impl.cuh: what the files of routers/ in CUDA share: a plan's lists as the device reads them,
+ * and the launches of each kind of router. See cuda.h.
+ */
+#ifndef ROUTERS_CUDA_IMPL_CUH
+#define ROUTERS_CUDA_IMPL_CUH
+
+#include "routers/cuda.cuh"
+
+/* A pool on the device. */
+struct pool_work {
+    struct gpu_pool pool;
+    int own; /* its state is the plan's: it is emptied for each layer */
+};
+
+/* What one block does: `tokens` rows from `from` on, of a pool, for a selection over a unit. */
+struct block_work {
+    int pool, unit, from, tokens;
+};
+
+/* Tokens of a pool whose pairs are selected together by global: a pool, or a segment of one. */
+struct unit_work {
+    int pool, from, tokens;
+    int chunks;      /* blocks that share it; 0: one block does all of it */
+    int histogram;   /* its index; only where blocks share it */
+    unsigned done;   /* of these blocks; 0 between kernels */
+    unsigned listed; /* pairs in its list, which begins at pair from * N of `lists` */
+    int bin, need;   /* the bin of scores that the last pair is in, and its place there */
+    unsigned long long least, most; /* pair keys in the list */
+    unsigned long long last;        /* of the last pair that is taken */
+};
+
+constexpr int GLOBAL_BINS = 4096; /* of a histogram of scores */
+constexpr int CHUNK_PAIRS = 2048; /* of a block that shares a unit, about */
+constexpr int SMALL_PAIRS = 8192; /* of a unit that one block does */
+constexpr int GLOBAL_THREADS = 512, ROW_THREADS = 256, ONLINE_THREADS = 256;
+
+/* Calls f<J>(...), J * 32 >= N, for the kernels that keep a row in a warp's registers. */
+#define ROW_LAUNCH(kernel, N, grid, block, stream, ...)                \
+    do {                                                               \
+        if ((N) <= 64)                                                 \
+            LAUNCH((kernel<2>), grid, block, 0, stream, __VA_ARGS__);  \
+        else if ((N) <= 128)                                           \
+            LAUNCH((kernel<4>), grid, block, 0, stream, __VA_ARGS__);  \
+        else if ((N) <= 256)                                           \
+            LAUNCH((kernel<8>), grid, block, 0, stream, __VA_ARGS__);  \
+        else                                                           \
+            LAUNCH((kernel<32>), grid, block, 0, stream, __VA_ARGS__); \
+    } while (0)
+
+int launch_rows(const struct gpu_plan *p, const float *scores, uint8_t *taken, cudaStream_t stream,
+                struct buf *err);
+int launch_global(const struct gpu_plan *p, const float *scores, uint8_t *taken,
+                  cudaStream_t stream, struct buf *err);
+int launch_online(const struct gpu_plan *p, int layer, const float *scores, uint8_t *taken,
+                  cudaStream_t stream, struct buf *err);
+
+/* A plan's blocks stand in this order: rows, small units, chunks, online. */
+static inline const struct block_work *plan_blocks(const struct gpu_plan *p, int first)
+{
+    return static_cast<const struct block_work *>(p->items) + first;
+}
+
+#endif

@@ -1,0 +1,743 @@
+/*
+ * test_router_cuda.c: the routers' kernels against their twins in C: the same pairs on the same
+ * scores, ties included. The kernels run on the CPU here (cuda_host.h), and on the GPU as
+ * test_router_cuda_gpu. The twins are held to their definitions by test_routers.c.
+ */
+#include "routers/cuda.h"
+
+#include "skip.h"
+#include "tests/cuda_device.h"
+#include "tests/cuda_token.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static uint64_t seed = 88172645463325252u;
+
+static uint32_t draw(void)
+{
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (uint32_t)(seed >> 32);
+}
+
+#define NEEDS_DEVICE()                         \
+    do {                                       \
+        const char *why = cuda_device_lacks(); \
+        if (why)                               \
+            SKIP("%s", why);                   \
+    } while (0)
+
+/* Kernels run a thousand times slower on the CPU. */
+static int effort(int cpu, int gpu)
+{
+    return cuda_device_real() ? gpu : cpu;
+}
+
+/* ---- scores ---- */
+
+enum kind { SOFTMAX, TIES, CONSTANT, ONE_HOT, TINY, EXTREME, KINDS };
+static const char *const kind_names[] = { "softmax", "ties",     "constant",
+                                          "one hot", "denormal", "extreme" };
+
+/* 0, 1, the smallest, and numbers that differ by their last bit. */
+static float extreme(void)
+{
+    static const float some[] = { 0, -0.0f, 1, 1e-45f, 1.17549435e-38f, 0.25f, 0.125f };
+    float x = some[draw() % ARRAY_LEN(some)];
+    return x > 0 && draw() % 2 ? nextafterf(x, draw() % 2 && x < 1 ? 1 : 0) : x;
+}
+
+/* scores: [T, N] */
+static void make_scores(enum kind kind, float *scores, int T, int N)
+{
+    for (int t = 0; t < T; t++) {
+        float *row = scores + (size_t)t * (size_t)N, sum = 0;
+        float sharp = (float)(draw() % 5);
+        for (int e = 0; e < N; e++) {
+            float u = (float)(draw() >> 8) / 16777216.0f;
+            row[e] = kind == SOFTMAX    ? expf(sharp * u)
+                     : kind == TIES     ? (float)(1 + draw() % 4)
+                     : kind == CONSTANT ? 1.0f
+                     : kind == ONE_HOT  ? 0.0f
+                     : kind == EXTREME  ? extreme()
+                                        : 1e-42f * (float)(draw() % 9);
+            sum += row[e];
+        }
+        if (kind == ONE_HOT)
+            row[draw() % (unsigned)N] = 1;
+        for (int e = 0; e < N && kind < ONE_HOT; e++)
+            row[e] /= sum;
+    }
+}
+
+/* ---- the twin in C ---- */
+
+/* One pool, as a byte a pair. state: NULL is from nothing */
+static void run_twin(const struct router *r, const struct router_args *a,
+                     struct router_state *state, const float *scores, int T, int prompt,
+                     uint8_t *taken)
+{
+    struct selection sel = { 0 };
+    struct router_state *own = !state && r->open ? r->open(a) : NULL;
+    int first = prompt > 0 && prompt < T ? prompt : T;
+    size_t N = (size_t)a->N;
+    r->select(a, state ? state : own, scores, first, &sel);
+    if (first < T)
+        r->select(a, state ? state : own, scores + (size_t)first * N, T - first, &sel);
+    if (own)
+        r->close(own);
+    memset(taken, 0, (size_t)T * N);
+    for (size_t t = 0, p = 0; t < (size_t)T; t++)
+        for (int i = 0; i < sel.count[t]; i++)
+            taken[t * N + (size_t)sel.expert[p++]] = 1;
+    selection_release(&sel);
+}
+
+/* ---- batches ---- */
+
+struct tested_pool {
+    const struct router *router;
+    struct router_args args;
+    int tokens, prompt;
+};
+
+static struct gpu_pool gpu_pool_of(const struct tested_pool *p, int from)
+{
+    struct gpu_pool out = { .from = from, .tokens = p->tokens, .prompt = p->prompt };
+    assert_true(router_on_gpu(p->router, &p->args, &out.router));
+    return out;
+}
+
+static void assert_same(const uint8_t *got, const uint8_t *want, const struct tested_pool *p,
+                        enum kind kind)
+{
+    struct buf label = BUF_INIT;
+    int N = p->args.N;
+    router_label(p->router, &p->args, &label);
+    for (int i = 0; i < p->tokens * N; i++)
+        if (got[i] != want[i])
+            fail_msg("%s, K = %d, N = %d, %s, prompt %d: token %d of %d, expert %d: %d, not %d",
+                     label.s, p->args.K, N, kind_names[kind], p->prompt, i / N, p->tokens, i % N,
+                     got[i], want[i]);
+    buf_release(&label);
+}
+
+/* Routes the pools in one plan, for several layers with scores of their own. */
+static void check_batch(const struct tested_pool *pools, int n, enum kind kind, int layers)
+{
+    struct gpu_pool *gpu = xcalloc((size_t)n, sizeof(*gpu));
+    struct gpu_plan plan;
+    struct buf err = BUF_INIT;
+    int T = 0, N = pools[0].args.N;
+    for (int i = 0; i < n; T += pools[i++].tokens)
+        gpu[i] = gpu_pool_of(&pools[i], T);
+    size_t pairs = (size_t)T * (size_t)N;
+    float *scores = xmalloc(pairs * sizeof(*scores));
+    uint8_t *got = xmalloc(pairs), *want = xmalloc(pairs);
+    void *memory = cuda_device_new(NULL, gpu_plan_bytes(gpu, n));
+    float *on_scores = cuda_device_new(NULL, pairs * sizeof(*scores));
+    uint8_t *on_taken = cuda_device_new(NULL, pairs);
+    if (gpu_plan_make(&plan, gpu, n, memory, NULL, &err))
+        fail_msg("%s", err.s);
+    for (int layer = 0; layer < layers; layer++) {
+        make_scores(kind, scores, T, N);
+        cuda_device_put(on_scores, scores, pairs * sizeof(*scores));
+        if (gpu_route(&plan, layer, on_scores, on_taken, NULL, &err))
+            fail_msg("%s", err.s);
+        cuda_device_get(got, on_taken, pairs);
+        for (int i = 0; i < n; i++) {
+            size_t first = (size_t)gpu[i].from * (size_t)N;
+            run_twin(pools[i].router, &pools[i].args, NULL, scores + first, pools[i].tokens,
+                     pools[i].prompt, want + first);
+            assert_same(got + first, want + first, &pools[i], kind);
+        }
+    }
+    cuda_device_free(memory);
+    cuda_device_free(on_scores);
+    cuda_device_free(on_taken);
+    free(gpu);
+    free(scores);
+    free(got);
+    free(want);
+    buf_release(&err);
+}
+
+/* The i-th way of setting up one of the routers that have kernels; false: there are no more. */
+static bool setting(int i, int K, int N, struct tested_pool *p)
+{
+    const int bounds[][2] = { { 0, N }, { 1, K + 1 }, { 0, K + 2 }, { K, K }, { K, N }, { 1, K } };
+    static const double shares[] = { 1e-9, 0.25, 0.4, 0.5, 0.9, 1 };
+    int b = i % 6, which = i / 6;
+    *p = (struct tested_pool){ .args = { .K = K, .N = N, .min = bounds[b][0], .batch = 1 } };
+    p->args.max = bounds[b][1] < N ? bounds[b][1] : N;
+    p->args.p = p->args.threshold = shares[b];
+    static const struct router *const plain[] = { &router_topk, &router_topp, &router_xmoe,
+                                                  &router_batchtopk };
+    if (which < 4) {
+        p->router = plain[which];
+        return true;
+    }
+    which -= 4; // mode, segment, prefill
+    p->router = &router_seqtopk;
+    p->args.mode = which % 3;
+    p->args.segment = which / 3 % 3 == 0 ? 0 : which / 3 % 3 == 1 ? 5 : 64;
+    p->args.prefill = which / 9;
+    p->prompt = p->args.prefill && p->args.mode ? 1 : 0;
+    return which < 18;
+}
+
+/* All settings of all routers as the pools of a few batches; on the CPU a third of them each time. */
+static void check_settings(int K, int N, int tokens, enum kind kind)
+{
+    struct tested_pool pools[24];
+    int n = 0;
+    for (int i = (int)(draw() % 3); setting(i, K, N, &pools[n]); i += effort(3, 1)) {
+        pools[n].tokens = 1 + (int)(draw() % (unsigned)tokens);
+        if (pools[n].prompt)
+            pools[n].prompt = 1 + (int)(draw() % (unsigned)pools[n].tokens);
+        if (++n == ARRAY_LEN(pools)) {
+            check_batch(pools, n, kind, 1);
+            n = 0;
+        }
+    }
+    if (n > 0)
+        check_batch(pools, n, kind, 2);
+}
+
+static void every_kernel_takes_the_pairs_of_its_twin(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    static const int sizes[][2] = { { 2, 8 }, { 1, 5 }, { 4, 7 }, { 3, 3 }, { 1, 1 } };
+    for (int kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+            check_settings(sizes[i][0], sizes[i][1], effort(7, 40), (enum kind)kind);
+    for (int kind = 0; kind < KINDS; kind++)
+        check_settings(8, 64, effort(3, 200), (enum kind)kind);
+}
+
+static void rows_may_have_up_to_1024_experts(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    static const int sizes[] = { 33, 65, 128, 200, 257, 1024 };
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        int N = sizes[i];
+        struct tested_pool pools[] = {
+            { &router_topk, { .K = 9, .N = N }, 6, 0 },
+            { &router_topp, { .K = 9, .N = N, .p = 0.4 }, 5, 0 },
+            { &router_seqtopk, { .K = 9, .N = N, .min = 1, .max = 11 }, 9, 0 },
+            { &router_seqtopk, { .K = 9, .N = N, .max = N, .mode = 1 }, 12, 0 },
+            { &router_seqtopk, { .K = 30, .N = N, .min = 2, .max = 33, .mode = 2 }, 7, 0 },
+        };
+        check_batch(pools, ARRAY_LEN(pools), i % 2 ? TIES : SOFTMAX, 1);
+    }
+}
+
+/* Pools that several blocks share, beside some that one does, layer after layer. */
+static void large_pools_are_shared_by_blocks(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    for (int kind = 0; kind < KINDS; kind++) {
+        const struct tested_pool pools[] = {
+            { &router_seqtopk, { .K = 3, .N = 16, .max = 16 }, effort(900, 5000), 0 },
+            { &router_topk, { .K = 3, .N = 16 }, 7, 0 },
+            { &router_batchtopk, { .K = 3, .N = 16, .min = 1, .max = 5, .batch = 2 }, 530, 0 },
+            { &router_seqtopk, { .K = 3, .N = 16, .min = 3, .max = 3, .segment = 600 }, 700, 0 },
+            { &router_seqtopk, { .K = 3, .N = 16, .max = 9, .segment = 37 }, 100, 0 },
+        };
+        check_batch(pools, ARRAY_LEN(pools), (enum kind)kind, kind == TIES ? 2 : 1);
+    }
+    const struct tested_pool one = {
+        &router_seqtopk, { .K = 8, .N = 64, .min = 1, .max = 10 }, 4096, 0
+    };
+    check_batch(&one, 1, SOFTMAX, 1);
+    const struct tested_pool wide = { &router_seqtopk, { .K = 8, .N = 1000, .max = 1000 }, 40, 0 };
+    check_batch(&wide, 1, SOFTMAX, 1);
+}
+
+/* ---- texts that grow ---- */
+
+struct grown {
+    const struct router *router;
+    struct router_args args;
+    struct gpu_router gpu;
+    struct router_state *twin[3];
+    char *states;
+    size_t stride;
+};
+
+static struct grown grown_new(const struct tested_pool *p, int texts, int capacity)
+{
+    struct grown g = { .router = p->router, .args = p->args };
+    struct buf err = BUF_INIT;
+    assert_true(router_on_gpu(p->router, &p->args, &g.gpu));
+    g.stride = gpu_state_bytes(&g.gpu, capacity);
+    g.states = cuda_device_new(NULL, g.stride * (size_t)texts + 1);
+    if (gpu_state_reset(&g.gpu, capacity, g.states, texts, g.stride, NULL, &err))
+        fail_msg("%s", err.s);
+    for (int i = 0; i < texts && p->router->open; i++)
+        g.twin[i] = p->router->open(&p->args);
+    return g;
+}
+
+static void grown_free(struct grown *g, int texts)
+{
+    for (int i = 0; i < texts && g->router->open; i++)
+        g->router->close(g->twin[i]);
+    cuda_device_free(g->states);
+}
+
+/* Steps of three texts at once, a token each, by blocks of so many threads. */
+static void check_steps(const struct tested_pool *p, enum kind kind, int steps, int threads)
+{
+    enum { TEXTS = 3 };
+    struct grown g = grown_new(p, TEXTS, steps);
+    struct buf err = BUF_INIT;
+    size_t pairs = (size_t)TEXTS * (size_t)p->args.N;
+    float *scores = xmalloc(pairs * sizeof(*scores));
+    uint8_t *got = xmalloc(pairs), *want = xmalloc(pairs);
+    float *on_scores = cuda_device_new(NULL, pairs * sizeof(*scores));
+    uint8_t *on_taken = cuda_device_new(NULL, pairs);
+    int32_t count[TEXTS], *on_count = cuda_device_new(NULL, sizeof(count));
+    struct tested_pool one = *p;
+    for (one.tokens = 1; steps > 0; steps--) {
+        make_scores(kind, scores, TEXTS, p->args.N);
+        cuda_device_put(on_scores, scores, pairs * sizeof(*scores));
+        if (cuda_token_step(&g.gpu, TEXTS, threads, on_scores, on_taken, on_count, g.states,
+                            g.stride, &err))
+            fail_msg("%s", err.s);
+        cuda_device_get(got, on_taken, pairs);
+        cuda_device_get(count, on_count, sizeof(count));
+        for (int i = 0; i < TEXTS; i++) {
+            size_t first = (size_t)i * (size_t)p->args.N;
+            int n = 0;
+            run_twin(p->router, &p->args, g.twin[i], scores + first, 1, 0, want + first);
+            assert_same(got + first, want + first, &one, kind);
+            for (int e = 0; e < p->args.N; e++)
+                n += got[first + (size_t)e];
+            assert_int_equal(n, count[i]);
+        }
+    }
+    cuda_device_free(on_scores);
+    cuda_device_free(on_taken);
+    cuda_device_free(on_count);
+    grown_free(&g, TEXTS);
+    free(scores);
+    free(got);
+    free(want);
+    buf_release(&err);
+}
+
+static void a_block_routes_the_next_token(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    const int threads[] = { 64, 64, 256, effort(128, 1024) };
+    static const int sizes[][3] = { { 2, 8, 80 }, { 8, 64, 24 }, { 4, 60, 20 }, { 8, 200, 6 } };
+    int turn = 0;
+    for (int kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+            struct tested_pool p;
+            for (int s = 0; setting(s, sizes[i][0], sizes[i][1], &p);
+                 s += 1 + (int)(draw() % (unsigned)effort(36, 2)))
+                if (router_decodes(p.router, &p.args) && !p.prompt)
+                    check_steps(&p, (enum kind)kind, sizes[i][2] * effort(1, 5),
+                                threads[turn++ % 4]);
+        }
+    struct tested_pool p;
+    for (int s = 0; setting(s, 2, 8, &p); s++) // sums of eighths meet the shares exactly
+        if (p.router == &router_topp || p.router == &router_xmoe)
+            check_steps(&p, CONSTANT, 1, 64);
+    p = (struct tested_pool){ &router_seqtopk, { .K = 8, .N = 1000, .max = 10, .mode = 1 }, 0, 0 };
+    check_steps(&p, SOFTMAX, effort(2, 20), 1024);
+}
+
+/* A prompt in one piece, then tokens in pieces: as the twin with a state does. */
+static void a_state_goes_on_from_batch_to_batch(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    enum { N = 16, T = 260 };
+    static const int cuts[] = { 0, 90, 91, 92, 150, 151, T };
+    for (int prefill = 0; prefill < 2; prefill++)
+        for (int mode = 1; mode < 3; mode++)
+            for (int segment = 0; segment <= 40; segment += 40) {
+                struct tested_pool p = { .router = &router_seqtopk,
+                                         .args = { .K = 3,
+                                                   .N = N,
+                                                   .max = N,
+                                                   .mode = mode,
+                                                   .segment = segment,
+                                                   .prefill = prefill } };
+                struct grown g = grown_new(&p, 2, T);
+                float *scores = xmalloc(sizeof(*scores) * T * N);
+                uint8_t got[T * N], want[T * N];
+                struct buf err = BUF_INIT;
+                make_scores(SOFTMAX, scores, T, N);
+                for (size_t i = 0; i + 1 < ARRAY_LEN(cuts); i++) {
+                    int from = cuts[i], n = cuts[i + 1] - from;
+                    struct gpu_pool pool = { .router = g.gpu,
+                                             .tokens = n,
+                                             .prompt = prefill && i == 0 ? n : 0,
+                                             .state = g.states,
+                                             .stride = g.stride };
+                    struct gpu_plan plan;
+                    void *memory = cuda_device_new(NULL, gpu_plan_bytes(&pool, 1));
+                    float *s = cuda_device_new(scores + from * N, sizeof(*s) * (size_t)(n * N));
+                    uint8_t *taken = cuda_device_new(NULL, (size_t)(n * N));
+                    if (gpu_plan_make(&plan, &pool, 1, memory, NULL, &err) ||
+                        gpu_route(&plan, 1, s, taken, NULL, &err)) // of layer 1: the second state
+                        fail_msg("%s", err.s);
+                    cuda_device_get(got, taken, (size_t)(n * N));
+                    run_twin(p.router, &p.args, g.twin[0], scores + from * N, n, 0, want);
+                    p.tokens = n;
+                    assert_same(got, want, &p, SOFTMAX);
+                    cuda_device_free(memory);
+                    cuda_device_free(s);
+                    cuda_device_free(taken);
+                }
+                struct gpu_state_facts first, second;
+                assert_int_equal(gpu_state_facts(g.states, NULL, &first, &err), 0);
+                assert_int_equal(gpu_state_facts(g.states + g.stride, NULL, &second, &err), 0);
+                assert_int_equal(first.tokens, 0);
+                assert_int_equal(second.tokens, segment ? (T - 1) % segment + 1 : T);
+                grown_free(&g, 2);
+                free(scores);
+            }
+}
+
+/* ---- long texts ---- */
+
+enum drift { STILL, RISING, FALLING, JUMPING, SHARPENING, TIED, EQUAL, DRIFTS };
+
+/* Scores of a long text whose kind changes as it goes on. scores: [T, N] */
+static void make_drift(enum drift drift, float *scores, int T, int N)
+{
+    for (int t = 0; t < T; t++) {
+        float *row = scores + (size_t)t * (size_t)N, at = (float)t / (float)T;
+        float scale = drift == RISING    ? expf(6 * at)
+                      : drift == FALLING ? expf(-6 * at)
+                      : drift == JUMPING ? (t / 1000 % 2 ? 4 : 0.25f)
+                                         : 1;
+        for (int e = 0; e < N; e++) {
+            float u = (float)(draw() >> 8) / 16777216.0f;
+            row[e] = expf((drift == SHARPENING ? 12 * at : 3) * u) * scale * 1e-4f;
+            if (drift == TIED || drift == EQUAL)
+                row[e] = drift == EQUAL ? 0.0625f : 0.01f * (float)(draw() % 5);
+        }
+    }
+}
+
+/* A window lasts; what is read to make it anew is little for each token. */
+static void long_texts_seldom_need_a_new_window(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    enum { N = 16, K = 2 };
+    const int T = effort(1500, 20000);
+    const size_t pairs = (size_t)T * N;
+    static const char *const names[] = { "still",      "rising", "falling", "jumping",
+                                         "sharpening", "tied",   "equal" };
+    static const int most[] = { 60, 1500, 1500, 1500, 1500, 20, 20 }; // windows
+    float *scores = xmalloc(sizeof(*scores) * pairs);
+    uint8_t *got = xmalloc(pairs), *want = xmalloc(pairs);
+    for (int drift = 0; drift < DRIFTS; drift++) {
+        struct tested_pool p = {
+            &router_seqtopk, { .K = K, .N = N, .max = N, .mode = 1 + drift % 2 }, T, 0
+        };
+        struct gpu_pool pool = gpu_pool_of(&p, 0);
+        struct gpu_state_facts facts;
+        struct gpu_plan plan;
+        struct buf err = BUF_INIT;
+        make_drift((enum drift)drift, scores, T, N);
+        size_t bytes = gpu_state_bytes(&pool.router, T);
+        pool.state = cuda_device_new(NULL, bytes);
+        void *memory = cuda_device_new(NULL, gpu_plan_bytes(&pool, 1));
+        float *s = cuda_device_new(scores, sizeof(*s) * pairs);
+        uint8_t *taken = cuda_device_new(NULL, pairs);
+        if (gpu_state_reset(&pool.router, T, pool.state, 1, 0, NULL, &err) ||
+            gpu_plan_make(&plan, &pool, 1, memory, NULL, &err))
+            fail_msg("%s", err.s);
+        cuda_device_ms();
+        if (gpu_route(&plan, 0, s, taken, NULL, &err))
+            fail_msg("%s", err.s);
+        double ms = cuda_device_ms();
+        cuda_device_get(got, taken, pairs);
+        run_twin(p.router, &p.args, NULL, scores, T, 0, want);
+        assert_same(got, want, &p, SOFTMAX);
+        assert_int_equal(gpu_state_facts(pool.state, NULL, &facts, &err), 0);
+        printf("# %-10s %d windows, %d middle ones; %.0f scores read a token", names[drift],
+               facts.rebuilds[0], facts.rebuilds[1], (double)facts.read / T);
+        printf(cuda_device_real() ? "; %.2f us a token\n" : "\n", ms * 1e3 / T);
+        assert_in_range(facts.rebuilds[0], 1, most[drift]);
+        assert_true(facts.read < (int64_t)T * 400 * N);
+        cuda_device_free(pool.state);
+        cuda_device_free(memory);
+        cuda_device_free(s);
+        cuda_device_free(taken);
+    }
+    free(scores);
+    free(got);
+    free(want);
+}
+
+/* ---- times, of a GPU ---- */
+
+/* Microseconds of routing a pool of T tokens, 64 experts, K = 8; the best of a few. */
+static double route_us(const struct tested_pool *p)
+{
+    struct gpu_pool pool = gpu_pool_of(p, 0);
+    struct gpu_plan plan;
+    struct buf err = BUF_INIT;
+    size_t pairs = (size_t)p->tokens * (size_t)p->args.N;
+    float *scores = xmalloc(pairs * sizeof(*scores));
+    make_scores(SOFTMAX, scores, p->tokens, p->args.N);
+    void *memory = cuda_device_new(NULL, gpu_plan_bytes(&pool, 1));
+    float *s = cuda_device_new(scores, pairs * sizeof(*s));
+    uint8_t *taken = cuda_device_new(NULL, pairs);
+    double best = 1e9;
+    if (gpu_plan_make(&plan, &pool, 1, memory, NULL, &err))
+        fail_msg("%s", err.s);
+    for (int turn = 0; turn < 8; turn++) {
+        cuda_device_ms();
+        for (int i = 0; i < 100; i++)
+            if (gpu_route(&plan, 0, s, taken, NULL, &err))
+                fail_msg("%s", err.s);
+        best = fmin(best, cuda_device_ms() * 10);
+    }
+    cuda_device_free(memory);
+    cuda_device_free(s);
+    cuda_device_free(taken);
+    free(scores);
+    return best;
+}
+
+static void global_takes_a_fifth_of_a_sort(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    if (!cuda_device_real())
+        SKIP("only a GPU's times mean something");
+    struct tested_pool p = { &router_seqtopk, { .K = 8, .N = 64, .min = 1, .max = 10 }, 4096, 0 };
+    double bounded = route_us(&p);
+    p.args.min = 0;
+    p.args.max = 64;
+    double free_us = route_us(&p);
+    p.tokens = 16384;
+    printf("# global, N = 64, K = 8: T = 4096 in %.1f us, %.1f without bounds; T = 16384 in %.1f\n",
+           bounded, free_us, route_us(&p));
+    assert_true(bounded < 15 && free_us < 15); // cub sorts 262144 pairs in about 60
+}
+
+/* Microseconds of a step for one text by a block of 256, at positions from `from` on. */
+static double step_us(const struct tested_pool *p, int from)
+{
+    enum { STEPS = 200 };
+    struct grown g = grown_new(p, 1, from + STEPS);
+    struct buf err = BUF_INIT;
+    size_t pairs = (size_t)(from + STEPS) * (size_t)p->args.N;
+    float *scores = xmalloc(pairs * sizeof(*scores));
+    make_scores(SOFTMAX, scores, from + STEPS, p->args.N);
+    float *s = cuda_device_new(scores, pairs * sizeof(*s));
+    uint8_t *taken = cuda_device_new(NULL, (size_t)p->args.N);
+    int32_t *count = cuda_device_new(NULL, sizeof(*count));
+    for (int t = 0; t < from + STEPS; t++) {
+        if (t == from)
+            cuda_device_ms();
+        if (cuda_token_step(&g.gpu, 1, 256, s + (size_t)t * (size_t)p->args.N, taken, count,
+                            g.states, g.stride, &err))
+            fail_msg("%s", err.s);
+    }
+    double us = cuda_device_ms() * 1e3 / STEPS;
+    cuda_device_free(s);
+    cuda_device_free(taken);
+    cuda_device_free(count);
+    grown_free(&g, 1);
+    free(scores);
+    return us;
+}
+
+static void a_step_costs_the_same_at_any_position(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    if (!cuda_device_real())
+        SKIP("only a GPU's times mean something");
+    struct tested_pool p = { &router_topk, { .K = 8, .N = 64 }, 0, 0 };
+    step_us(&p, 100);
+    double topk = step_us(&p, 256);
+    p = (struct tested_pool){ &router_seqtopk, { .K = 8, .N = 64, .max = 64, .mode = 1 }, 0, 0 };
+    double early = step_us(&p, 256), late = step_us(&p, 20000);
+    printf("# a step with its launch: topk %.2f us, online %.2f at 256 and %.2f at 20000\n", topk,
+           early, late);
+    assert_true(late < early * 1.5 + 1);
+}
+
+/* ---- pairs and counts ---- */
+
+static void check_pairs(int T, int N, unsigned one_in)
+{
+    size_t all = (size_t)T * (size_t)N;
+    uint8_t *taken = xcalloc(all + 1, 1);
+    int32_t *place = xmalloc((all + 1) * 4), *source = xmalloc((all + 1) * 4);
+    int32_t *begin = xmalloc((size_t)(N + 1) * 4), at = 0;
+    struct buf err = BUF_INIT;
+    for (size_t i = 0; i < all; i++)
+        taken[i] = draw() % one_in == 0;
+    uint8_t *on_taken = cuda_device_new(taken, all);
+    int32_t *on_place = cuda_device_new(NULL, all * 4), *on_source = cuda_device_new(NULL, all * 4);
+    int32_t *on_begin = cuda_device_new(NULL, (size_t)(N + 1) * 4);
+    void *scratch = cuda_device_new(NULL, gpu_pairs_bytes(T, N));
+    if (gpu_pairs(on_taken, T, N, on_place, on_begin, on_source, scratch, NULL, &err))
+        fail_msg("%s", err.s);
+    cuda_device_get(place, on_place, all * 4);
+    cuda_device_get(begin, on_begin, (size_t)(N + 1) * 4);
+    cuda_device_get(source, on_source, all * 4);
+    for (int e = 0; e < N; e++) {
+        assert_int_equal(begin[e], at);
+        for (int t = 0; t < T; t++) {
+            size_t i = (size_t)t * (size_t)N + (size_t)e;
+            assert_int_equal(place[i], taken[i] ? at : -1);
+            if (taken[i])
+                assert_int_equal(source[at++], t);
+        }
+    }
+    assert_int_equal(begin[N], at);
+    cuda_device_free(on_taken);
+    cuda_device_free(on_place);
+    cuda_device_free(on_source);
+    cuda_device_free(on_begin);
+    cuda_device_free(scratch);
+    free(taken);
+    free(place);
+    free(source);
+    free(begin);
+}
+
+static void pairs_are_sorted_by_expert_and_token(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    check_pairs(1, 1, 1);
+    check_pairs(0, 7, 1);
+    check_pairs(63, 7, 3);
+    check_pairs(65, 64, 8);
+    check_pairs(300, 60, 15);
+    check_pairs(500, 130, 20);
+    check_pairs(70, 1024, 100);
+    check_pairs(64, 33, 1000000);
+}
+
+/* As count() of route.c does it, for one layer of two. */
+static void check_counts(bool normalise)
+{
+    enum { T = 150, N = 37, S = 4, STRIDE = 2 * N };
+    static const int32_t start[S + 1] = { 0, 70, 70, 71, T };
+    static float scores[T * N];
+    uint8_t taken[T * N];
+    uint16_t used[T], want_used[T] = { 0 };
+    int32_t tokens[S * STRIDE], want_tokens[S * STRIDE];
+    double weight[S * STRIDE], want_weight[S * STRIDE];
+    struct buf err = BUF_INIT;
+    make_scores(SOFTMAX, scores, T, N);
+    memset(tokens, 0, sizeof(tokens));
+    memset(weight, 0, sizeof(weight));
+    memcpy(want_tokens, tokens, sizeof(tokens));
+    memcpy(want_weight, weight, sizeof(weight));
+    for (int i = 0; i < T * N; i++)
+        taken[i] = draw() % 5 == 0;
+    memset(taken + 3 * N, 0, N); // a token without experts
+    for (int s = 0; s < S; s++)
+        for (int t = start[s]; t < start[s + 1]; t++) {
+            double sum = 0;
+            for (int e = 0; e < N; e++)
+                sum += taken[t * N + e] ? (double)scores[t * N + e] : 0;
+            for (int e = 0; e < N; e++)
+                if (taken[t * N + e]) {
+                    want_used[t]++;
+                    want_tokens[s * STRIDE + e]++;
+                    want_weight[s * STRIDE + e] +=
+                        normalise ? (double)scores[t * N + e] / sum : (double)scores[t * N + e];
+                }
+        }
+    struct gpu_counts c = { .taken = cuda_device_new(taken, sizeof(taken)),
+                            .scores = cuda_device_new(scores, sizeof(scores)),
+                            .start = cuda_device_new(start, sizeof(start)),
+                            .T = T,
+                            .N = N,
+                            .S = S,
+                            .normalise = normalise,
+                            .sums = cuda_device_new(NULL, T * sizeof(double)),
+                            .used = cuda_device_new(NULL, sizeof(used)),
+                            .load_tokens = cuda_device_new(tokens, sizeof(tokens)),
+                            .load_weight = cuda_device_new(weight, sizeof(weight)),
+                            .stride = STRIDE };
+    if (gpu_counts(&c, NULL, &err))
+        fail_msg("%s", err.s);
+    cuda_device_get(used, c.used, sizeof(used));
+    cuda_device_get(tokens, c.load_tokens, sizeof(tokens));
+    cuda_device_get(weight, c.load_weight, sizeof(weight));
+    assert_memory_equal(used, want_used, sizeof(used));
+    assert_memory_equal(tokens, want_tokens, sizeof(tokens));
+    assert_memory_equal(weight, want_weight, sizeof(weight));
+    cuda_device_free((void *)(uintptr_t)c.taken);
+    cuda_device_free((void *)(uintptr_t)c.scores);
+    cuda_device_free((void *)(uintptr_t)c.start);
+    cuda_device_free(c.sums);
+    cuda_device_free(c.used);
+    cuda_device_free(c.load_tokens);
+    cuda_device_free(c.load_weight);
+}
+
+static void counts_are_those_of_the_cpu_to_the_bit(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    check_counts(false);
+    check_counts(true);
+}
+
+static void the_other_routers_have_no_kernel(void **state)
+{
+    (void)state;
+    static const char *const with[] = { "topk", "seqtopk", "batchtopk", "topp", "xmoe" };
+    struct router_args a = { .K = 2, .N = 8, .max = 8, .batch = 1 };
+    for (const struct router *const *r = routers; *r; r++) {
+        bool want = false;
+        for (size_t i = 0; i < ARRAY_LEN(with); i++)
+            want |= strcmp((*r)->name, with[i]) == 0;
+        assert_int_equal(router_on_gpu(*r, &a, NULL), want);
+    }
+    a.N = 1025;
+    assert_false(router_on_gpu(&router_topk, &a, NULL));
+    a.N = 8;
+    a.custom = &a; // a recipe's router that is called like one of ours
+    assert_false(router_on_gpu(&router_topk, &a, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kernel_takes_the_pairs_of_its_twin),
+        cmocka_unit_test(rows_may_have_up_to_1024_experts),
+        cmocka_unit_test(large_pools_are_shared_by_blocks),
+        cmocka_unit_test(a_block_routes_the_next_token),
+        cmocka_unit_test(a_state_goes_on_from_batch_to_batch),
+        cmocka_unit_test(long_texts_seldom_need_a_new_window),
+        cmocka_unit_test(global_takes_a_fifth_of_a_sort),
+        cmocka_unit_test(a_step_costs_the_same_at_any_position),
+        cmocka_unit_test(pairs_are_sorted_by_expert_and_token),
+        cmocka_unit_test(counts_are_those_of_the_cpu_to_the_bit),
+        cmocka_unit_test(the_other_routers_have_no_kernel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
