@@ -28,6 +28,7 @@ struct generator {
     struct list waiting, done;
     int under_way;  /* put and not taken */
     int unfinished; /* put and not done */
+    int batch;      /* texts in a thread's batch at most */
     bool end;       /* the threads shall */
 };
 
@@ -216,6 +217,14 @@ static void hand_back(struct worker *w, struct seat *s)
     put_done(w->g, t);
 }
 
+int generator_batch(struct generator *g)
+{
+    pthread_mutex_lock(&g->lock);
+    int batch = g->batch;
+    pthread_mutex_unlock(&g->lock);
+    return batch;
+}
+
 /* The next text that waits; NULL: none does, or this thread has its share. busy: texts it has */
 static struct generation *next_text(struct generator *g, int busy)
 {
@@ -241,7 +250,7 @@ static bool fill(struct worker *w)
     if (w->again.first || (busy && w->seats[0].alone))
         return true;
     for (int i = 0; i < w->g->spec.slots && prompts < PREFILL_TOKENS; i++) {
-        if (w->seats[i].text)
+        if (w->seats[i].text || busy >= generator_batch(w->g))
             continue;
         struct generation *t = next_text(w->g, busy);
         if (!t)
@@ -284,6 +293,24 @@ static int make_feeds(struct worker *w)
     return n;
 }
 
+/* There was no memory for the step: all texts wait again, to be written fewer at a time. */
+static void halve(struct worker *w, int n)
+{
+    struct generator *g = w->g;
+    pthread_mutex_lock(&g->lock);
+    if (g->batch > n / 2)
+        g->batch = n / 2;
+    for (int i = 0; i < n; i++) {
+        struct seat *s = &w->seats[w->fed[i]];
+        list_put(&g->waiting, s->text);
+        written_release(&s->written);
+        free(s->used);
+        *s = (struct seat){ 0 };
+    }
+    pthread_cond_broadcast(&g->waiting_changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
 /* The texts of a batch that failed are tried alone; one that fails alone has failed. */
 static void failed(struct worker *w, int n, const struct buf *err)
 {
@@ -308,7 +335,9 @@ static void step(struct worker *w)
     int n = make_feeds(w);
     int rc = w->g->spec.engine->decode(w->decoder, w->feeds, n, &w->scored, &err);
     double share = (now_seconds() - from) / n;
-    if (rc)
+    if (rc && n > 1 && says_out_of_memory(err.s))
+        halve(w, n);
+    else if (rc)
         failed(w, n, &err);
     for (int i = 0; i < n && rc == 0; i++) {
         struct seat *s = &w->seats[w->fed[i]];
@@ -377,6 +406,7 @@ struct generator *generator_new(const struct generator_spec *spec, struct buf *e
 {
     struct generator *g = xcalloc(1, sizeof(*g));
     g->spec = *spec;
+    g->batch = spec->slots;
     if (g->spec.capacity > spec->config->context)
         g->spec.capacity = spec->config->context;
     find_ends(g);

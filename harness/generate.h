@@ -55,6 +55,12 @@ struct generator_spec {
 struct generator *generator_new(const struct generator_spec *spec, struct buf *err) MUST_USE;
 void generator_free(struct generator *g); /* no text may be under way */
 
+/*
+ * Texts side by side in a thread's batch: `slots`, or less where the memory was too short for a step:
+ * then the batch is halved, and its texts begin again.
+ */
+int generator_batch(struct generator *g);
+
 /* prompt_tokens from 1 to capacity - 1. */
 void generator_put(struct generator *g, struct generation *text);
 /* Waits for the next text that has ended. NULL: none is under way. */

@@ -1,19 +1,19 @@
 /*
  * run.c: see run.h. What is missing in the store becomes units, and model after model is opened for
- * its own.
+ * its own; or the cells are given to a crew of processes, each of which does the same with its share.
  */
 #include "run_impl.h"
 
 #include "engine.h"
+#include "run_workers_impl.h"
 #include "score/judge.h"
 
-#include <string.h>
+/* Tokens in a batch on a GPU: what its products want. */
+enum { GPU_BATCH_TOKENS = 8192 };
 
 /* ---- before the first model is loaded ---- */
 
-/* A cell as the store keeps it. Its `params` are freed by the caller. */
-static struct store_cell stored_cell(const struct runner *r, const struct cell *c,
-                                     struct buf *params)
+struct store_cell run_stored_cell(const struct runner *r, const struct cell *c, struct buf *params)
 {
     router_params_json(c->router, &c->args, params);
     return (struct store_cell){
@@ -25,7 +25,7 @@ static struct store_cell stored_cell(const struct runner *r, const struct cell *
         .params = params->s,
         .train = c->train,
         .task = c->task->name,
-        .device = r->sweep->device,
+        .device = r->device_name,
         .dtype = dtype_name(r->sweep->dtype),
         .tokenizer = c->model->tokenizer_hash,
         .k = c->args.K,
@@ -67,164 +67,23 @@ static int plan_cell(struct runner *r, const struct cell *c, struct buf *err)
     return rc;
 }
 
-/* Looks at every cell, those of one model and training together. */
-static int plan_cells(struct runner *r, struct buf *err)
+int run_plan(struct runner *r, const struct cell *const *cells, size_t n, struct buf *err)
 {
-    size_t n = r->sweep->ncells;
-    const struct cell **ordered = xcalloc(n, sizeof(*ordered));
-    cells_by_training(r->sweep, ordered);
-    r->cells = xcalloc(n, sizeof(*r->cells));
+    runner_clear(r);
+    r->cells = xcalloc(n + 1, sizeof(*r->cells));
     int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++)
-        rc = plan_cell(r, ordered[i], err);
+        rc = plan_cell(r, cells[i], err);
+    return rc;
+}
+
+/* Looks at every cell, those of one model and training together. */
+static int plan_all(struct runner *r, struct buf *err)
+{
+    const struct cell **ordered = xcalloc(r->sweep->ncells, sizeof(*ordered));
+    cells_by_training(r->sweep, ordered);
+    int rc = run_plan(r, ordered, r->sweep->ncells, err);
     free(ordered);
-    return rc;
-}
-
-/* ---- one model ---- */
-
-static int begin_cells(struct runner *r, struct cell_run *first, size_t n, struct buf *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct buf params = BUF_INIT;
-        enum cell_status was;
-        struct store_cell c = stored_cell(r, first[i].cell, &params);
-        int rc = store_cell_begin(r->store, &c, &was, err);
-        buf_release(&params);
-        if (rc)
-            return -1;
-        // It was stopped between its last sample and its summary.
-        if (first[i].units_left == 0 && !first[i].scored_after &&
-            run_finish_cell(r, &first[i], err))
-            return -1;
-    }
-    return r->sweep->log_tokens ? corpora_store_texts(r->corpora, first->cell, r->store, err) : 0;
-}
-
-/* A model that cannot be loaded fails its cells; the other models go on. */
-static int fail_cells(struct runner *r, struct cell_run *first, size_t n, struct buf *why,
-                      struct buf *err)
-{
-    for (size_t i = 0; i < n; i++)
-        if (first[i].units_left && run_fail_cell(r, &first[i], why->s, err))
-            return -1;
-    return 0;
-}
-
-/* The units of the cells first .. first + n - 1, which lie together. */
-static const struct unit *units_of(const struct units *units, const struct cell_run *first,
-                                   size_t n, size_t *count)
-{
-    size_t from = 0, to;
-    while (from < units->len && units->v[from].run < first)
-        from++;
-    for (to = from; to < units->len && units->v[to].run < first + n;)
-        to++;
-    *count = to - from;
-    return units->v + from;
-}
-
-/* The cutoffs of the model in `dir`, for those of the cells whose router learnt them. */
-static int read_cutoffs(struct cell_run *cells, size_t n, const char *dir, struct cutoffs *out,
-                        struct buf *why)
-{
-    const struct model_config *config = &cells->cell->model->config;
-    for (size_t i = 0; i < n; i++) {
-        if (!cells[i].cell->router->learns)
-            continue;
-        if (!out->v && cutoffs_read(dir, config->layers, config->experts, out, why))
-            return -1;
-        if (!out->v || out->K != cells[i].cell->args.K)
-            return fail(why, "%s: the cutoffs that training left there are gone, or of another K",
-                        dir);
-        cells[i].cutoffs = out->v;
-    }
-    return 0;
-}
-
-static struct model *open_model(struct runner *r, const char *dir, struct buf *why)
-{
-    struct weights *weights = weights_open(dir, why);
-    struct model *model =
-        weights ? r->engine->open(weights, r->device, r->sweep->dtype, why) : NULL;
-    weights_close(weights);
-    return model;
-}
-
-/* The folder of the cells' model, which is trained first where it has to be. 1: interrupted. */
-static int find_model(struct runner *r, const struct cell *c, struct buf *dir, struct buf *why)
-{
-    if (!c->training) {
-        buf_adds(dir, c->model->dir);
-        return 0;
-    }
-    struct train_result result = { 0 };
-    struct train_place place = { .engine = r->engine,
-                                 .device = r->device,
-                                 .threads = training_threads(r->device, r->options->threads),
-                                 .checkpoint_seconds = r->options->checkpoint_seconds,
-                                 .store = r->store };
-    double start = now_seconds();
-    int rc = course_train(r->courses, c->training, &place, &result, dir, why);
-    r->progress.from += now_seconds() - start; // the speed of scoring is told without it
-    if (rc == 0 && !result.there && !result.interrupted)
-        r->result->trained++;
-    return rc ? rc : result.interrupted;
-}
-
-/* The model is in `dir`. */
-static int run_in(struct runner *r, struct cell_run *cells, size_t n, const char *dir,
-                  struct buf *err)
-{
-    struct buf why = BUF_INIT;
-    struct cutoffs cutoffs = { 0 };
-    size_t nlosses, ntexts;
-    const struct unit *losses = units_of(&r->losses, cells, n, &nlosses);
-    const struct unit *texts = units_of(&r->texts, cells, n, &ntexts);
-    int rc = read_cutoffs(cells, n, dir, &cutoffs, &why);
-    struct model *model = rc == 0 ? open_model(r, dir, &why) : NULL;
-    if (!model) {
-        rc = fail_cells(r, cells, n, &why, err);
-    } else {
-        rc = nlosses ? run_losses(r, model, losses, nlosses, err) : 0;
-        if (rc == 0 && ntexts && !run_interrupted())
-            rc = run_texts(r, model, texts, ntexts, err);
-        r->engine->close(model);
-    }
-    cutoffs_release(&cutoffs);
-    buf_release(&why);
-    return rc;
-}
-
-/* All that wants the model of the cells first .. first + n - 1 to be open. */
-static int run_units(struct runner *r, struct cell_run *cells, size_t n, struct buf *err)
-{
-    struct buf why = BUF_INIT, dir = BUF_INIT;
-    size_t nlosses, ntexts;
-    units_of(&r->losses, cells, n, &nlosses);
-    units_of(&r->texts, cells, n, &ntexts);
-    if (nlosses + ntexts == 0)
-        return 0;
-    int rc = find_model(r, cells->cell, &dir, &why);
-    if (rc == 0)
-        rc = run_in(r, cells, n, dir.s, err);
-    else
-        rc = rc < 0 ? fail_cells(r, cells, n, &why, err) : 0;
-    buf_release(&why);
-    buf_release(&dir);
-    return rc;
-}
-
-/* The cells first .. first + n - 1, all of one model and training. */
-static int run_model(struct runner *r, size_t first, size_t n, struct buf *err)
-{
-    struct cell_run *cells = r->cells + first;
-    if (begin_cells(r, cells, n, err) || run_units(r, cells, n, err))
-        return -1;
-    int rc = run_interrupted() ? 0 : run_scores(r, cells, n, err);
-    for (size_t i = 0; i < n && run_interrupted() && rc == 0; i++)
-        if (cells[i].units_left && !cells[i].error)
-            rc = run_keep_seconds(r, &cells[i], err);
     return rc;
 }
 
@@ -233,14 +92,8 @@ static bool same_weights(const struct cell *a, const struct cell *b)
     return a->model == b->model && a->training == b->training;
 }
 
-static int run_models(struct runner *r, struct buf *err)
+int run_models(struct runner *r, struct buf *err)
 {
-    int64_t tokens = 0;
-    for (size_t i = 0; i < r->losses.len; i++)
-        tokens += r->losses.v[i].tokens;
-    for (size_t i = 0; i < r->texts.len; i++)
-        tokens += r->texts.v[i].tokens;
-    progress_start(&r->progress, tokens, (int)r->ncells);
     int rc = 0;
     for (size_t first = 0, n; first < r->ncells && rc == 0 && !run_interrupted(); first += n) {
         const struct cell *c = r->cells[first].cell;
@@ -248,11 +101,37 @@ static int run_models(struct runner *r, struct buf *err)
             n++;
         rc = run_model(r, first, n, err);
     }
-    progress_end(&r->progress);
     return rc;
 }
 
-static void runner_release(struct runner *r)
+int64_t run_planned_tokens(const struct runner *r)
+{
+    int64_t tokens = 0;
+    for (size_t i = 0; i < r->losses.len; i++)
+        tokens += r->losses.v[i].tokens;
+    for (size_t i = 0; i < r->texts.len; i++)
+        tokens += r->texts.v[i].tokens;
+    return tokens;
+}
+
+void runner_init(struct runner *r, const struct sweep *s, const struct corpora *corpora,
+                 const struct courses *courses, struct store *store,
+                 const struct run_options *options, struct run_result *result)
+{
+    *r = (struct runner){ .sweep = s,
+                          .corpora = corpora,
+                          .courses = courses,
+                          .store = store,
+                          .options = options,
+                          .threads = options->threads,
+                          .result = result,
+                          .device_name = s->device,
+                          .full_tokens = BATCH_TOKENS,
+                          .batch_tokens = BATCH_TOKENS,
+                          .batch_texts = options->batch };
+}
+
+void runner_clear(struct runner *r)
 {
     for (size_t i = 0; i < r->ncells; i++) {
         free(r->cells[i].error);
@@ -261,19 +140,30 @@ static void runner_release(struct runner *r)
     free(r->cells);
     free(r->losses.v);
     free(r->texts.v);
+    r->cells = NULL;
+    r->ncells = 0;
+    r->losses = r->texts = (struct units){ 0 };
 }
 
-/* What has no model to be loaded, only texts to be scored, needs no engine. */
-static int open_engine(struct runner *r, struct buf *err)
+void runner_release(struct runner *r)
 {
-    if (r->losses.len + r->texts.len == 0)
+    runner_clear(r);
+    run_close_model(r);
+}
+
+int run_open_engine(struct runner *r, struct buf *err)
+{
+    if (r->engine)
         return 0;
-    r->engine = engine_open(err);
-    if (!r->engine || r->engine->device_parse(r->sweep->device, &r->device, err))
+    const struct engine *engine = engine_open(err);
+    if (!engine || engine->device_parse(r->device_name, &r->device, err))
         return -1;
-    // One stream of work is enough for a GPU.
-    if (r->device.kind != DEVICE_CPU)
+    r->engine = engine;
+    // One stream of work is enough for a GPU, and a batch must be large to keep it busy.
+    if (r->device.kind != DEVICE_CPU) {
         r->threads = 1;
+        r->full_tokens = r->batch_tokens = GPU_BATCH_TOKENS;
+    }
     return 0;
 }
 
@@ -285,11 +175,13 @@ static int run_caught(struct runner *r, struct buf *err)
     run_signals_catch(&signals);
     if (judge)
         judge_stop_when(judge, run_stopped);
+    progress_start(&r->progress, run_planned_tokens(r), (int)r->ncells);
     int rc = run_models(r, err);
+    progress_end(&r->progress);
     if (judge)
         judge_stop_when(judge, NULL);
     run_signals_release(&signals);
-    r->result->interrupted = run_interrupted();
+    r->result->signal = run_signal();
     return rc;
 }
 
@@ -297,17 +189,15 @@ int sweep_run(const struct sweep *s, const struct corpora *corpora, const struct
               struct store *store, const struct run_options *options, struct run_result *result,
               struct buf *err)
 {
-    struct runner r = { .sweep = s,
-                        .corpora = corpora,
-                        .courses = courses,
-                        .store = store,
-                        .options = options,
-                        .threads = options->threads,
-                        .result = result };
+    struct runner r;
     *result = (struct run_result){ .truncated = corpora_truncated(corpora) };
-    int rc = plan_cells(&r, err);
-    if (rc == 0 && r.ncells > 0)
-        rc = open_engine(&r, err) ? -1 : run_caught(&r, err);
+    runner_init(&r, s, corpora, courses, store, options, result);
+    int rc = plan_all(&r, err);
+    if (rc == 0 && r.ncells > 0 && options->crew)
+        rc = crew_run(options->crew, &r, err);
+    // What has no model to be loaded, only texts to be scored, needs no engine.
+    else if (rc == 0 && r.ncells > 0)
+        rc = r.losses.len + r.texts.len > 0 && run_open_engine(&r, err) ? -1 : run_caught(&r, err);
     runner_release(&r);
     return rc;
 }

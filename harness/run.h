@@ -7,6 +7,13 @@
  * for the processor, and a judge that cannot be asked costs no text: the cell fails, and the next
  * run asks again about what it wrote.
  *
+ * A run may have several processes (run_workers.h), which share the cells and one database.
+ *
+ * On a GPU, weights and arithmetic are float32 as everywhere, unless the recipe says dtype =
+ * "bfloat16" or the command --dtype bfloat16: what a full-size model wants there. The format is a part
+ * of a cell's id. Where the memory is too short for a batch, it is halved, which the cell notes; one
+ * text that does not fit alone fails its cell.
+ *
  * Cells go by model and training: a trained model is made, or found, before the first of its cells
  * that has anything left to do.
  *
@@ -22,10 +29,11 @@
 #include "run_train.h"
 
 struct run_options {
-    int threads;               /* at work on the CPU */
+    int threads;               /* at work on the CPU, in each process */
     int batch;                 /* texts that each of them writes side by side */
     struct tools tools;        /* for measures that need them, see measure.h */
     double checkpoint_seconds; /* between the states of a training */
+    struct crew *crew;         /* the processes that do the work; NULL: this one does */
 };
 
 struct run_result {
@@ -33,7 +41,7 @@ struct run_result {
     int trained;             /* models, now */
     int truncated;           /* documents that were cut */
     char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
-    bool interrupted;        /* SIGINT or SIGTERM: what was finished is committed */
+    int signal;              /* SIGINT or SIGTERM: what was finished is committed; else 0 */
 };
 
 /* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */

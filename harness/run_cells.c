@@ -5,6 +5,7 @@
  */
 #include "run_impl.h"
 
+#include "run_workers_impl.h"
 #include "summary.h"
 
 #include <math.h>
@@ -61,6 +62,8 @@ int run_fail_cell(struct runner *r, struct cell_run *run, const char *why, struc
 int run_fail_unit(struct runner *r, const struct unit *u, const char *why, struct buf *err)
 {
     struct buf text = BUF_INIT;
+    if (run_check_device(r, err))
+        return -1;
     add_cell(u->run->cell, &text);
     buf_addf(&text, ", document %d: %s", u->doc, why);
     int rc = run_fail_cell(r, u->run, text.s, err);
@@ -73,6 +76,42 @@ int run_keep_seconds(struct runner *r, struct cell_run *run, struct buf *err)
     int rc = store_cell_finish(r->store, run->cell->id, CELL_UNFINISHED, NULL, run->seconds, err);
     run->seconds = 0;
     return rc;
+}
+
+int run_note_batch(struct runner *r, struct cell_run *run, const char *what, int64_t first,
+                   int64_t now, struct buf *err)
+{
+    if (now == first || now == run->noted)
+        return 0;
+    char *note = xasprintf("the memory had room for %lld %s at a time, not for %lld",
+                           (long long)now, what, (long long)first);
+    int rc = store_cell_note(r->store, run->cell->id, note, err);
+    run->noted = now;
+    free(note);
+    return rc;
+}
+
+int run_check_device(struct runner *r, struct buf *err)
+{
+    struct buf why = BUF_INIT;
+    int rc = 0;
+    if (r->engine && r->device.kind != DEVICE_CPU &&
+        r->engine->device_check(r->device, r->sweep->dtype, &why) && !says_out_of_memory(why.s)) {
+        r->lost = true;
+        rc = fail(err, "%s does not answer any more, and what was finished is kept: %s",
+                  r->device_name, why.s);
+    }
+    buf_release(&why);
+    return rc;
+}
+
+void run_progress(struct runner *r, int64_t tokens)
+{
+    int cells = r->result->done + r->result->failed;
+    if (r->member)
+        crew_tell_progress(r->member, tokens, cells);
+    else
+        progress_add(&r->progress, tokens, cells);
 }
 
 int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err)

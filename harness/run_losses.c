@@ -1,6 +1,9 @@
 /*
- * run_losses.c: units become batches of about BATCH_TOKENS, whatever cells they are of, and the
+ * run_losses.c: units become batches of about r->batch_tokens, whatever cells they are of, and the
  * workers score them; this thread alone writes. See run_impl.h.
+ *
+ * A batch for which there is no memory is halved, and so are those that follow; one that failed for
+ * another reason is tried again in pieces of one unit each.
  */
 #include "run_impl.h"
 
@@ -51,6 +54,15 @@ static int store_samples(struct runner *r, const struct work *w, struct buf *err
     return rc;
 }
 
+/* Where batches had to become smaller, the cells say so. */
+static int note_batches(struct runner *r, const struct work *w, struct buf *err)
+{
+    for (size_t i = 0; i < w->nunits; i++)
+        if (run_note_batch(r, w->units[i].run, "tokens", r->full_tokens, r->batch_tokens, err))
+            return -1;
+    return 0;
+}
+
 /*
  * The samples of a batch and the cells that they complete, in one transaction. A batch that failed
  * and has several units is put back in pieces by the caller, so here it is one unit's cell that
@@ -62,6 +74,8 @@ static int store_work(struct runner *r, struct work *w, struct buf *err)
         return -1;
     int rc =
         w->job.rc ? run_fail_unit(r, &w->units[0], w->job.err.s, err) : store_samples(r, w, err);
+    if (rc == 0)
+        rc = note_batches(r, w, err);
     for (size_t i = 0; i < w->nunits && rc == 0; i++) {
         struct cell_run *run = w->units[i].run;
         run->seconds += w->job.seconds * (double)w->units[i].tokens / (double)w->tokens;
@@ -71,19 +85,31 @@ static int store_work(struct runner *r, struct work *w, struct buf *err)
         rc = store_commit(r->store, err);
     if (rc)
         store_rollback(r->store);
-    progress_add(&r->progress, w->tokens, r->result->done + r->result->failed);
+    run_progress(r, w->tokens);
     return rc;
 }
 
-/* Puts a batch that failed back in pieces; returns how many. */
-static int put_pieces(struct workers *workers, const struct work *w)
+/* Puts a batch that failed back in smaller ones; returns how many. */
+static int put_pieces(struct runner *r, struct workers *workers, const struct work *w)
 {
+    int n = 0;
+    if (says_out_of_memory(w->job.err.s)) {
+        size_t at = 0;
+        struct work *part;
+        if (r->batch_tokens > w->tokens / 2)
+            r->batch_tokens = w->tokens / 2 > 0 ? w->tokens / 2 : 1;
+        for (;
+             (part = work_new_most(r->engine, w->model, w->units, &at, w->nunits, r->batch_tokens));
+             n++)
+            workers_put(workers, &part->job);
+        return n;
+    }
     struct work **parts = xcalloc(w->nunits, sizeof(struct work *));
-    size_t n = work_split(w, parts);
-    for (size_t i = 0; i < n; i++)
+    n = (int)work_split(w, parts);
+    for (int i = 0; i < n; i++)
         workers_put(workers, &parts[i]->job);
     free(parts);
-    return (int)n;
+    return n;
 }
 
 /* Two batches wait for each that is computed. */
@@ -94,7 +120,7 @@ static int score_units(struct runner *r, struct workers *workers, struct model *
     size_t at = 0;
     for (;;) {
         while (rc == 0 && !run_interrupted() && under_way < 3 * r->threads) {
-            struct work *w = work_new(r->engine, model, v, &at, n);
+            struct work *w = work_new_most(r->engine, model, v, &at, n, r->batch_tokens);
             if (!w)
                 break;
             workers_put(workers, &w->job);
@@ -105,7 +131,7 @@ static int score_units(struct runner *r, struct workers *workers, struct model *
             return rc;
         under_way--;
         if (rc == 0 && w->job.rc && w->nunits > 1) {
-            under_way += put_pieces(workers, w);
+            under_way += put_pieces(r, workers, w);
         } else if (rc == 0) {
             rc = store_work(r, w, err);
         }

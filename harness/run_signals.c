@@ -6,16 +6,20 @@
 
 #include <stdatomic.h>
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted; /* by this signal */
 static atomic_bool given_up;
 
 static void on_signal(int signal)
 {
-    (void)signal;
-    interrupted = 1;
+    interrupted = signal;
 }
 
 bool run_interrupted(void)
+{
+    return interrupted;
+}
+
+int run_signal(void)
 {
     return interrupted;
 }

@@ -100,13 +100,17 @@ static int store_result(struct texts *x, struct text *t, struct buf *err)
         return -1;
     run->seconds += t->generation.seconds;
     int rc = failed ? run_fail_unit(r, t->unit, failed, err) : store_text(x, t, err);
+    if (r->batch_texts > generator_batch(x->generator))
+        r->batch_texts = generator_batch(x->generator);
+    if (rc == 0)
+        rc = run_note_batch(r, run, "texts", r->options->batch, r->batch_texts, err);
     if (rc == 0)
         rc = run_unit_done(r, run, err);
     if (rc == 0)
         rc = store_commit(r->store, err);
     if (rc)
         store_rollback(r->store);
-    progress_add(&r->progress, t->unit->tokens, r->result->done + r->result->failed);
+    run_progress(r, t->unit->tokens);
     return rc;
 }
 
@@ -114,7 +118,7 @@ static int store_result(struct texts *x, struct text *t, struct buf *err)
 static void put_texts(struct texts *x, const struct unit *v, size_t n, size_t *at)
 {
     const struct runner *r = x->r;
-    int enough = 2 * r->threads * r->options->batch;
+    int enough = 2 * r->threads * r->batch_texts;
     for (; *at < n && x->under_way < enough; ++*at) {
         if (v[*at].run->error)
             continue;
@@ -177,6 +181,26 @@ static int fail_texts(struct runner *r, const struct unit *v, size_t n, const ch
     return rc;
 }
 
+/* With as many texts side by side as the memory has room for. */
+static void open_generator(struct texts *x, struct model *model, const struct model_config *c,
+                           int capacity, struct buf *why)
+{
+    struct runner *r = x->r;
+    struct generator_spec spec = { .engine = r->engine,
+                                   .model = model,
+                                   .config = c,
+                                   .tokenizer = x->tokenizer,
+                                   .threads = r->threads,
+                                   .capacity = capacity,
+                                   .stopped = run_stopped };
+    for (;; r->batch_texts /= 2) {
+        spec.slots = r->batch_texts;
+        x->generator = generator_new(&spec, why);
+        if (x->generator || r->batch_texts == 1 || !says_out_of_memory(why->s))
+            return;
+    }
+}
+
 int run_texts(struct runner *r, struct model *model, const struct unit *v, size_t n,
               struct buf *err)
 {
@@ -187,15 +211,7 @@ int run_texts(struct runner *r, struct model *model, const struct unit *v, size_
     if (!x.tokenizer)
         return -1;
     x.seen = xcalloc((size_t)m->config.vocab, sizeof(*x.seen));
-    x.generator = generator_new(&(struct generator_spec){ .engine = r->engine,
-                                                          .model = model,
-                                                          .config = &m->config,
-                                                          .tokenizer = x.tokenizer,
-                                                          .threads = r->threads,
-                                                          .slots = r->options->batch,
-                                                          .capacity = longest(v, n),
-                                                          .stopped = run_stopped },
-                                &why);
+    open_generator(&x, model, &m->config, longest(v, n), &why);
     rc = x.generator ? write_texts(&x, v, n, err) : fail_texts(r, v, n, why.s, err);
     buf_release(&why);
     generator_free(x.generator);

@@ -62,6 +62,12 @@ static int score(struct job *job, struct buf *err)
 struct work *work_new(const struct engine *engine, struct model *model, const struct unit *units,
                       size_t *at, size_t end)
 {
+    return work_new_most(engine, model, units, at, end, BATCH_TOKENS);
+}
+
+struct work *work_new_most(const struct engine *engine, struct model *model,
+                           const struct unit *units, size_t *at, size_t end, int64_t most)
+{
     struct work *w = xcalloc(1, sizeof(*w));
     w->job.work = score;
     w->engine = engine;
@@ -73,7 +79,7 @@ struct work *work_new(const struct engine *engine, struct model *model, const st
         const struct unit *u = &units[*at];
         if (u->run->error)
             continue;
-        if (w->nunits && w->tokens + u->tokens > BATCH_TOKENS)
+        if (w->nunits && w->tokens + u->tokens > most)
             break;
         ARRAY_GROW(w->units, cap, w->nunits + 1);
         w->units[w->nunits++] = *u;

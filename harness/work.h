@@ -17,6 +17,7 @@ struct cell_run {
     const struct corpus *corpus;
     const float *cutoffs; /* [layers, N], for a router that learnt them; else NULL */
     size_t units_left;
+    int64_t noted;  /* the tokens or texts of a batch that run_note_batch() noted; 0: none */
     double seconds; /* that its model computed; what the store has of them already is left out */
     char *error;    /* NULL: all is well */
     // Of texts that a program or a judge scores once they are written, see run_scores.c:
@@ -61,6 +62,9 @@ struct work {
  */
 struct work *work_new(const struct engine *engine, struct model *model, const struct unit *units,
                       size_t *at, size_t end);
+/* The same with another number of tokens, `most`. One unit makes a batch however long it is. */
+struct work *work_new_most(const struct engine *engine, struct model *model,
+                           const struct unit *units, size_t *at, size_t end, int64_t most);
 void work_free(struct work *w);
 
 /*

@@ -34,7 +34,7 @@ whole_run() {
 }
 # Columns as promised, in their order.
 views() {
-    for v in "v_cells cell_id,sweep,model,router,mode,k,min,max,params,train,task,seed,device,dtype,status,error,started,seconds" \
+    for v in "v_cells cell_id,sweep,model,router,mode,k,min,max,params,train,task,seed,device,dtype,status,error,started,seconds,note" \
         "v_metrics cell_id,metric,value,stderr,n" \
         "v_samples cell_id,doc,prompt_tokens,output_tokens,stop_reason,nll,nll_tokens,output,extracted,score,error" \
         "v_tokens cell_id,doc,pos,token_id,token,nll,entropy,experts,experts_by_layer" \

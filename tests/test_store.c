@@ -169,7 +169,7 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
     (void)state;
     static const char *const promised[][2] = {
         { "v_cells", "cell_id sweep model router mode k min max params train task seed device "
-                     "dtype status error started seconds" },
+                     "dtype status error started seconds note" },
         { "v_metrics", "cell_id metric value stderr n" },
         { "v_samples", "cell_id doc prompt_tokens output_tokens stop_reason nll nll_tokens output "
                        "extracted score error" },
@@ -196,8 +196,8 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
     }
     assert_string_equal(
         answer(s, "SELECT group_concat(name) FROM sqlite_master WHERE type = 'view'"),
-        "v_cells,v_metrics,v_samples,v_tokens,v_entropy_bins,v_expert_load,v_trainings,"
-        "v_training_steps,v_training_heldout\n");
+        "v_metrics,v_samples,v_tokens,v_entropy_bins,v_expert_load,v_trainings,"
+        "v_training_steps,v_training_heldout,v_cells\n");
     store_close(s);
 }
 
@@ -785,12 +785,12 @@ static void a_newer_schema_is_refused_with_both_versions(void **state)
     if (!have_sqlite_shell())
         SKIP("no sqlite3 to change the version with");
     store_close(filled(path, 1));
-    run_sqlite(path, "PRAGMA user_version = 3");
-    refused(path, STORE_READ, "its schema is version 3, this program knows version 2");
-    refused(path, STORE_WRITE, "its schema is version 3, this program knows version 2");
+    run_sqlite(path, "PRAGMA user_version = 4");
+    refused(path, STORE_READ, "its schema is version 4, this program knows version 3");
+    refused(path, STORE_WRITE, "its schema is version 4, this program knows version 3");
     run_sqlite(path, "PRAGMA user_version = 0");
-    refused(path, STORE_READ, "its schema is version 0, this program needs version 1 to 2");
-    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1 to 2");
+    refused(path, STORE_READ, "its schema is version 0, this program needs version 1 to 3");
+    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1 to 3");
 }
 
 /* A database of version 1, by its own schema's text. */
@@ -824,7 +824,8 @@ static void an_older_schema_can_be_read_and_stays(void **state)
         SKIP("no sqlite3 to make a database of version 1 with");
     make_version_1(path);
     struct store *s = opened(path, STORE_READ);
-    assert_string_equal(answer(s, "SELECT cell_id, status FROM v_cells"), "c1|done\n");
+    assert_string_equal(answer(s, "SELECT cell_id, status, note FROM v_cells"), "c1|done|~\n");
+    assert_string_equal(answer(s, "SELECT count(*), min(pid) FROM process"), "0|~\n");
     assert_string_equal(answer(s, "SELECT count(*), min(training_id || sweep || model || label || "
                                   "settings || started) FROM v_trainings"),
                         "0|~\n");
@@ -858,7 +859,7 @@ static void an_older_schema_is_brought_up_and_keeps_everything(void **state)
     s = opened(path, STORE_WRITE);
     char *after = content_of(s);
     assert_string_equal(before, after);
-    assert_string_equal(answer(s, "PRAGMA user_version"), "2\n");
+    assert_string_equal(answer(s, "PRAGMA user_version"), "3\n");
     must(store_training_begin(s, &a_training, &err));
     must(store_cell_begin(s, &a_cell, &was, &err));
     assert_int_equal(was, CELL_DONE);
@@ -911,7 +912,7 @@ static void killed_while_it_is_brought_up_a_database_stays_what_it_was(void **st
     for (rlim_t bytes = 2000; dies && bytes < 200000; bytes += 2000) {
         dies = dies_while_opening(path, bytes);
         killed += dies;
-        assert_string_equal(answer(s, "PRAGMA user_version"), dies ? "1\n" : "2\n");
+        assert_string_equal(answer(s, "PRAGMA user_version"), dies ? "1\n" : "3\n");
         assert_string_equal(
             answer(s,
                    "SELECT count(*) FROM sqlite_master WHERE name LIKE '%training%' AND sql <> ''"),
@@ -1104,7 +1105,7 @@ static void a_full_disk_leaves_an_older_schema_as_it_was(void **state)
     assert_string_equal(answer(r, "PRAGMA user_version"), "1\n");
     assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "2\n");
     store_close(opened(path, STORE_WRITE)); // there is room again
-    assert_string_equal(answer(r, "PRAGMA user_version"), "2\n");
+    assert_string_equal(answer(r, "PRAGMA user_version"), "3\n");
     store_close(r);
 }
 
@@ -1152,6 +1153,117 @@ static void two_programs_that_make_the_same_database_both_succeed(void **state)
     }
     struct store *s = opened(in_folder("a.db"), STORE_READ);
     assert_string_equal(answer(s, "SELECT count(*) FROM v_cells"), "4\n");
+    store_close(s);
+}
+
+static void a_note_is_shown_with_its_cell(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 1);
+    assert_string_equal(answer(s, "SELECT note FROM v_cells"), "~\n");
+    must(store_cell_note(s, "c1", "an earlier one", &err));
+    must(store_cell_note(s, "c1", "done in halves", &err));
+    assert_string_equal(answer(s, "SELECT note FROM v_cells"), "done in halves\n");
+    assert_int_equal(store_cell_note(s, "c9", "of nobody", &err), -1);
+    says("a.db: there is no cell c9");
+    store_close(s);
+}
+
+static void what_processes_do_is_kept_until_it_is_cleared(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    must(store_process_set(s, 0, 100, "cuda:0", "waits", &err));
+    must(store_process_set(s, 1, 101, "cuda:1", "a cell", &err));
+    must(store_process_set(s, 0, 100, "cuda:0", "two cells", &err));
+    assert_string_equal(answer(s, "SELECT n, pid, device, doing FROM process ORDER BY n"),
+                        "0|100|cuda:0|two cells\n1|101|cuda:1|a cell\n");
+    must(store_processes_clear(s, &err));
+    assert_string_equal(answer(s, "SELECT count(*) FROM process"), "0\n");
+    store_close(s);
+}
+
+/* Adds `n` samples, each in a transaction that takes a while, and says how that went. */
+static int add_samples(struct store_turn *turn, int from, int n)
+{
+    struct store *s = store_open(in_folder("a.db"), STORE_WRITE, &err);
+    int rc = s ? 0 : -1;
+    if (s)
+        store_share(s, turn);
+    for (int i = from; i < from + n && rc == 0; i++) {
+        struct store_sample p = a_sample(i);
+        rc = store_begin(s, &err);
+        usleep(40000);
+        rc = rc || store_sample_add(s, &p, &err) || store_commit(s, &err);
+        rc = rc || store_cell_finish(s, "c1", CELL_UNFINISHED, NULL, 1, &err);
+    }
+    store_close(s);
+    return rc ? 1 : 0;
+}
+
+static void processes_that_share_a_turn_wait_as_long_as_it_takes(void **state)
+{
+    (void)state;
+    enum { PROCESSES = 6, EACH = 25 };
+    pid_t pid[PROCESSES];
+    struct store_turn *turn = store_turn_new(&err);
+    store_close(filled(in_folder("a.db"), 0));
+    for (int i = 0; i < PROCESSES; i++)
+        if ((pid[i] = fork()) == 0)
+            _exit(add_samples(turn, 10 + EACH * i, EACH));
+    for (int i = 0; i < PROCESSES; i++) {
+        int status;
+        assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+        assert_int_equal(status, 0);
+    }
+    struct store *s = opened(in_folder("a.db"), STORE_READ);
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_samples WHERE doc >= 10"), "150\n");
+    store_close(s);
+    store_turn_free(turn);
+}
+
+static void who_dies_with_the_turn_loses_it(void **state)
+{
+    (void)state;
+    struct store_turn *turn = store_turn_new(&err);
+    store_close(filled(in_folder("a.db"), 1));
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct store *s = store_open(in_folder("a.db"), STORE_WRITE, &err);
+        struct store_sample p = a_sample(1);
+        store_share(s, turn);
+        if (store_begin(s, &err) || store_sample_add(s, &p, &err))
+            _exit(1);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    double start = now_seconds();
+    struct store *s = opened(in_folder("a.db"), STORE_WRITE);
+    struct store_sample p = a_sample(2);
+    store_share(s, turn);
+    must(store_sample_add(s, &p, &err));
+    assert_true(now_seconds() - start < 3);
+    assert_string_equal(answer(s, "SELECT group_concat(doc) FROM v_samples"), "0,2\n");
+    store_close(s);
+    store_turn_free(turn);
+}
+
+static void the_lock_stays_while_a_copy_of_its_descriptor_is_open(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    assert_false(store_is_locked(in_folder("a.db")));
+    must(store_lock(s, &err));
+    int copy = dup(store_lock_fd(s));
+    store_close(s);
+    assert_true(store_is_locked(in_folder("a.db")));
+    s = opened(in_folder("a.db"), STORE_WRITE);
+    assert_int_equal(store_lock(s, &err), -1);
+    says("a.db: another run is at work on it");
+    close(copy);
+    must(store_lock(s, &err));
     store_close(s);
 }
 
@@ -1206,6 +1318,11 @@ int main(void)
         TEST(a_full_disk_leaves_an_older_schema_as_it_was),
         TEST(a_second_writer_waits_and_then_says_so),
         TEST(two_programs_that_make_the_same_database_both_succeed),
+        TEST(a_note_is_shown_with_its_cell),
+        TEST(what_processes_do_is_kept_until_it_is_cleared),
+        TEST(processes_that_share_a_turn_wait_as_long_as_it_takes),
+        TEST(who_dies_with_the_turn_loses_it),
+        TEST(the_lock_stays_while_a_copy_of_its_descriptor_is_open),
     };
     int rc = cmocka_run_group_tests_name("store", tests, NULL, NULL);
     buf_release(&answer_text);

@@ -44,6 +44,24 @@ static void a_document_is_a_unit_and_those_that_are_there_are_left_out(void **st
     free(units.v);
 }
 
+static void a_smaller_batch_has_fewer_tokens_but_one_unit_at_least(void **state)
+{
+    (void)state;
+    struct cell c;
+    struct cell_run run = cell_of(&c, &router_topk, 0);
+    struct units units = { 0 };
+    units_add(&units, &run, present);
+    size_t at = 0;
+    struct work *w = work_new_most(NULL, NULL, units.v, &at, units.len, 2 * TOKENS);
+    assert_int_equal(w->nunits, 2);
+    work_free(w);
+    w = work_new_most(NULL, NULL, units.v, &at, units.len, 1);
+    assert_int_equal(w->nunits, 1);
+    assert_int_equal(w->units[0].doc, 2);
+    work_free(w);
+    free(units.v);
+}
+
 static void a_batch_routers_pool_is_a_unit_and_the_last_is_smaller(void **state)
 {
     (void)state;
@@ -142,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_document_is_a_unit_and_those_that_are_there_are_left_out),
+        cmocka_unit_test(a_smaller_batch_has_fewer_tokens_but_one_unit_at_least),
         cmocka_unit_test(a_batch_routers_pool_is_a_unit_and_the_last_is_smaller),
         cmocka_unit_test(every_unit_comes_into_one_batch),
         cmocka_unit_test(a_unit_larger_than_a_batch_is_a_batch_of_its_own),

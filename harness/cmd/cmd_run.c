@@ -1,10 +1,10 @@
 /*
  * cmd_run.c: runs a recipe: everything is checked, then every cell that is not in the database yet
- * is computed. What was interrupted goes on where it stopped.
+ * is computed, by this process or by several. What was interrupted goes on where it stopped.
  */
 #include "cmd/cmd.h"
 #include "cmd/run_options.h"
-#include "run.h"
+#include "run_workers.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -18,7 +18,7 @@ static void report(const struct sweep *s, const struct run_result *r, const char
     if (r->truncated)
         fprintf(stderr, "; %d document%s cut to fit the model's context", r->truncated,
                 r->truncated == 1 ? " was" : "s were");
-    fprintf(stderr, "%s\n", r->interrupted ? "; interrupted, run it again to go on" : "");
+    fprintf(stderr, "%s\n", r->signal ? "; interrupted, run it again to go on" : "");
     printf("%s\n", db);
     if (r->failed)
         die(1, "%d of %zu cells failed; the first: %s", r->failed, s->ncells, r->first_error);
@@ -33,16 +33,51 @@ static const char *code_task(const struct sweep *s)
     return NULL;
 }
 
+/* Who does the work. */
+struct hands {
+    struct strings devices; /* of the processes, in turn */
+    int processes;
+};
+
+static void choose_hands(struct hands *h, const struct sweep *s, int jobs, struct run_options *run)
+{
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (!h->devices.len)
+        strings_add(&h->devices, s->device);
+    h->processes = run_processes(&cmd_run, jobs, &h->devices);
+    if (!run->threads)
+        run->threads = cores > h->processes ? cores / h->processes : 1;
+}
+
+/* One process has the device to itself; several are made before the database is opened. */
+static void prepare_hands(const struct hands *h, const struct crew_spec *spec,
+                          struct run_options *run)
+{
+    struct buf err = BUF_INIT;
+    if (h->processes == 1) {
+        run_device_check(spec->sweep->device, spec->sweep->dtype);
+        run_courses_check(spec->courses);
+        return;
+    }
+    run_devices_check(&h->devices, spec->sweep, spec->courses);
+    run->crew = crew_new(spec, &err);
+    if (!run->crew)
+        die(1, "%s", err.s);
+}
+
 static int run_run(int argc, char **argv)
 {
     struct sweep_options o = { 0 };
-    struct run_options run = { .threads = (int)sysconf(_SC_NPROCESSORS_ONLN), .batch = 32 };
-    const char *db = NULL, *seconds = NULL;
+    struct run_options run = { .batch = 32 };
+    struct hands hands = { 0 };
+    const char *db = NULL, *seconds = NULL, *devices = NULL;
+    int jobs = 0;
     bool allowed = false;
     const struct option_spec specs[] = {
         { .name = "--db", .value = &db },
         { .name = "--model", .value = &o.model },
-        { .name = "--device", .value = &o.device },
+        { .name = "--device", .value = &devices },
+        { .name = "--jobs", .number = &jobs, .most = CREW_MAX },
         { .name = "--dtype", .value = &o.dtype },
         { .name = "--limit", .number = &o.limit },
         { .name = "--threads", .number = &run.threads, .most = THREADS_MAX },
@@ -53,11 +88,13 @@ static int run_run(int argc, char **argv)
     };
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
     run.checkpoint_seconds = run_checkpoint_seconds(&cmd_run, seconds);
+    run_devices(&cmd_run, devices, &hands.devices);
+    o.device = hands.devices.len ? hands.devices.v[0] : NULL;
     struct buf err = BUF_INIT, path = BUF_INIT;
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)
         die(1, "%s", err.s);
-    run_device_check(s->device, s->dtype);
+    choose_hands(&hands, s, jobs, &run);
     cmd_tools_open(&run.tools, &cmd_run, code_task(s), allowed,
                    sweep_asks_judge(s) && s->judged ? &s->judge : NULL);
     if (sweep_repeats(s))
@@ -67,11 +104,17 @@ static int run_run(int argc, char **argv)
     struct courses courses;
     if (corpora_read(&corpora, s, &err) || courses_read(&courses, s, &err))
         die(1, "%s", err.s);
-    run_courses_check(&courses);
+    run_store_path(db, s->name, &path);
+    struct run_options each = run;
+    struct crew_spec spec = {
+        s, &corpora, &courses, &each, path.s, &hands.devices, hands.processes
+    };
+    prepare_hands(&hands, &spec, &run);
     struct store *store = run_store_open(db, s->name, &path);
     struct run_result result;
     int rc = sweep_run(s, &corpora, &courses, store, &run, &result, &err);
     store_close(store);
+    crew_free(run.crew);
     if (rc)
         die(1, "%s", err.s);
     report(s, &result, path.s);
@@ -79,15 +122,17 @@ static int run_run(int argc, char **argv)
     cmd_tools_close(&run.tools);
     corpora_release(&corpora);
     courses_release(&courses);
+    strings_release(&hands.devices);
     buf_release(&path);
     sweep_free(s);
-    return result.interrupted ? 130 : 0;
+    return result.signal ? 128 + result.signal : 0;
 }
 
 const struct cmd cmd_run = {
     .name = "run",
-    .args = "RECIPE [--db FILE] [--model M] [--device D] [--dtype T] [--limit N] [--threads N]\n"
-            "       [--batch N] [--checkpoint-seconds S] [--allow-code-execution]",
+    .args =
+        "RECIPE [--db FILE] [--model M] [--device D[,D]...] [--jobs N] [--dtype T] [--limit N]\n"
+        "       [--threads N] [--batch N] [--checkpoint-seconds S] [--allow-code-execution]",
     .help = "run a recipe's cells that are not in the database yet",
     .run = run_run,
 };

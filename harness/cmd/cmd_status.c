@@ -1,5 +1,6 @@
 /*
- * cmd_status.c: `seqtopk status`: how far the sweeps of a database are, and what failed.
+ * cmd_status.c: `seqtopk status`: how far the sweeps of a database are, what failed, what is to be
+ * known of how cells were computed, and what the processes of a run do that is under way.
  */
 #include "cmd/cmd.h"
 #include "store/results.h"
@@ -45,6 +46,36 @@ static void print_failed(struct store *s)
     buf_release(&err);
 }
 
+/* Each row of the one column as a line. */
+static void print_rows(struct store *s, const char *sql, const char *words)
+{
+    struct buf err = BUF_INIT;
+    struct rows *r = store_query(s, &err, sql);
+    int rc = r ? 0 : -1;
+    while (r && (rc = rows_next(r, &err)) == 1)
+        printf("%s %s\n", words, rows_text(r, 0));
+    if (rc)
+        die(1, "%s", err.s);
+    rows_close(r);
+    buf_release(&err);
+}
+
+static void print_more(struct store *s)
+{
+    print_failed(s);
+    print_rows(s,
+               "SELECT group_concat(substr(cell_id, 1, 12), ' ') || ': ' || note FROM v_cells"
+               " WHERE note IS NOT NULL GROUP BY note ORDER BY note",
+               "note on");
+    // Of a run that was killed they are still there.
+    if (store_is_locked(store_path(s)))
+        print_rows(
+            s,
+            "SELECT (n + 1) || ' (' || pid || ', ' || device || '): ' || doing || ', for ' ||"
+            " max(0, strftime('%s', 'now') - since) || ' s' FROM process ORDER BY n",
+            "process");
+}
+
 static int status_run(int argc, char **argv)
 {
     static const char *const columns[] = { "database", "sweep",   "state",    "#cells",
@@ -71,7 +102,7 @@ static int status_run(int argc, char **argv)
     table_print(t, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
     for (size_t i = 0; i < n; i++) {
         if (!json && !tsv)
-            print_failed(stores[i]);
+            print_more(stores[i]);
         store_close(stores[i]);
     }
     table_free(t);

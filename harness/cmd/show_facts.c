@@ -99,6 +99,10 @@ static void add_cell_facts(const struct result *c, struct strings *out)
     strings_addf(out, "%s, K = %d", c->label, c->k);
     strings_add(out, "task");
     strings_addf(out, "%s, seed %lld", c->task, (long long)c->seed);
+    if (c->note) {
+        strings_add(out, "note");
+        strings_add(out, c->note);
+    }
 }
 
 static void add_places(const struct shown *p, struct strings *out)

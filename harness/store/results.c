@@ -83,7 +83,8 @@ static void read_cell(const struct rows *r, struct result *c)
                           .device = copy(r, 12),
                           .dtype = copy(r, 13),
                           .status = copy(r, 14),
-                          .error = copy(r, 15) };
+                          .error = copy(r, 15),
+                          .note = copy(r, 18) };
     result_label(c->router, c->k, c->params, &label);
     c->label = buf_detach(&label);
     // A router whose parameters have no bounds has none, whatever stands in the columns.
@@ -131,7 +132,7 @@ void results_release(struct results *all)
         struct result *c = &all->v[i];
         char *const owned[] = { c->id,     c->sweep, c->model, c->router, c->mode,
                                 c->params, c->train, c->task,  c->device, c->dtype,
-                                c->status, c->error, c->label };
+                                c->status, c->error, c->note,  c->label };
         for (size_t j = 0; j < ARRAY_LEN(owned); j++)
             free(owned[j]);
         for (size_t j = 0; j < c->nmetrics; j++)

@@ -15,10 +15,10 @@ struct result_metric {
     int64_t n;
 };
 
-/* A cell, as in v_cells. Strings are owned; mode and error may be NULL. */
+/* A cell, as in v_cells. Strings are owned; mode, error and note may be NULL. */
 struct result {
     char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype, *status;
-    char *error;
+    char *error, *note;
     char *label;     /* "seqtopk online [1, 10]": as router_label() says it */
     int k, min, max; /* min and max -1 where the router has no bounds */
     int64_t seed;

@@ -1,5 +1,5 @@
 -- The results database of seqtopk: schema version 1. Later versions add to it: schema_2.sql
--- (STORE_VERSION in store_impl.h).
+-- and on (STORE_VERSION in store_impl.h).
 --
 -- The tables are private. The views below are public and stable: their names, columns and order
 -- are a promise. Everything is keyed by a cell's number, not its 32-character id, so that a token's

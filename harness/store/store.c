@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOCK_SECONDS 1.5 /* for a run that was killed to be gone */
+
 int store_fail(struct store *s, struct buf *err, int rc)
 {
     int os = errno; // the system call that failed was the last one
@@ -66,11 +68,17 @@ struct sqlite3_stmt *store_stmt(struct store *s, enum stmt_id id, struct buf *er
 
 int store_step(struct store *s, struct sqlite3_stmt *st, struct buf *err)
 {
+    // A statement that writes and stands alone is a transaction.
+    bool alone = !s->has_turn && !sqlite3_stmt_readonly(st);
+    if (alone)
+        store_turn_take(s);
     int rc = sqlite3_step(st);
     if (rc != SQLITE_DONE && rc != SQLITE_ROW)
         store_fail(s, err, rc);
     sqlite3_reset(st);
     sqlite3_clear_bindings(st);
+    if (alone)
+        store_turn_give(s);
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? 0 : -1;
 }
 
@@ -210,6 +218,15 @@ static const char no_trainings[] =
     "CREATE TEMP VIEW v_training_heldout AS SELECT NULL AS training_id, NULL AS step,"
     " NULL AS source, NULL AS nll, NULL AS tokens WHERE 0";
 
+/* And one in whose cells nothing was noted. */
+static const char no_notes[] =
+    "PRAGMA temp_store = MEMORY;"
+    "CREATE TEMP VIEW v_cells AS SELECT cell_id, sweep, model, router, mode, k, min, max, params,"
+    " train, task, seed, device, dtype, status, error, started, seconds, NULL AS note"
+    " FROM main.v_cells;"
+    "CREATE TEMP VIEW process AS SELECT NULL AS n, NULL AS pid, NULL AS device, NULL AS doing,"
+    " NULL AS since WHERE 0";
+
 /*
  * A reader in WAL mode shares two small files with the writers beside the database. Opened for
  * writing (but bound by query_only) it takes them away again when it is the last; opened read-only
@@ -230,6 +247,8 @@ static int open_to_read(struct store *s, struct identity *id, struct buf *err)
     if (check_identity(s, id, err))
         return -1;
     if (id->version < 2 && store_exec(s, no_trainings, err))
+        return -1;
+    if (id->version < 3 && store_exec(s, no_notes, err))
         return -1;
     return store_exec(s, "PRAGMA query_only = ON", err);
 }
@@ -333,6 +352,7 @@ void store_close(struct store *s)
         sqlite3_finalize(s->stmts[i]);
     if (s->db && sqlite3_close(s->db) == SQLITE_BUSY)
         BUG("%s: closed while its rows are being read", s->path);
+    store_turn_give(s);
     // Not before SQLite is done: closing a file lets go of all locks that the program has on it.
     if (s->lock >= 0)
         close(s->lock);
@@ -349,7 +369,12 @@ const char *store_path(const struct store *s)
 int store_lock(struct store *s, struct buf *err)
 {
     // flock() and not SQLite's own locks: those are held for a transaction, this for a run.
-    if (flock(s->lock, LOCK_EX | LOCK_NB) == 0)
+    double start = now_seconds();
+    int rc;
+    while ((rc = flock(s->lock, LOCK_EX | LOCK_NB)) != 0 && errno == EWOULDBLOCK &&
+           now_seconds() - start < LOCK_SECONDS)
+        usleep(20000);
+    if (rc == 0)
         return 0;
     return errno == EWOULDBLOCK ? fail(err, "%s: another run is at work on it", s->path)
                                 : fail(err, "%s: cannot be locked: %s", s->path, strerror(errno));
@@ -368,8 +393,11 @@ int store_begin(struct store *s, struct buf *err)
 {
     if (s->in_transaction)
         BUG("%s: a transaction inside a transaction", s->path);
-    if (store_exec(s, "BEGIN IMMEDIATE", err))
+    store_turn_take(s);
+    if (store_exec(s, "BEGIN IMMEDIATE", err)) {
+        store_turn_give(s);
         return -1;
+    }
     s->in_transaction = true;
     return 0;
 }
@@ -386,6 +414,7 @@ int store_commit(struct store *s, struct buf *err)
     if (rc)
         store_rollback(s);
     s->in_transaction = false;
+    store_turn_give(s);
     return rc;
 }
 
@@ -393,6 +422,8 @@ void store_rollback(struct store *s)
 {
     if (s->in_transaction && !sqlite3_get_autocommit(s->db))
         sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (s->in_transaction)
+        store_turn_give(s);
     s->in_transaction = false;
     // A cell that the transaction put in is gone.
     free(s->cell_id);

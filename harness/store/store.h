@@ -1,7 +1,7 @@
 /*
  * store.h: the results database. The only files that include SQLite are store*.c: store.c opens
- * it, store_cell.c, store_write.c and store_training.c write, store_read.c reads; schema*.sql is what
- * is in it.
+ * it, store_cell.c, store_write.c and store_training.c write, store_read.c reads, store_share.c is for
+ * a run of several processes; schema*.sql is what is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
  * v_samples, v_tokens, v_entropy_bins, v_expert_load, v_trainings, v_training_steps and
@@ -38,8 +38,33 @@ struct store *store_open(const char *path, enum store_mode mode, struct buf *err
 void store_close(struct store *s); /* rolls back what was not committed */
 const char *store_path(const struct store *s);
 
-/* Says at once that another run is at work on the database, instead of meeting it half-way. */
+/*
+ * Says that another run is at work on the database, instead of meeting it half-way. One that was
+ * killed may take a moment to end, and is waited for that long.
+ */
 int store_lock(struct store *s, struct buf *err) MUST_USE;
+
+/*
+ * A run of several processes. Each opens the database for itself, after the fork: SQLite's handles
+ * must not be taken through one. They share a turn, made before the fork, and only who has it writes:
+ * so none of them waits for another's locks in vain, however many there are. Whoever is killed while
+ * it has the turn loses it to the next.
+ */
+struct store_turn;
+struct store_turn *store_turn_new(struct buf *err) MUST_USE;
+void store_turn_free(struct store_turn *t);
+void store_share(struct store *s, struct store_turn *t); /* borrowed until the store is closed */
+/*
+ * The lock of store_lock() goes with this descriptor: as long as any process has it open, in a copy
+ * that was sent to it, no other run begins.
+ */
+int store_lock_fd(const struct store *s);
+/* Is a run at work on the database at `path`? For who only looks. */
+bool store_is_locked(const char *path);
+/* What each process of the run does, for `status`: number n's, and none's. */
+int store_process_set(struct store *s, int n, int64_t pid, const char *device, const char *doing,
+                      struct buf *err) MUST_USE;
+int store_processes_clear(struct store *s, struct buf *err) MUST_USE;
 
 /* One cell, as v_cells shows it; strings are borrowed. */
 struct store_cell {
@@ -75,6 +100,10 @@ int store_cell_samples(struct store *s, const char *cell_id, bool *present, size
  */
 int store_cell_finish(struct store *s, const char *cell_id, enum cell_status status,
                       const char *error, double seconds, struct buf *err) MUST_USE;
+
+/* One sentence on how the cell was computed, v_cells.note; it takes the place of an earlier one. */
+int store_cell_note(struct store *s, const char *cell_id, const char *note,
+                    struct buf *err) MUST_USE;
 
 /* One sample; arrays are borrowed, NULL where there is nothing. A doc is added once only. */
 struct store_sample {

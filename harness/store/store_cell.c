@@ -147,6 +147,16 @@ int store_cell_samples(struct store *s, const char *cell_id, bool *present, size
     return rc == SQLITE_DONE ? 0 : -1;
 }
 
+int store_cell_note(struct store *s, const char *cell_id, const char *note, struct buf *err)
+{
+    struct sqlite3_stmt *st = store_stmt(s, ST_CELL_NOTE, err);
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
+        return -1;
+    sqlite3_bind_int64(st, 1, s->cell_n);
+    store_bind_text(st, 2, note);
+    return store_step(s, st, err);
+}
+
 int store_cell_finish(struct store *s, const char *cell_id, enum cell_status status,
                       const char *error, double seconds, struct buf *err)
 {

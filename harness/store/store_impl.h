@@ -14,7 +14,7 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 #define STORE_APPLICATION_ID 0x7371746b /* "sqtk" */
-#define STORE_VERSION 2                 /* raised with every schema_N.sql */
+#define STORE_VERSION 3                 /* raised with every schema_N.sql */
 
 /* What makes a database of version i + 1 from one of version i; of version 0 it is empty. */
 extern const char *const schema_sql[STORE_VERSION];
@@ -26,6 +26,7 @@ enum stmt_id {
     ST_CELL_RUN,
     ST_CELL_FINISH,
     ST_CELL_COUNT,
+    ST_CELL_NOTE,
     ST_TOKENIZER_ADD,
     ST_SAMPLE_DOCS,
     ST_SAMPLE_ADD,
@@ -42,6 +43,8 @@ enum stmt_id {
     ST_TRAINING_ADD,
     ST_TRAIN_STEP_SET,
     ST_TRAIN_HELDOUT_SET,
+    ST_PROCESS_SET,
+    ST_PROCESS_CLEAR,
     ST_COUNT
 };
 extern const char *const stmt_sql[ST_COUNT];
@@ -53,7 +56,9 @@ struct store {
     int lock;     /* file descriptor for flock(), of STORE_WRITE; else -1 */
     dev_t device; /* which file it is, so that one put in its place is noticed */
     ino_t inode;
-    bool in_transaction; /* between store_begin and store_commit */
+    bool in_transaction;     /* between store_begin and store_commit */
+    struct store_turn *turn; /* NULL: nobody shares the database */
+    bool has_turn;
     struct sqlite3_stmt *stmts[ST_COUNT];
     // The cell that was used last: nearly every call is for the same one as the call before.
     char *cell_id;
@@ -67,6 +72,13 @@ int store_fail(struct store *s, struct buf *err, int rc);
 
 /* The prepared statement, reset and with nothing bound; NULL on failure. */
 struct sqlite3_stmt *store_stmt(struct store *s, enum stmt_id id, struct buf *err) MUST_USE;
+
+/*
+ * Waits until no other process of the run writes, and lets the next one. Nothing is done where the
+ * turn is ours already, or where nobody shares the database.
+ */
+void store_turn_take(struct store *s);
+void store_turn_give(struct store *s);
 
 /* Runs a statement that gives no rows. */
 int store_step(struct store *s, struct sqlite3_stmt *st, struct buf *err) MUST_USE;

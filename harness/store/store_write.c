@@ -19,6 +19,7 @@ const char *const stmt_sql[ST_COUNT] = {
     [ST_CELL_FINISH] = "UPDATE cell SET status = ?2, error = ?3, seconds = seconds + ?4"
                        " WHERE n = ?1",
     [ST_CELL_COUNT] = "UPDATE cell SET samples = samples + 1, tokens = tokens + ?2 WHERE n = ?1",
+    [ST_CELL_NOTE] = "UPDATE cell SET note = ?2 WHERE n = ?1",
     [ST_TOKENIZER_ADD] = "INSERT INTO tokenizer (hash) VALUES (?1) ON CONFLICT DO NOTHING",
     [ST_SAMPLE_DOCS] = "SELECT doc FROM sample WHERE cell = ?1 AND doc < ?2",
     [ST_SAMPLE_ADD] = "INSERT INTO sample (cell, doc, prompt_tokens, output_tokens, stop_reason,"
@@ -51,6 +52,9 @@ const char *const stmt_sql[ST_COUNT] = {
         " SELECT n, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM training WHERE id = ?1",
     [ST_TRAIN_HELDOUT_SET] = "INSERT OR REPLACE INTO training_heldout (training, step, source, nll,"
                              " tokens) SELECT n, ?2, ?3, ?4, ?5 FROM training WHERE id = ?1",
+    [ST_PROCESS_SET] = "INSERT OR REPLACE INTO process (n, pid, device, doing, since)"
+                       " VALUES (?1, ?2, ?3, ?4, ?5)",
+    [ST_PROCESS_CLEAR] = "DELETE FROM process",
 };
 
 // SQLite makes null of NaN by itself; said here because the views promise it.
@@ -69,8 +73,13 @@ void store_bind_text(struct sqlite3_stmt *st, int i, const char *s)
 
 int store_write_begin(struct store *s, struct buf *err)
 {
-    if (!s->in_transaction)
-        return store_exec(s, "BEGIN IMMEDIATE", err);
+    if (!s->in_transaction) {
+        store_turn_take(s);
+        int rc = store_exec(s, "BEGIN IMMEDIATE", err);
+        if (rc)
+            store_turn_give(s);
+        return rc;
+    }
     if (sqlite3_get_autocommit(s->db))
         return fail(err, "%s: was taken back to where it was after an earlier failure", s->path);
     return store_exec(s, "SAVEPOINT part", err);
@@ -83,6 +92,8 @@ int store_write_end(struct store *s, int rc, struct buf *err)
     if (rc != 0 && !sqlite3_get_autocommit(s->db))
         sqlite3_exec(s->db, s->in_transaction ? "ROLLBACK TO part; RELEASE part" : "ROLLBACK", NULL,
                      NULL, NULL);
+    if (!s->in_transaction)
+        store_turn_give(s);
     return rc;
 }
 
