@@ -1,8 +1,11 @@
 /*
  * decoder.c: texts that grow token by token; see model.h. Each has a slot: its keys and values in
  * every layer's cache, and for every layer the state of its router.
+ *
+ * On a GPU a text whose router has a kernel is `fused` (decoder_gpu.h): behind its prompt its tokens
+ * and its routers' states are there, and the states here stay behind.
  */
-#include "model_impl.h"
+#include "decoder_gpu.h"
 
 #include "kernels.h"
 
@@ -13,6 +16,7 @@ struct slot {
     struct router_args args;
     struct router_state **state; /* [layers]; NULL where the router has none */
     int64_t tokens;
+    bool fused;
 };
 
 struct decoder {
@@ -21,6 +25,7 @@ struct decoder {
     struct scope *scope;            /* owns the caches */
     struct tensor **keys, **values; /* [layers] */
     struct slot *slots;
+    struct decoder_gpu *gpu; /* NULL: every token goes through model_forward() */
 };
 
 static void slot_end(const struct decoder *d, struct slot *s)
@@ -35,6 +40,7 @@ void decoder_close(struct decoder *d)
 {
     if (!d)
         return;
+    decoder_gpu_close(d->gpu);
     for (int i = 0; i < d->nslots; i++) {
         slot_end(d, &d->slots[i]);
         free(d->slots[i].state);
@@ -65,10 +71,14 @@ struct decoder *decoder_open(struct model *m, int slots, int capacity, struct bu
         d->keys[i] = tensor_empty(d->scope, m->dtype, 3, shape, m->device);
         d->values[i] = tensor_empty(d->scope, m->dtype, 3, shape, m->device);
     }
-    if (!scope_error(d->scope))
+    struct buf why = BUF_INIT;
+    if (scope_error(d->scope))
+        buf_adds(&why, scope_error(d->scope));
+    else if (decoder_gpu_open(m, slots, d->capacity, d->keys, d->values, &d->gpu, &why) == 0)
         return d;
     fail(err, "no room for the keys and values of %d texts of %d tokens: %s", slots, capacity,
-         scope_error(d->scope));
+         why.s);
+    buf_release(&why);
     decoder_close(d);
     return NULL;
 }
@@ -83,63 +93,81 @@ void decoder_begin(struct decoder *d, int slot, const struct router *router,
     s->router = router;
     s->args = *args;
     s->tokens = 0;
+    s->fused = d->gpu && decoder_gpu_routes(router, args);
     for (int i = 0; i < d->m->config.layers; i++)
         s->state[i] = router->open ? router->open(args) : NULL;
 }
 
-/* What the forward pass needs of n feeds. */
+/* What the forward pass needs of some feeds. */
 struct lot {
+    struct feed **feeds;
+    int n;
     struct sequence *sequences;
     struct pool *pools;
     int64_t *past, *slot, *keep;
     struct router_state ***state;
-    int nkeep;
+    int *place; /* in the scores of all feeds */
+    struct decoder_prompt *prompts;
+    int nkeep, nprompts, tokens;
 };
 
-static struct lot lot_new(const struct decoder *d, const struct feed *feeds, int n)
+static struct lot lot_new(int most)
 {
-    size_t size = (size_t)n;
-    struct lot lot = {
-        .sequences = xcalloc(size, sizeof(*lot.sequences)),
-        .pools = xcalloc(size, sizeof(*lot.pools)),
-        .past = xcalloc(size, sizeof(*lot.past)),
-        .slot = xcalloc(size, sizeof(*lot.slot)),
-        .keep = xcalloc(size, sizeof(*lot.keep)),
-        .state = xcalloc(size, sizeof(*lot.state)),
+    size_t size = (size_t)most;
+    return (struct lot){
+        .feeds = xcalloc(size, sizeof(struct feed *)),
+        .sequences = xcalloc(size, sizeof(struct sequence)),
+        .pools = xcalloc(size, sizeof(struct pool)),
+        .past = xcalloc(size, sizeof(int64_t)),
+        .slot = xcalloc(size, sizeof(int64_t)),
+        .keep = xcalloc(size, sizeof(int64_t)),
+        .state = xcalloc(size, sizeof(struct router_state **)),
+        .place = xcalloc(size, sizeof(int)),
+        .prompts = xcalloc(size, sizeof(struct decoder_prompt)),
     };
-    int64_t end = 0;
-    for (int i = 0; i < n; i++) {
-        const struct slot *s = &d->slots[feeds[i].slot];
-        if (!s->router || s->tokens + feeds[i].tokens > d->capacity)
-            BUG("slot %d cannot take %d tokens", feeds[i].slot, feeds[i].tokens);
-        lot.sequences[i] = (struct sequence){ feeds[i].ids, feeds[i].tokens };
-        lot.pools[i] = (struct pool){ s->router, s->args, 1, feeds[i].tokens };
-        lot.past[i] = s->tokens;
-        lot.slot[i] = feeds[i].slot;
-        lot.state[i] = s->state;
-        end += feeds[i].tokens;
-        if (feeds[i].sampler)
-            lot.keep[lot.nkeep++] = end - 1;
-    }
-    return lot;
 }
 
 static void lot_release(struct lot *lot)
 {
+    free(lot->feeds);
     free(lot->sequences);
     free(lot->pools);
     free(lot->past);
     free(lot->slot);
     free(lot->keep);
     free(lot->state);
+    free(lot->place);
+    free(lot->prompts);
+}
+
+static void lot_add(struct lot *lot, const struct slot *s, struct feed *f, int place)
+{
+    int i = lot->n++;
+    lot->feeds[i] = f;
+    lot->sequences[i] = (struct sequence){ f->ids, f->tokens };
+    lot->pools[i] = (struct pool){ s->router, s->args, 1, f->tokens };
+    lot->past[i] = s->tokens;
+    lot->slot[i] = f->slot;
+    lot->state[i] = s->state;
+    lot->place[i] = place;
+    if (s->fused && s->tokens == 0)
+        lot->prompts[lot->nprompts++] = (struct decoder_prompt){ f->slot, lot->tokens, f->tokens };
+    lot->tokens += f->tokens;
+    if (f->sampler)
+        lot->keep[lot->nkeep++] = lot->tokens - 1;
+}
+
+static struct batch lot_batch(const struct lot *lot)
+{
+    return (struct batch){ lot->sequences, lot->n, lot->pools, lot->n };
 }
 
 /* Draws each text's next token. logits: [feeds with a sampler, V] */
-static void draw(const struct decoder *d, struct feed *feeds, int n, const float *logits)
+static void draw(const struct decoder *d, const struct lot *lot, const float *logits)
 {
     const int V = d->m->config.vocab;
-    for (int i = 0; i < n; i++) {
-        struct feed *f = &feeds[i];
+    for (int i = 0; i < lot->n; i++) {
+        struct feed *f = lot->feeds[i];
         float entropy;
         if (!f->sampler)
             continue;
@@ -149,22 +177,98 @@ static void draw(const struct decoder *d, struct feed *feeds, int n, const float
     }
 }
 
+/* Prompts of texts that are fused from their next token on: their states on the GPU see them too. */
+static int begin_prompts(struct decoder *d, const struct lot *lot, struct buf *err)
+{
+    for (int i = 0; i < lot->nprompts; i++) {
+        const struct slot *s = &d->slots[lot->prompts[i].slot];
+        if (decoder_gpu_begin(d->gpu, lot->prompts[i].slot, s->router, &s->args, err))
+            return -1;
+    }
+    return decoder_gpu_prompts(d->gpu, lot->prompts, lot->nprompts, err);
+}
+
+static int forward(struct decoder *d, const struct lot *lot, struct scored *out, struct buf *err)
+{
+    struct scope *scope = scope_new(false);
+    struct batch batch = lot_batch(lot);
+    struct past past = { .tokens = lot->past,
+                         .slot = lot->slot,
+                         .keys = d->keys,
+                         .values = d->values,
+                         .state = lot->state,
+                         .seen = lot->nprompts ? decoder_gpu_seen : NULL,
+                         .context = d->gpu };
+    const float *logits = NULL;
+    int rc = lot->nprompts ? begin_prompts(d, lot, err) : 0;
+    if (rc == 0)
+        rc = model_forward(d->m, &batch, &past, lot->keep, lot->nkeep, scope, &logits, out, err);
+    if (rc == 0)
+        draw(d, lot, logits);
+    scope_free(scope);
+    return rc;
+}
+
+/* Takes what was found of a lot to where all feeds' scores are. */
+static void put(const struct scored *from, const struct lot *lot, struct scored *to)
+{
+    const size_t loads = (size_t)to->layers * (size_t)to->experts;
+    for (int i = 0; i < lot->n; i++) {
+        const size_t at = (size_t)from->start[i], place = (size_t)to->start[lot->place[i]];
+        const size_t n = (size_t)(from->start[i + 1] - from->start[i]);
+        const size_t load = (size_t)lot->place[i] * loads;
+        memcpy(to->nll + place, from->nll + at, n * sizeof(*to->nll));
+        memcpy(to->entropy + place, from->entropy + at, n * sizeof(*to->entropy));
+        for (int l = 0; l < to->layers; l++)
+            memcpy(to->used + (size_t)l * (size_t)to->tokens + place,
+                   from->used + (size_t)l * (size_t)from->tokens + at, n * sizeof(*to->used));
+        memcpy(to->load_tokens + load, from->load_tokens + (size_t)i * loads,
+               loads * sizeof(*to->load_tokens));
+        memcpy(to->load_weight + load, from->load_weight + (size_t)i * loads,
+               loads * sizeof(*to->load_weight));
+    }
+}
+
+/* The texts of `whole` by the forward pass, those of `fused` by the GPU's kernels. */
+static int step_both(struct decoder *d, const struct lot *all, const struct lot *whole,
+                     const struct lot *fused, struct scored *out, struct buf *err)
+{
+    struct batch batch = lot_batch(all);
+    struct past past = { .tokens = all->past, .slot = all->slot };
+    struct scored part = { 0 };
+    if (pass_check(d->m, &batch, &past, err))
+        return -1;
+    scored_alloc(out, &batch, d->m->config.layers, d->m->config.experts);
+    int rc = whole->n ? forward(d, whole, &part, err) : 0;
+    if (rc == 0) {
+        put(&part, whole, out);
+        rc = decoder_gpu_step(d->gpu, fused->feeds, fused->past, fused->place, fused->n, out, err);
+    }
+    scored_release(&part);
+    return rc;
+}
+
 int decoder_step(struct decoder *d, struct feed *feeds, int n, struct scored *out, struct buf *err)
 {
-    struct lot lot = lot_new(d, feeds, n);
-    struct scope *scope = scope_new(false);
-    struct batch batch = { lot.sequences, n, lot.pools, n };
-    struct past past = { lot.past, lot.slot, d->keys, d->values, lot.state };
-    const float *logits = NULL;
-    int rc = model_forward(d->m, &batch, &past, lot.keep, lot.nkeep, scope, &logits, out, err);
-    if (rc == 0)
-        draw(d, feeds, n, logits);
+    struct lot all = lot_new(n), whole = lot_new(n), fused = lot_new(n);
+    for (int i = 0; i < n; i++) {
+        struct feed *f = &feeds[i];
+        const struct slot *s = &d->slots[f->slot];
+        if (!s->router || s->tokens + f->tokens > d->capacity)
+            BUG("slot %d cannot take %d tokens", f->slot, f->tokens);
+        if (s->fused && s->tokens > 0 && f->tokens != 1)
+            BUG("slot %d has its prompt, and gets %d tokens", f->slot, f->tokens);
+        lot_add(&all, s, f, i);
+        lot_add(s->fused && s->tokens > 0 ? &fused : &whole, s, f, i);
+    }
+    int rc = fused.n ? step_both(d, &all, &whole, &fused, out, err) : forward(d, &all, out, err);
     for (int i = 0; i < n; i++) {
         d->slots[feeds[i].slot].tokens += feeds[i].tokens;
         if (rc)
             slot_end(d, &d->slots[feeds[i].slot]);
     }
-    scope_free(scope);
-    lot_release(&lot);
+    lot_release(&all);
+    lot_release(&whole);
+    lot_release(&fused);
     return rc;
 }

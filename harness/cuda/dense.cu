@@ -1,0 +1,143 @@
+/*
+ * dense.cu: products with matrices that every text goes through: queries, keys and values, what
+ * follows attention, and the head.
+ *
+ * A block has 16 rows of the matrix, so that a batch of 1 has enough blocks to keep memory busy:
+ * 2048 x 2048 of bfloat16 is 128 blocks of 64 kB. Matrices with few rows get more warps a block.
+ */
+#include "cuda/kernels.cuh"
+#include "cuda/tile.cuh"
+
+enum {
+    FEW_ROWS = 4096, // a matrix with fewer rows than this has blocks of 16 warps
+};
+
+/* The rows' product with the norm of x, scaled, bias added. y: [texts, n] */
+template <typename T, int NT>
+__global__ void __launch_bounds__(512)
+    norm_product_kernel(struct step_view v, const T *w, const T *bias, int n, float *y)
+{
+    DYNAMIC_SHARED(float, sums);
+    __shared__ float scale[STEP_TEXTS];
+    const int d = v.s.hidden, from = blockIdx.x * 16;
+    const tile_rows<T, 1> rows = rows_from<T, 1>(w, from, n, d);
+    follow(rows.first[0], rows.count[0] * d * static_cast<unsigned>(sizeof(T)));
+    for (int c = 0; c < v.rows; c += NT * 8) {
+        const int texts = min(NT * 8, v.rows - c);
+        const T *x = static_cast<const T *>(v.xw) + static_cast<size_t>(c) * d;
+        tile_product<T, 1, NT>(rows, { x, nullptr, texts }, d, sums);
+        for (int i = threadIdx.x / 32; i < texts; i += blockDim.x / 32) {
+            const float r = norm_scale(v, c + i);
+            if (threadIdx.x % 32 == 0)
+                scale[i] = r;
+        }
+        __syncthreads();
+        for (int at = threadIdx.x; at < 16 * NT * 8; at += blockDim.x) {
+            const int row = at % 16, text = at / 16;
+            if (from + row >= n || text >= texts)
+                continue;
+            const float sum = tile_at<1, NT>(sums, row, text) * scale[text];
+            y[static_cast<size_t>(c + text) * n + from + row] =
+                bias ? sum + number(bias[from + row]) : sum;
+        }
+    }
+}
+
+/* x += attended * o^T */
+template <typename T, int NT>
+__global__ void __launch_bounds__(512) out_kernel(struct step_view v, const T *w, const T *norm)
+{
+    DYNAMIC_SHARED(float, sums);
+    const int d = v.s.hidden, k = v.s.heads * v.s.head_dim, from = blockIdx.x * 16;
+    const tile_rows<T, 1> rows = rows_from<T, 1>(w, from, d, k);
+    follow(rows.first[0], rows.count[0] * k * static_cast<unsigned>(sizeof(T)));
+    for (int c = 0; c < v.rows; c += NT * 8) {
+        const int texts = min(NT * 8, v.rows - c);
+        const T *x = static_cast<const T *>(v.attended) + static_cast<size_t>(c) * k;
+        tile_product<T, 1, NT>(rows, { x, nullptr, texts }, k, sums);
+        for (int at = threadIdx.x; at < 16 * NT * 8; at += blockDim.x) {
+            const int column = from + at % 16, text = c + at / 16;
+            const bool in = column < d && text < v.rows;
+            const float old = in ? v.x[static_cast<size_t>(text) * d + column] : 0;
+            // Whole warps are here, and texts come 16 lanes at a time.
+            put_x<T>(v, text, in ? column : d, old + tile_at<1, NT>(sums, at % 16, at / 16), norm);
+        }
+    }
+}
+
+/* Hangs on the matrix alone, so that sums do too. */
+static int warps_for(int n)
+{
+    return n < FEW_ROWS ? 16 : 8;
+}
+
+template <typename T, int NT>
+static void norm_product(const struct launch &l, const struct step_view &v, const void *w,
+                         const void *bias, int n, float *y)
+{
+    const int warps = warps_for(n);
+    CHAIN(l.overlap, (norm_product_kernel<T, NT>), (n + 15) / 16, warps * 32,
+          tile_floats(1, NT, warps) * sizeof(float), l.stream, v, static_cast<const T *>(w),
+          static_cast<const T *>(bias), n, y);
+}
+
+template <typename T, int NT>
+static void out_product(const struct launch &l, const struct step_view &v,
+                        const struct step_layer &w)
+{
+    const int warps = warps_for(v.s.hidden);
+    CHAIN(l.overlap, (out_kernel<T, NT>), v.tiles, warps * 32,
+          tile_floats(1, NT, warps) * sizeof(float), l.stream, v, static_cast<const T *>(w.o),
+          static_cast<const T *>(w.ffn_norm));
+}
+
+template <typename T>
+static void norm_product_of(const struct launch &l, const struct step_view &v, const void *w,
+                            const void *bias, int n, float *y)
+{
+    if (v.rows <= 8)
+        norm_product<T, 1>(l, v, w, bias, n, y);
+    else if (v.rows <= 16)
+        norm_product<T, 2>(l, v, w, bias, n, y);
+    else
+        norm_product<T, 4>(l, v, w, bias, n, y);
+}
+
+template <typename T>
+static void out_of(const struct launch &l, const struct step_view &v, const struct step_layer &w)
+{
+    if (v.rows <= 8)
+        out_product<T, 1>(l, v, w);
+    else if (v.rows <= 16)
+        out_product<T, 2>(l, v, w);
+    else
+        out_product<T, 4>(l, v, w);
+}
+
+static void any_norm_product(const struct launch &l, const struct step_view &v, const void *w,
+                             const void *bias, int n, float *y)
+{
+    if (v.s.half)
+        norm_product_of<nv_bfloat16>(l, v, w, bias, n, y);
+    else
+        norm_product_of<float>(l, v, w, bias, n, y);
+}
+
+void launch_qkv(const struct launch &l, const struct step_view &v, const struct step_layer &w)
+{
+    const int n = (v.s.heads + 2 * v.s.kv_heads) * v.s.head_dim;
+    any_norm_product(l, v, w.qkv, w.qkv_bias, n, v.qkv);
+}
+
+void launch_out(const struct launch &l, const struct step_view &v, const struct step_layer &w)
+{
+    if (v.s.half)
+        out_of<nv_bfloat16>(l, v, w);
+    else
+        out_of<float>(l, v, w);
+}
+
+void launch_head(const struct launch &l, const struct step_view &v, const void *head)
+{
+    any_norm_product(l, v, head, nullptr, v.s.vocab, v.vocabulary);
+}
