@@ -8,14 +8,14 @@
 #include <math.h>
 #include <string.h>
 
-/* The selection as the tensors token [P] and expert [P], on the host. */
-static void selected(struct pass *p, struct tensor **token, struct tensor **expert)
+/* The selection as tensors on the host. */
+static void list_pairs(struct pass *p, struct selected *out)
 {
     int64_t pairs = (int64_t)p->routing.selection.pairs;
     int64_t *t = xmalloc((size_t)pairs * sizeof(*t)), *e = xmalloc((size_t)pairs * sizeof(*e));
     routing_pairs(&p->routing, t, e);
-    *token = tensor_ints(p->scope, t, 1, &pairs, (struct device){ DEVICE_CPU, 0 });
-    *expert = tensor_ints(p->scope, e, 1, &pairs, (struct device){ DEVICE_CPU, 0 });
+    out->token = tensor_ints(p->scope, t, 1, &pairs, (struct device){ DEVICE_CPU, 0 });
+    out->expert = tensor_ints(p->scope, e, 1, &pairs, (struct device){ DEVICE_CPU, 0 });
     free(t);
     free(e);
 }
@@ -31,11 +31,25 @@ static bool all_finite(const float *v, size_t n)
     return sum == 0;
 }
 
-/* The router's part of a layer, from what attend() gave. */
-static void route(struct pass *p, int i, struct layer_scores *s)
+void pass_attend(struct pass *p, int i, struct tensor *x, struct layer_scores *s)
+{
+    struct tensor *out[4];
+    struct tensor *keys = p->past ? p->past->keys[i] : p->no_cache;
+    struct tensor *values = p->past ? p->past->values[i] : p->no_cache;
+    struct tensor *in[] = { x, p->start, p->behind, p->slot, keys, values };
+    module_call(p->scope, p->m->layers[i], "attend", in, 6, out, 4);
+    *s = (struct layer_scores){ .x = out[0], .h = out[1], .scores = out[2], .logits = out[3] };
+}
+
+void pass_route(struct pass *p, int i, struct layer_scores *s, struct selected *to)
 {
     const struct scored *out = p->routing.out;
     struct buf err = BUF_INIT;
+    *to = (struct selected){ 0 };
+    if (p->gpu) {
+        pass_gpu_route(p, i, s, to);
+        return;
+    }
     s->scores_host = tensor_values(p->scope, s->scores);
     s->logits_host = routing_wants_logits(p->batch) ? tensor_values(p->scope, s->logits) : NULL;
     if (scope_error(p->scope))
@@ -44,25 +58,25 @@ static void route(struct pass *p, int i, struct layer_scores *s)
         scope_fail(p->scope, "layer %d: a score of the router is NaN or infinite", i);
     else if (route_layer(&p->routing, i, s->scores_host, s->logits_host, &err))
         scope_fail(p->scope, "%s", err.s);
+    else
+        list_pairs(p, to);
     buf_release(&err);
+}
+
+struct tensor *pass_experts(struct pass *p, int i, const struct layer_scores *s,
+                            const struct selected *selected)
+{
+    struct tensor *in[] = { s->x, s->h, s->scores, selected->token, selected->expert }, *x;
+    module_call(p->scope, p->m->layers[i], "experts", in, 5, &x, 1);
+    return x;
 }
 
 struct tensor *pass_layer(struct pass *p, int i, struct tensor *x, struct layer_scores *s)
 {
-    struct module *module = p->m->layers[i];
-    struct tensor *out[4], *token, *expert;
-    struct tensor *keys = p->past ? p->past->keys[i] : p->no_cache;
-    struct tensor *values = p->past ? p->past->values[i] : p->no_cache;
-    struct tensor *to[] = { x, p->start, p->behind, p->slot, keys, values };
-    module_call(p->scope, module, "attend", to, 6, out, 4);
-    *s = (struct layer_scores){ .scores = out[2], .logits = out[3] };
-    route(p, i, s);
-    if (scope_error(p->scope))
-        return NULL;
-    selected(p, &token, &expert);
-    struct tensor *in[] = { out[0], out[1], out[2], token, expert };
-    module_call(p->scope, module, "experts", in, 5, &x, 1);
-    return x;
+    struct selected selected;
+    pass_attend(p, i, x, s);
+    pass_route(p, i, s, &selected);
+    return scope_error(p->scope) ? NULL : pass_experts(p, i, s, &selected);
 }
 
 struct tensor *pass_inputs(struct pass *p)
@@ -85,6 +99,8 @@ struct tensor *pass_inputs(struct pass *p)
     p->no_cache = p->past ? NULL : tensor_empty(p->scope, p->m->dtype, 3, none, p->m->device);
     free(zeros);
     free(v);
+    if (!scope_error(p->scope))
+        pass_gpu_begin(p);
     return ids;
 }
 
@@ -161,12 +177,25 @@ void pass_begin(struct pass *p, struct model *m, const struct batch *batch, cons
     p->routing = (struct routing){ .batch = batch,
                                    .state = past ? past->state : NULL,
                                    .normalise = m->config.norm_topk_prob,
+                                   // The cores of a GPU's host have nothing else to do.
+                                   .threads = m->device.kind == DEVICE_CPU ? 1 : 8,
                                    .out = out };
 }
 
 void pass_end(struct pass *p)
 {
+    pass_gpu_free(p);
     routing_release(&p->routing);
+}
+
+/* Shows a layer's scores to who asked for them. */
+static void show(struct pass *p, int i, const struct layer_scores *s)
+{
+    struct buf err = BUF_INIT;
+    if (p->past && p->past->seen && !scope_error(p->scope) &&
+        p->past->seen(p->past->context, i, s, &err))
+        scope_fail(p->scope, "%s", err.s);
+    buf_release(&err);
 }
 
 int model_forward(struct model *m, const struct batch *batch, const struct past *past,
@@ -185,10 +214,12 @@ int model_forward(struct model *m, const struct batch *batch, const struct past 
     for (int i = 0; i < m->config.layers; i++) {
         x = step(&p, x);
         x = pass_layer(&p, i, x, &scores);
+        show(&p, i, &scores);
     }
     x = step(&p, x);
     module_call(p.scope, m->ends, "score", (struct tensor *[]){ x, target, kept }, 3, result, 3);
     outputs(&p, result);
+    pass_gpu_end(&p);
     int rc = scope_error(p.scope) ? fail(err, "%s", scope_error(p.scope)) : 0;
     if (rc == 0 && logits)
         *logits = tensor_values(scope, tensor_share(scope, result[2]));
@@ -210,6 +241,7 @@ const struct engine seqtopk_engine = {
     .info = torch_describe,
     .device_parse = device_parse,
     .device_check = device_check,
+    .device_memory = device_memory,
     .open = model_open,
     .close = model_close,
     .score = model_score,

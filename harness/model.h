@@ -73,6 +73,7 @@ struct engine {
     struct torch_info (*info)(void);
     int (*device_parse)(const char *name, struct device *out, struct buf *err);
     int (*device_check)(struct device device, enum dtype dtype, struct buf *err);
+    bool (*device_memory)(struct device device, int64_t *free_bytes, int64_t *total);
     /* Copies the weights to the device; a NaN among them is refused with file and tensor. */
     struct model *(*open)(const struct weights *w, struct device device, enum dtype dtype,
                           struct buf *err);

@@ -65,6 +65,7 @@ static void build(struct builder *b, enum use use, struct module *module, const 
         int64_t count = (int64_t)(parts[i]->bytes / dtype_size(parts[i]->dtype));
         if (!tensor_fill(s, t, offset, parts[i]->data, parts[i]->dtype, count))
             build_failed(b, s, parts[i]);
+        safetensors_forget(parts[i]);
         offset += count;
     }
     if (b->pack && use == USE_PRODUCT)

@@ -38,6 +38,8 @@ struct model *model_open_parameters(const struct weights *w, struct device devic
                                     struct parameters *out, struct buf *err);
 void model_close(struct model *m);
 
+struct layer_scores;
+
 /*
  * What a batch's sequences have behind them: where in the cache each one's keys and values are, and
  * the states of their routers. All NULL: every sequence is new and nothing is kept.
@@ -46,6 +48,9 @@ struct past {
     const int64_t *tokens, *slot;       /* [sequences] */
     struct tensor **keys, **values;     /* [layers]: [slots, capacity, G*D] each */
     struct router_state **const *state; /* [pools][layers] */
+    /* Is shown each layer's scores on the way, as tensors; NULL: nobody asks. -1: `err` says why. */
+    int (*seen)(void *context, int layer, const struct layer_scores *s, struct buf *err);
+    void *context;
 };
 
 /* One forward pass under way: what its steps share. */
@@ -56,6 +61,8 @@ struct pass {
     struct scope *scope;
     struct tensor *start, *behind, *slot, *no_cache;
     struct routing routing;
+    struct pass_gpu *gpu; /* routers are on the GPU; NULL: on the host */
+    bool unpacked;        /* no matrix of the model is packed, as in training */
 };
 /* Is the batch one that the model can take? `past` NULL: every sequence is new. */
 int pass_check(const struct model *m, const struct batch *b, const struct past *past,
@@ -67,14 +74,39 @@ void pass_end(struct pass *p);
 /* Token ids [T]; and in the pass, where the sequences are, in this batch and in the cache. */
 struct tensor *pass_inputs(struct pass *p);
 /*
- * x [T, d] through one layer. scores, logits: the router's, [T, N], as tensors and on the host; the
- * logits only where a router of the batch wants them. NULL: the scope has failed.
+ * x [T, d] through one layer, in three parts: attention and the router's scores; the routers; the
+ * experts that they selected. Of a selection that was kept the first and the last come out the same
+ * again. scores, logits: the router's, [T, N], as tensors and on the host; the logits only where a
+ * router of the batch wants them. NULL: the scope has failed.
  */
 struct layer_scores {
+    struct tensor *x, *h; /* [T, d]: with attention added, and its norm */
     struct tensor *scores, *logits;
     const float *scores_host, *logits_host;
 };
+/*
+ * Pairs on the host, token after token: [P] each. Or, from kernels, on the device in int32, sorted by
+ * expert: the token of each and, [N+1], where each expert's begin (torch_gpu.h).
+ */
+struct selected {
+    struct tensor *token, *expert;
+};
+void pass_attend(struct pass *p, int layer, struct tensor *x, struct layer_scores *s);
+void pass_route(struct pass *p, int layer, struct layer_scores *s, struct selected *out);
+struct tensor *pass_experts(struct pass *p, int layer, const struct layer_scores *s,
+                            const struct selected *selected);
 struct tensor *pass_layer(struct pass *p, int layer, struct tensor *x, struct layer_scores *s);
+
+/*
+ * Routers on the GPU, for passes of which each router has a kernel: `begin` decides, and sets p->gpu;
+ * `route` is then pass_route()'s work, without scores_host; `shares` each expert's share of the last
+ * layer's pairs, [N]; `end` what the whole pass used, into its struct scored. model_gpu.c.
+ */
+void pass_gpu_begin(struct pass *p);
+void pass_gpu_free(struct pass *p);
+void pass_gpu_route(struct pass *p, int layer, const struct layer_scores *s, struct selected *to);
+void pass_gpu_shares(const struct pass *p, float *share);
+void pass_gpu_end(struct pass *p);
 
 /*
  * The forward pass. keep: ascending rows of the batch whose logits are wanted, `nkeep` of them, as

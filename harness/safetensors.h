@@ -38,6 +38,9 @@ const struct st_tensor *safetensors_at(const struct safetensors *s, size_t i); /
 const struct st_tensor *safetensors_find(const struct safetensors *s,
                                          const char *name); /* or NULL */
 
+/* A tensor's bytes have been read: their memory may go. Who reads them again waits for the disk. */
+void safetensors_forget(const struct st_tensor *t);
+
 /* Feeds names, dtypes, shapes and all data to `h`, in name order, however they are sharded. */
 void safetensors_hash(const struct safetensors *s, struct hash *h);
 

@@ -3,6 +3,7 @@
  */
 #include "torch_impl.h"
 #include "kernels.h"
+#include "torch_words.h"
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/jit/frontend/resolver.h>
@@ -10,12 +11,26 @@
 #include <torch/csrc/jit/runtime/profiling_graph_executor_impl.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <torch/version.h>
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 10)
+#define GIVES_MEMORY_BACK
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 
 #include <dlfcn.h>
 
 #include <cmath>
 
 #include <mutex>
+
+/* Newer libtorches warn where gradients come on another stream than the parameters: ours do. */
+template <typename C>
+static auto silence(C &c, int) -> decltype(c.setWarnOnAccumulateGradStreamMismatch(false))
+{
+    c.setWarnOnAccumulateGradStreamMismatch(false);
+}
+template <typename C> static void silence(C &, long)
+{
+}
 
 /* No optimiser passes that run anew for each new shape, one core a thread. */
 void torch_setup()
@@ -24,6 +39,7 @@ void torch_setup()
     std::call_once(once, [] {
         torch::jit::getProfilingMode() = false;
         torch::jit::setGraphExecutorOptimize(false);
+        silence(at::globalContext(), 0);
         void *f = dlsym(RTLD_DEFAULT, "openblas_set_num_threads");
         if (f)
             reinterpret_cast<void (*)(int)>(f)(1);
@@ -42,6 +58,13 @@ std::string torch_sentence(const std::exception &e)
 {
     auto c10 = dynamic_cast<const c10::Error *>(&e);
     std::string text = c10 ? c10->what_without_backtrace() : e.what();
+    if (means_out_of_memory(text.c_str())) {
+        struct buf words = BUF_INIT;
+        add_out_of_memory(text.c_str(), &words);
+        text = words.s;
+        buf_release(&words);
+        return text;
+    }
     const std::string mark = "RuntimeError: ";
     size_t at = text.rfind(mark);
     text = at == std::string::npos ? text.substr(text.find_first_not_of("\n"))
@@ -87,6 +110,51 @@ struct tensor *copied(struct scope *s, const T *data, int ndim, const int64_t *s
     return out;
 }
 
+/* A function of CUDA's runtime, which comes with libtorch where it has CUDA. NULL: there is none. */
+template <typename F> F cuda_function(const char *name)
+{
+    return reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
+}
+
+/* Asked of CUDA itself: libtorch only warns, and then sees no GPU. */
+struct gpu_facts gpu_look()
+{
+    struct gpu_facts f = {};
+    auto count = cuda_function<int (*)(int *)>("cudaGetDeviceCount");
+    auto words = cuda_function<const char *(*)(int)>("cudaGetErrorString");
+    auto driver = cuda_function<int (*)(int *)>("cudaDriverGetVersion");
+    auto runtime = cuda_function<int (*)(int *)>("cudaRuntimeGetVersion");
+    auto forget = cuda_function<int (*)()>("cudaGetLastError");
+    f.built = count || at::hasCUDA();
+    if (!count) {
+        f.count = f.built ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
+        return f;
+    }
+    f.code = count(&f.count);
+    f.text = words ? words(f.code) : "";
+    if (f.code != GPU_FINE)
+        f.count = 0;
+    if (driver && driver(&f.driver) != GPU_FINE)
+        f.driver = 0;
+    if (runtime && runtime(&f.runtime) != GPU_FINE)
+        f.runtime = 0;
+    if (forget)
+        forget(); // or libtorch's next call would fail with it
+    return f;
+}
+
+/* 90 for sm_90; 0: not known. */
+int gpu_architecture(struct device device)
+{
+    enum { MAJOR = 75, MINOR = 76 };
+    auto ask = cuda_function<int (*)(int *, int, int)>("cudaDeviceGetAttribute");
+    int major = 0, minor = 0;
+    if (device.kind != DEVICE_CUDA || !ask || ask(&major, MAJOR, device.index) != GPU_FINE ||
+        ask(&minor, MINOR, device.index) != GPU_FINE)
+        return 0;
+    return 10 * major + minor;
+}
+
 /* Names in TorchScript source: torch.x is ATen's operator x, seqtopk.x is torch_ops.cpp's. */
 struct names : torch::jit::Resolver {
     std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string &name,
@@ -117,10 +185,9 @@ int device_parse(const char *name, struct device *out, struct buf *err)
     if (strcmp(name, "cuda") != 0 &&
         (sscanf(name, "cuda:%d%n", &index, &end) != 1 || name[end] != '\0' || index < 0))
         return fail(err, "device '%s' is unknown; there are cpu, cuda and cuda:INDEX", name);
-    int count = torch_describe().cuda_devices;
-    if (index >= count)
-        return fail(err, "device '%s' cannot be used: libtorch %s sees %d GPUs", name,
-                    torch_describe().version, count);
+    struct gpu_facts facts = gpu_look();
+    if (gpu_refuse(&facts, name, index, TORCH_VERSION, err))
+        return -1;
     *out = { DEVICE_CUDA, index };
     return 0;
 }
@@ -135,8 +202,41 @@ int device_check(struct device device, enum dtype dtype, struct buf *err)
     });
     if (!s.failed)
         return 0;
-    return fail(err, "this libtorch cannot compute in %s on '%s': %s", dtype_name(dtype),
-                device.kind == DEVICE_CPU ? "cpu" : "cuda", s.error.c_str());
+    std::string name = device.kind == DEVICE_CPU ? "cpu" : "cuda:" + std::to_string(device.index);
+    return device_refuse(name.c_str(), dtype_name(dtype), gpu_architecture(device), TORCH_VERSION,
+                         s.error.c_str(), err);
+}
+
+bool device_memory(struct device device, int64_t *free_bytes, int64_t *total)
+{
+    bool known = false;
+#ifdef GIVES_MEMORY_BACK
+    struct scope s = {};
+    auto ask = cuda_function<int (*)(size_t *, size_t *)>("cudaMemGetInfo");
+    if (device.kind != DEVICE_CUDA || !ask)
+        return false;
+    guarded(&s, [&] {
+        size_t there = 0, all = 0;
+        at::empty({ 1 }, at::TensorOptions().device(at_device(device)));
+        c10::DeviceGuard guard(at_device(device));
+        c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache();
+        known = ask(&there, &all) == GPU_FINE;
+        *free_bytes = static_cast<int64_t>(there);
+        *total = static_cast<int64_t>(all);
+    });
+#else
+    (void)device, (void)free_bytes, (void)total;
+#endif
+    return known;
+}
+
+void *device_stream(struct device device)
+{
+    auto ask = cuda_function<int (*)(int32_t, void **)>("aoti_torch_get_current_cuda_stream");
+    void *stream = nullptr;
+    if (device.kind != DEVICE_CUDA || !ask || ask(device.index, &stream) != 0)
+        return nullptr;
+    return stream;
 }
 
 struct torch_info torch_describe(void)
@@ -147,8 +247,7 @@ struct torch_info torch_describe(void)
     info.fast_blas = openblas || at::hasMKL();
     info.blas = openblas ? openblas() : at::hasMKL() ? "MKL" : "reference BLAS";
     info.products = kernel_processor();
-    info.cuda_devices =
-        at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
+    info.cuda_devices = gpu_look().count;
     return info;
 }
 
@@ -207,17 +306,34 @@ struct tensor *tensor_empty(struct scope *s, enum dtype dtype, int ndim, const i
     return out;
 }
 
+/*
+ * A run of a file's values into `to`, a few megabytes at a time through memory that a GPU copies from
+ * by itself. Returns zero, or what is no number where one of them is none: a tensor, not waited for.
+ */
+static at::Tensor fill(const at::Tensor &to, const char *data, at::ScalarType type)
+{
+    const int64_t most = 1 << 22, size = static_cast<int64_t>(c10::elementSize(type));
+    at::Tensor zero = at::zeros({}, to.options().dtype(at::kFloat));
+    for (int64_t i = 0; i < to.numel(); i += most) {
+        const int64_t n = std::min(most, to.numel() - i);
+        at::Tensor part = to.narrow(0, i, n);
+        // Through memory of our own: a file's tensors may begin at any byte.
+        at::Tensor from = to.is_cuda() ? pinned({ n }, type) : at::empty({ n }, type);
+        memcpy(from.data_ptr(), data + i * size, static_cast<size_t>(n * size));
+        part.copy_(from.to(to.device(), type, true));
+        // Of what was stored, which may have less range. Zero times a number is zero.
+        zero.add_(at::sum(part * 0, at::kFloat));
+    }
+    return zero;
+}
+
 bool tensor_fill(struct scope *s, struct tensor *t, int64_t offset, const void *data,
                  enum dtype dtype, int64_t count)
 {
     bool finite = false;
     guarded(s, [&] {
-        // Through memory of our own: a file's tensors may begin at any byte.
-        at::Tensor from = at::empty({ count }, at_dtype(dtype));
-        memcpy(from.data_ptr(), data, static_cast<size_t>(count) * dtype_size(dtype));
-        at::Tensor to = of(t).view(-1).narrow(0, offset, count).copy_(from);
-        // Of what was stored, which may have less range. Zero times a number is zero.
-        finite = at::sum(to * 0, at::kFloat).item<float>() == 0;
+        at::Tensor to = of(t).view(-1).narrow(0, offset, count);
+        finite = fill(to, static_cast<const char *>(data), at_dtype(dtype)).item<float>() == 0;
     });
     return finite;
 }
@@ -247,6 +363,53 @@ struct tensor *tensor_share(struct scope *s, const struct tensor *t)
     return shared;
 }
 
+struct tensor *tensor_int32(struct scope *s, int64_t n, struct device device)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] {
+        auto options = at::TensorOptions().dtype(at::kInt).device(at_device(device));
+        out = keep(s, at::empty({ n }, options));
+    });
+    return out;
+}
+
+struct tensor *tensor_to(struct scope *s, const struct tensor *t, struct device device)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] { out = keep(s, of(t).to(at_device(device))); });
+    return out;
+}
+
+struct tensor *tensor_plain(struct scope *s, const struct tensor *t)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] { out = keep(s, of(t).detach().contiguous()); });
+    return out;
+}
+
+struct tensor *tensor_first(struct scope *s, const struct tensor *t, int64_t n)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] { out = keep(s, of(t).narrow(0, 0, n).clone()); });
+    return out;
+}
+
+void tensor_bytes(struct scope *s, const struct tensor *t, size_t offset, void *to, size_t bytes)
+{
+    guarded(s, [&] {
+        at::Tensor from = of(t).view(at::kByte).view(-1);
+        from = from.narrow(0, static_cast<int64_t>(offset), static_cast<int64_t>(bytes));
+        at::from_blob(to, { from.numel() }, at::kByte).copy_(from);
+    });
+}
+
+bool tensor_finite(struct scope *s, const struct tensor *t)
+{
+    bool finite = false;
+    guarded(s, [&] { finite = at::sum(of(t).detach() * 0, at::kFloat).item<float>() == 0; });
+    return finite;
+}
+
 int tensor_dim(struct scope *s, const struct tensor *t)
 {
     int dim = 0;
@@ -269,6 +432,16 @@ const float *tensor_values(struct scope *s, const struct tensor *t)
         values = keep(s, host)->t.data_ptr<float>();
     });
     return values;
+}
+
+void *tensor_data(struct scope *s, const struct tensor *t)
+{
+    void *data = nullptr;
+    guarded(s, [&] {
+        TORCH_CHECK(of(t).is_contiguous(), "a tensor's values do not lie one behind the other");
+        data = of(t).data_ptr();
+    });
+    return data;
 }
 
 double tensor_number(struct scope *s, const struct tensor *t)

@@ -22,6 +22,8 @@
 #include "dtype.h"
 #include "util.h"
 
+#include <string.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -44,6 +46,19 @@ int device_parse(const char *name, struct device *out, struct buf *err) MUST_USE
 
 /* Can this libtorch multiply matrices of this format there? */
 int device_check(struct device device, enum dtype dtype, struct buf *err) MUST_USE;
+
+/* A GPU's memory in bytes, what this program keeps for later given back. false: it is not known. */
+bool device_memory(struct device device, int64_t *free_bytes, int64_t *total);
+
+/* The cudaStream_t that libtorch works on in this thread; NULL: the default one, or no GPU. */
+void *device_stream(struct device device);
+
+/* How every sentence about missing memory begins, so that callers can try again with less. */
+#define OUT_OF_MEMORY "out of memory"
+static inline bool says_out_of_memory(const char *sentence)
+{
+    return strstr(sentence, OUT_OF_MEMORY) != NULL;
+}
 
 /* What `doctor` tells. Strings live for ever. */
 struct torch_info {
@@ -85,10 +100,24 @@ struct tensor *tensor_pack(struct scope *s, const struct tensor *t);
 /* The same tensor, owned by another scope as well: what outlives the scope it was made in. */
 struct tensor *tensor_share(struct scope *s, const struct tensor *t);
 
+/* For kernels: room for n int32; t on another device; its values, contiguous and without gradients. */
+struct tensor *tensor_int32(struct scope *s, int64_t n, struct device device);
+struct tensor *tensor_to(struct scope *s, const struct tensor *t, struct device device);
+struct tensor *tensor_plain(struct scope *s, const struct tensor *t);
+/* A copy of the first n values of t, which has one dimension. */
+struct tensor *tensor_first(struct scope *s, const struct tensor *t, int64_t n);
+/* Bytes of a contiguous t, `offset` of them left out, into the host's memory; waits for them. */
+void tensor_bytes(struct scope *s, const struct tensor *t, size_t offset, void *to, size_t bytes);
+/* Is none of its values NaN or infinite? Waits for the answer. */
+bool tensor_finite(struct scope *s, const struct tensor *t);
+
 int tensor_dim(struct scope *s, const struct tensor *t);
 int64_t tensor_size(struct scope *s, const struct tensor *t, int dim);
 /* The values as float32, row-major, in the host's memory; valid as long as the scope. */
 const float *tensor_values(struct scope *s, const struct tensor *t);
+
+/* Where a contiguous tensor's values are, in its device's memory; as long as the tensor lives. */
+void *tensor_data(struct scope *s, const struct tensor *t);
 
 /* A scalar's value, in all of its digits; NaN in a scope that has failed. */
 double tensor_number(struct scope *s, const struct tensor *t);

@@ -6,7 +6,6 @@
 
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
-#include <torch/version.h>
 
 #include <algorithm>
 #include <cmath>
@@ -28,14 +27,6 @@ bool grad_on_cpu(at::TensorList tensors)
 {
     for (const Tensor &t : tensors)
         if (!t.is_cpu() || t.scalar_type() != at::kFloat)
-            return false;
-    return recorded(tensors);
-}
-
-bool grad_on_gpu(at::TensorList tensors)
-{
-    for (const Tensor &t : tensors)
-        if (!t.is_cuda())
             return false;
     return recorded(tensors);
 }
@@ -303,101 +294,6 @@ Tensor attention_grad(const Tensor &q, const Tensor &k, const Tensor &v, const T
     return attention_function::apply(q, k, v, start, cos, sin);
 }
 
-/* Room for n numbers on the host, from which a GPU copies without being waited for. */
-static Tensor host_ints(int64_t n)
-{
-    return at::empty({ n }, at::TensorOptions().dtype(at::kLong).pinned_memory(true));
-}
-
-static Tensor uploaded(const Tensor &host, at::ScalarType type, const Tensor &like)
-{
-    return host.to(like.device(), type, true);
-}
-
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 6)
-/* The position of each row in its own sequence, [T]. start: [S+1], on the host */
-static Tensor positions(const Tensor &start, int64_t T, const Tensor &like)
-{
-    Tensor at = host_ints(T);
-    const int64_t *s = start.data_ptr<int64_t>();
-    int64_t *to = at.data_ptr<int64_t>();
-    for (int64_t i = 0; i + 1 < start.size(0); i++)
-        for (int64_t t = s[i]; t < s[i + 1]; t++)
-            to[t] = t - s[i];
-    return uploaded(at, at::kLong, like);
-}
-
-static Tensor sequence_ends(const Tensor &start, const Tensor &like)
-{
-    Tensor ends = host_ints(start.size(0));
-    ends.copy_(start);
-    return uploaded(ends, at::kLong, like).to(at::kInt);
-}
-
-namespace
-{
-
-/* Rows turned by their positions; backwards, they are turned back. */
-struct rope_function : Function<rope_function> {
-    static Tensor turned(const Tensor &x, const Tensor &cos, const Tensor &sin, double sign)
-    {
-        const int64_t h = x.size(2) / 2;
-        Tensor out = at::empty(x.sizes(), x.options());
-        Tensor a = x.narrow(2, 0, h), b = x.narrow(2, h, h);
-        Tensor to_a = out.narrow(2, 0, h), to_b = out.narrow(2, h, h);
-        at::mul_out(to_a, a, cos);
-        to_a.addcmul_(b, sin, -sign);
-        at::mul_out(to_b, b, cos);
-        to_b.addcmul_(a, sin, sign);
-        return out;
-    }
-
-    /* x: [T, H, D]; cos, sin: [T, 1, D/2] */
-    static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &cos,
-                          const Tensor &sin)
-    {
-        ctx->save_for_backward({ cos, sin });
-        return turned(x, cos, sin, 1);
-    }
-
-    static variable_list backward(AutogradContext *ctx, variable_list grads)
-    {
-        auto saved = ctx->get_saved_variables();
-        return { turned(grads[0], saved[0], saved[1], -1), Tensor(), Tensor() };
-    }
-};
-
-} // namespace
-
-/* Flash attention takes heads of a multiple of 8, up to 256. */
-Tensor attention_gpu(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor &start,
-                     const Tensor &cos, const Tensor &sin)
-{
-    const int64_t D = cos.size(1) * 2, T = q.size(0), S = start.size(0) - 1;
-    const int64_t H = q.size(1) / D, G = k.size(1) / D, *s = start.data_ptr<int64_t>();
-    const bool half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-    if (!half || D % 8 != 0 || D > 256)
-        return Tensor();
-    int64_t longest = 0;
-    for (int64_t i = 0; i < S; i++)
-        longest = std::max(longest, s[i + 1] - s[i]);
-    Tensor at = positions(start, T, q), ends = sequence_ends(start, q);
-    Tensor c = cos.index_select(0, at).unsqueeze(1).to(q.scalar_type());
-    Tensor n = sin.index_select(0, at).unsqueeze(1).to(q.scalar_type());
-    Tensor rq = rope_function::apply(q.reshape({ T, H, D }), c, n);
-    Tensor rk = rope_function::apply(k.reshape({ T, G, D }), c, n);
-    auto out = at::_flash_attention_forward(rq, rk, v.reshape({ T, G, D }), ends, ends, longest,
-                                            longest, 0.0, true, false);
-    return std::get<0>(out).reshape({ T, H * D });
-}
-#else
-Tensor attention_gpu(const Tensor &, const Tensor &, const Tensor &, const Tensor &, const Tensor &,
-                     const Tensor &)
-{
-    return Tensor();
-}
-#endif
-
 /* ---- experts ---- */
 
 by_expert sort_by_expert(const Tensor &expert, int64_t N)
@@ -574,132 +470,6 @@ Tensor swiglu_grad(const Tensor &gate_up)
     return swiglu_function::apply(gate_up.contiguous());
 }
 
-namespace
-{
-
-/*
- * Where pairs lie once each expert's rows are padded to the most that one has, so that one product
- * does for all.
- */
-struct padded_pairs {
-    Tensor source; // [N * most]: the token of each row; T where it is padding
-    Tensor spot;   // [P]: the row of each pair
-    Tensor begin;  // [T+1]: each token's first pair
-    Tensor flat;   // [P]: token * N + expert
-    Tensor token;  // [P]
-
-    /* token, expert: [P] on the host, token after token */
-    padded_pairs(const Tensor &x, const Tensor &tokens, const Tensor &experts, int64_t N)
-    {
-        const int64_t P = tokens.numel(), T = x.size(0);
-        const int64_t *t = tokens.data_ptr<int64_t>(), *e = experts.data_ptr<int64_t>();
-        std::vector<int64_t> next(static_cast<size_t>(N));
-        for (int64_t p = 0; p < P; p++)
-            next[static_cast<size_t>(e[p])]++;
-        const int64_t most = *std::max_element(next.begin(), next.end());
-        Tensor host = host_ints(N * most + 3 * P + T + 1);
-        int64_t *from = host.data_ptr<int64_t>(), *row = from + N * most, *pair = row + P;
-        int64_t *own = pair + P, *first = own + P;
-        std::fill(from, row, T);
-        for (int64_t n = 0; n < N; n++)
-            next[static_cast<size_t>(n)] = n * most;
-        for (int64_t p = 0; p < P; p++) {
-            const int64_t at = next[static_cast<size_t>(e[p])]++;
-            from[at] = t[p];
-            row[p] = at;
-            pair[p] = t[p] * N + e[p];
-            own[p] = t[p];
-        }
-        for (int64_t i = 0, p = 0; i <= T; i++) {
-            while (p < P && t[p] < i)
-                p++;
-            first[i] = p;
-        }
-        auto parts = uploaded(host, at::kLong, x).split_with_sizes({ N * most, P, P, P, T + 1 });
-        source = parts[0];
-        spot = parts[1];
-        flat = parts[2];
-        token = parts[3];
-        begin = parts[4];
-    }
-};
-
-/* Padding reads a row of zeroes behind the last; sums over a token's experts are in float32. */
-struct padded_function : Function<padded_function> {
-    static Tensor rows(const Tensor &x, const Tensor &source)
-    {
-        return at::constant_pad_nd(x, { 0, 0, 0, 1 }).index_select(0, source);
-    }
-
-    static Tensor sums(const Tensor &y, const Tensor &spot, const Tensor &begin)
-    {
-        return std::get<0>(
-            at::_embedding_bag_forward_only(y, spot, begin, false, 0, false, {}, true));
-    }
-
-    static Tensor scaled(const Tensor &y, const Tensor &weight)
-    {
-        Tensor out = at::empty(y.sizes(), y.options());
-        at::mul_out(out, y, weight);
-        return out;
-    }
-
-    /* weight: [P]; gate_up: [N, 2F, d]; down: [N, d, F] */
-    static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &weight,
-                          const Tensor &gate_up, const Tensor &down, const Tensor &source,
-                          const Tensor &spot, const Tensor &begin)
-    {
-        const int64_t N = down.size(0), d = down.size(1), F = down.size(2), R = source.numel();
-        Tensor in = rows(x, source), w = at::zeros({ R, 1 }, weight.options());
-        w.index_copy_(0, spot, weight.unsqueeze(1));
-        Tensor mid = at::bmm(in.view({ N, -1, d }), gate_up.transpose(1, 2)).view({ R, 2 * F });
-        Tensor act = at::silu(mid.narrow(1, 0, F)).mul_(mid.narrow(1, F, F));
-        Tensor y = at::bmm(scaled(act, w).view({ N, -1, F }), down.transpose(1, 2));
-        ctx->save_for_backward({ in, mid, w, gate_up, down, source, spot, begin });
-        return sums(y.view({ R, d }), spot, begin);
-    }
-
-    static variable_list backward(AutogradContext *ctx, variable_list grads)
-    {
-        auto saved = ctx->get_saved_variables();
-        const Tensor &in = saved[0], &mid = saved[1], &w = saved[2], &gate_up = saved[3];
-        const Tensor &down = saved[4], &spot = saved[6];
-        const int64_t N = down.size(0), d = down.size(1), F = down.size(2), R = in.size(0);
-        Tensor gate = mid.narrow(1, 0, F), up = mid.narrow(1, F, F), s = at::silu(gate);
-        Tensor dy = rows(grads[0], saved[5]).view({ N, -1, d });
-        Tensor dact = at::bmm(dy, down).view({ R, F }), act = s * up;
-        Tensor dw = at::sum(dact * act, { 1 }, false, w.scalar_type());
-        dact = scaled(dact, w);
-        Tensor dmid = at::empty(mid.sizes(), mid.options()), dup = dmid.narrow(1, F, F);
-        at::mul_out(dup, dact, s);
-        dmid.narrow(1, 0, F).copy_(at::silu_backward(dact.mul_(up), gate));
-        dmid = dmid.view({ N, -1, 2 * F });
-        Tensor dgate_up, ddown;
-        if (gate_up.requires_grad())
-            dgate_up = at::bmm(dmid.transpose(1, 2), in.view({ N, -1, d }));
-        if (down.requires_grad())
-            ddown = at::bmm(dy.transpose(1, 2), scaled(act, w).view({ N, -1, F }));
-        Tensor dx = sums(at::bmm(dmid, gate_up).view({ R, d }), spot, saved[7]);
-        return { dx, dw.index_select(0, spot), dgate_up, ddown, Tensor(), Tensor(), Tensor() };
-    }
-};
-
-} // namespace
-
-Tensor experts_gpu(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,
-                   const Tensor &gate_up, const Tensor &down, bool normalise)
-{
-    if (token.numel() == 0)
-        return at::zeros(x.sizes(), x.options());
-    const padded_pairs p(x, token, expert, down.size(0));
-    Tensor w = scores.reshape(-1).index_select(0, p.flat);
-    if (normalise) {
-        Tensor sums = at::zeros({ scores.size(0) }, w.options()).index_add(0, p.token, w);
-        w = w / sums.index_select(0, p.token);
-    }
-    return padded_function::apply(x, w, gate_up, down, p.source, p.spot, p.begin);
-}
-
 /* ---- loss ---- */
 
 namespace
@@ -708,8 +478,8 @@ namespace
 /* The gradient is made on the way forward, where the logits are at hand: they are never all held. */
 struct nll_function : Function<nll_function> {
     /* By our own products. Returns the sum; dhead may be undefined. */
-    static double forward_cpu(const Tensor &x, const Tensor &head, const Tensor &target, Tensor &dx,
-                              Tensor &dhead)
+    static double summed(const Tensor &x, const Tensor &head, const Tensor &target, Tensor &dx,
+                         Tensor &dhead)
     {
         const int64_t T = x.size(0), V = head.size(0), d = head.size(1), block = 512;
         Tensor rows = panels_for(V, d, x), columns = panels_for(d, V, x);
@@ -736,35 +506,11 @@ struct nll_function : Function<nll_function> {
     static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &head,
                           const Tensor &target, bool trained)
     {
-        if (x.is_cpu()) {
-            Tensor dx = at::empty(x.sizes(), x.options());
-            Tensor dhead = trained ? at::empty(head.sizes(), x.options()) : Tensor();
-            double sum = forward_cpu(x, head, target, dx, dhead);
-            ctx->save_for_backward({ dx, dhead });
-            return at::full({}, sum, x.options());
-        }
-        const int64_t T = x.size(0), block = 8192;
         Tensor dx = at::empty(x.sizes(), x.options());
-        const at::ScalarType wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-        Tensor dhead = trained ? at::zeros(head.sizes(), x.options().dtype(wide)) : Tensor();
-        Tensor sum = at::zeros({}, x.options().dtype(at::kDouble));
-        for (int64_t t = 0; t < T; t += block) {
-            const int64_t n = std::min(block, T - t);
-            Tensor rows = x.narrow(0, t, n), to = target.narrow(0, t, n);
-            Tensor p = at::mm(rows, head.t());
-            Tensor logs = at::log_softmax(p, -1, wide);
-            sum -= logs.gather(1, to.unsqueeze(1)).sum(at::kDouble);
-            p = logs.exp_().scatter_add_(1, to.unsqueeze(1),
-                                         at::full({ n, 1 }, -1.0, logs.options()));
-            p = p.to(x.scalar_type());
-            dx.narrow(0, t, n).copy_(at::mm(p, head));
-            if (trained && x.scalar_type() == wide)
-                dhead.addmm_(p.t(), rows);
-            else if (trained)
-                dhead.add_(at::mm(p.t(), rows));
-        }
-        ctx->save_for_backward({ dx, trained ? dhead.to(head.scalar_type()) : dhead });
-        return sum.to(wide);
+        Tensor dhead = trained ? at::empty(head.sizes(), x.options()) : Tensor();
+        double sum = summed(x, head, target, dx, dhead);
+        ctx->save_for_backward({ dx, dhead });
+        return at::full({}, sum, x.options());
     }
 
     static variable_list backward(AutogradContext *ctx, variable_list grads)

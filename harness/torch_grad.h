@@ -1,8 +1,8 @@
 /*
  * torch_grad.h: the decoder's operators with gradients, for training: on the CPU in float32 with
- * backward passes of our own, on a GPU few large operations instead of many small ones. Where none
- * of this holds, torch_ops.cpp's plain forms are differentiated by libtorch, and the tests hold
- * these against those. C++, for torch_ops.cpp alone.
+ * backward passes of our own; torch_gpu.h has a GPU's. Where neither holds, torch_ops.cpp's plain
+ * forms are differentiated by libtorch, and the tests hold these against those. C++, for
+ * torch_ops.cpp alone.
  *
  * Shapes as in torch_ops.cpp.
  */
@@ -19,9 +19,8 @@ struct sequences {
     int64_t n;
 };
 
-/* Are gradients being recorded for one of these, and all in float32 on the CPU? On a GPU? */
+/* Are gradients being recorded for one of these, and all in float32 on the CPU? */
 bool grad_on_cpu(at::TensorList tensors);
-bool grad_on_gpu(at::TensorList tensors);
 
 /* The rows of x [T, heads*D] (any stride) rotated by their position in their own sequence. */
 at::Tensor rotated(const at::Tensor &x, const sequences &s, const at::Tensor &cos,
@@ -38,9 +37,6 @@ at::Tensor norm_grad(const at::Tensor &x, const at::Tensor &weight, double eps);
 
 at::Tensor attention_grad(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                           const at::Tensor &start, const at::Tensor &cos, const at::Tensor &sin);
-/* Queries and keys not yet rotated; bfloat16 and float16 where the libtorch can, else undefined. */
-at::Tensor attention_gpu(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
-                         const at::Tensor &start, const at::Tensor &cos, const at::Tensor &sin);
 
 /* Pairs sorted by their expert: place [P], their numbers in the order given; begin [N+1]. */
 struct by_expert {
@@ -50,10 +46,6 @@ by_expert sort_by_expert(const at::Tensor &expert, int64_t N);
 
 at::Tensor experts_grad(const at::Tensor &x, const at::Tensor &weight, const at::Tensor &token,
                         const by_expert &order, const at::Tensor &gate_up, const at::Tensor &down);
-/* token, expert: on the host, token after token */
-at::Tensor experts_gpu(const at::Tensor &x, const at::Tensor &scores, const at::Tensor &token,
-                       const at::Tensor &expert, const at::Tensor &gate_up, const at::Tensor &down,
-                       bool normalise);
 
 /* silu(gate) * up of [rows, 2F] -> [rows, F] */
 at::Tensor swiglu_grad(const at::Tensor &gate_up);

@@ -11,6 +11,7 @@
  * sequence begins; it stays on the host, as do `past`, `slot` and `keep`.
  */
 #include "kernels.h"
+#include "torch_gpu.h"
 #include "torch_grad.h"
 
 #include <ATen/ATen.h>
@@ -72,7 +73,7 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
     if (grad_on_cpu({ x, weight }) && x.dim() == 2)
         return norm_grad(x, weight, eps);
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 9)
-    if (grad_on_gpu({ x, weight }) && x.scalar_type() != at::kDouble)
+    if (x.is_cuda() && x.scalar_type() != at::kDouble)
         return at::rms_norm(x, { x.size(-1) }, weight, eps);
 #endif
     Tensor y = x.to(wide(x));
@@ -80,10 +81,13 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
     return weight * y.to(x.scalar_type());
 }
 
-/* The router's logits, and their softmax over the experts. x: [T, d]; weight: [N, d] or packed */
+/*
+ * The router's logits, and their softmax over the experts, in float32 at least.
+ * x: [T, d]; weight: [N, d] or packed
+ */
 std::tuple<Tensor, Tensor> router(const Tensor &x, const Tensor &weight, int64_t N)
 {
-    Tensor logits = project(x, weight, N).to(wide(x));
+    Tensor logits = project(x.to(wide(x)), weight.to(wide(weight)), N);
     return std::make_tuple(at::softmax(logits, -1), logits);
 }
 
@@ -140,7 +144,10 @@ Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor
     // Under training nothing lies behind, and nothing is kept.
     if (keys.numel() == 0 && grad_on_cpu({ q, k, v }))
         return attention_grad(q, k, v, start, cos, sin);
-    Tensor out = grad_on_gpu({ q, k, v }) ? attention_gpu(q, k, v, start, cos, sin) : Tensor();
+    Tensor out;
+    if (q.is_cuda())
+        out =
+            attention_gpu(q, k, v, start, { at, before, place, sequences }, keys, values, cos, sin);
     if (out.defined())
         return out;
     std::vector<Tensor> outs;
@@ -203,13 +210,13 @@ void experts_fast(const Tensor &x, const Tensor &weight, const Tensor &token,
 
 /*
  * The sum of the selected experts' outputs, weighted.
- * x: [T, d]; scores: [T, N]; token, expert: [P], on the host, token after token; gate_up: [N, 2F, d];
- * down: [N, d, F], or both packed -> [T, d]
+ * x: [T, d]; scores: [T, N]; token, expert: [P], on the host, token after token (or sorted on the
+ * device, see torch_gpu.h); gate_up: [N, 2F, d]; down: [N, d, F], or both packed -> [T, d]
  */
 Tensor experts(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,
                const Tensor &gate_up, const Tensor &down, bool normalise)
 {
-    if (x.is_cuda())
+    if (x.is_cuda() || token.scalar_type() == at::kInt)
         return experts_gpu(x, scores, token, expert, gate_up, down, normalise);
     const by_expert sorted = sort_by_expert(expert, gate_up.size(0));
     const std::vector<int64_t> &place = sorted.place, &begin = sorted.begin;
@@ -266,7 +273,9 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
 std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target,
                                          const Tensor &keep, int64_t V)
 {
-    const int64_t T = x.size(0), block = 144, *kept = keep.data_ptr<int64_t>();
+    // A GPU is given as many rows as make a quarter of a gigabyte of logits.
+    const int64_t many = std::max<int64_t>((1 << 26) / V, 144), block = x.is_cuda() ? many : 144;
+    const int64_t T = x.size(0), *kept = keep.data_ptr<int64_t>();
     const int64_t *const end = kept + keep.numel();
     Tensor logits = at::empty({ keep.numel(), V }, x.options().dtype(at::kFloat));
     int64_t row = 0;
@@ -290,7 +299,7 @@ std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, co
         Tensor p = at::log_softmax(rows, -1, at::kFloat);
         Tensor loss = -p.gather(1, to.clamp_min(0).unsqueeze(1)).squeeze(1);
         losses.push_back(loss.masked_fill(to < 0, std::numeric_limits<double>::quiet_NaN()));
-        entropies.push_back(-(p.exp() * p).sum(-1));
+        entropies.push_back(-p.exp().mul_(p).sum(-1));
         for (; kept < end && *kept < t + n; kept++)
             logits.select(0, row++).copy_(rows.select(0, *kept - t));
     }
@@ -302,8 +311,10 @@ std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, co
  */
 Tensor nll(const Tensor &x, const Tensor &head, const Tensor &target)
 {
-    if (x.size(0) > 0 && (grad_on_cpu({ x, head }) || grad_on_gpu({ x, head })))
+    if (x.size(0) > 0 && grad_on_cpu({ x, head }))
         return nll_grad(x, head, target);
+    if (x.size(0) > 0 && grad_on_gpu({ x, head }))
+        return nll_gpu(x, head, target);
     Tensor p = at::log_softmax(at::linear(x, head), -1, wide(x));
     return -p.gather(1, target.unsqueeze(1)).sum();
 }

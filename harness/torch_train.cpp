@@ -1,17 +1,29 @@
 /*
  * torch_train.cpp: see torch_train.h.
  *
- * A run is cut into chunks, small enough on the CPU that the ten or so passes of AdamW over one find
- * it in the cache. The chunks are dealt out to PARTS optimisers, whose parameters they are, and the
- * optimisers to threads.
+ * A run is cut into chunks, small enough that the ten or more passes of AdamW over one find it in the
+ * cache. The chunks are dealt out to PARTS optimisers, whose parameters they are, and the optimisers
+ * to threads. Only libtorch's AdamW on a GPU takes all at once.
+ *
+ * With 8 bits the averages lie in blocks: a chunk's begin behind those of the chunk before. Where the
+ * arithmetic is in bfloat16 the weights are in halves, and arithmetic reads the upper one.
  */
 #include "torch_train.h"
+#include "splitmix.h"
+#include "torch_adam8.h"
 #include "torch_impl.h"
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/optim/adamw.h>
 #include <torch/version.h>
 
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 9)
+#include <c10/core/CachingDeviceAllocator.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+#define KNOWS_PEAK
+#define HAS_HOOKS
+#endif
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <malloc.h>
@@ -19,6 +31,7 @@
 #include <cmath>
 #include <climits>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -30,15 +43,21 @@ using torch::optim::AdamW;
 using torch::optim::AdamWOptions;
 using torch::optim::AdamWParamState;
 
-constexpr int64_t CPU_CHUNK = 32768;
+constexpr int64_t CPU_CHUNK = 32768, GPU_CHUNK = 1 << 21; // whole blocks of averages
 constexpr size_t PARTS = 8;
 constexpr int RUNS = 4;
 
 struct chunk {
     int64_t offset, size;
+    int64_t average; // where its averages begin, with 8 bits
     bool decays;
     double norm2; // of the gradient, squared
-    Tensor weights, gradient;
+};
+
+/* A gradient in the making: which parameters have had theirs. */
+struct slot {
+    Tensor gradient;
+    std::vector<char> has;
 };
 
 #if TORCH_VERSION_MAJOR < 2
@@ -57,14 +76,19 @@ void *state_key(const Tensor &t)
 
 struct adamw {
     adamw_setup setup;
-    Tensor run[RUNS];  // float32
+    Tensor run[RUNS];  // float32; undefined where the members below stand for it
     Tensor arithmetic; // the weights in the arithmetic's dtype, where it is another
-    std::vector<Tensor> slots;
+    Tensor low;        // the lower halves of the weights, whose upper ones are the arithmetic's
+    adam8_average averages[2];
+    std::vector<slot> slots;
+    slot step;                        // where slots have no room of their own
+    std::mutex alone;                 // who adds to `step`
     std::vector<c10::Stream> streams; // of the slots, on a GPU
     std::vector<Tensor> leaves;       // that have gradients
     std::vector<int64_t> offsets;
     std::vector<chunk> chunks;
     std::unique_ptr<AdamW> parts[PARTS];
+    bool prepared = false;
     int64_t steps = 0;
     bool added = false;
 };
@@ -125,15 +149,52 @@ void finish(const struct adamw *a)
         c10::impl::VirtualGuardImpl(at::kCUDA).getStream(at_device(a->setup.device)).synchronize();
 }
 
-/* The optimisers, once all parameters are known. */
+bool eight_bits(const struct adamw *a)
+{
+    return a->setup.optimiser == OPTIMISER_ADAMW8BIT;
+}
+
+/* Does what slots get go straight into the step's gradient? */
+bool direct(const struct adamw *a)
+{
+#ifdef HAS_HOOKS
+    return eight_bits(a) && on_gpu(a);
+#else
+    (void)a;
+    return false;
+#endif
+}
+
+Tensor part(const Tensor &run, const chunk &c)
+{
+    return run.narrow(0, c.offset, c.size);
+}
+
+Tensor zero_run(const struct adamw *a)
+{
+    auto options = at::TensorOptions().dtype(at::kFloat).device(at_device(a->setup.device));
+    return at::zeros({ a->setup.count }, options);
+}
+
+/* By one thread at a time. */
+Tensor &gradient_run(struct adamw *a)
+{
+    Tensor &run = a->run[ADAMW_GRADIENT];
+    if (!run.defined())
+        run = zero_run(a);
+    return run;
+}
+
+/* libtorch's optimisers, whose parameters are the chunks. */
 void make_parts(struct adamw *a)
 {
-    if (a->parts[0])
-        return;
     for (size_t p = 0; p < PARTS; p++) {
-        std::vector<Tensor> group[2];
-        for (size_t i = p; i < a->chunks.size(); i += PARTS)
-            group[a->chunks[i].decays].push_back(a->chunks[i].weights);
+        std::vector<Tensor> group[2], weights(a->chunks.size());
+        for (size_t i = p; i < a->chunks.size(); i += PARTS) {
+            weights[i] = part(a->run[ADAMW_WEIGHTS], a->chunks[i]);
+            weights[i].mutable_grad() = part(gradient_run(a), a->chunks[i]);
+            group[a->chunks[i].decays].push_back(weights[i]);
+        }
         std::vector<torch::optim::OptimizerParamGroup> groups;
         for (int decays = 0; decays < 2; decays++) {
             AdamWOptions options(0);
@@ -143,55 +204,92 @@ void make_parts(struct adamw *a)
         }
         a->parts[p] = std::make_unique<AdamW>(groups);
         for (size_t i = p; i < a->chunks.size(); i += PARTS) {
-            chunk &c = a->chunks[i];
             auto state = std::make_unique<AdamWParamState>();
-            state->exp_avg(a->run[ADAMW_MEANS].narrow(0, c.offset, c.size));
-            state->exp_avg_sq(a->run[ADAMW_SQUARES].narrow(0, c.offset, c.size));
-            a->parts[p]->state()[state_key(c.weights)] = std::move(state);
+            state->exp_avg(part(a->run[ADAMW_MEANS], a->chunks[i]));
+            state->exp_avg_sq(part(a->run[ADAMW_SQUARES], a->chunks[i]));
+            a->parts[p]->state()[state_key(weights[i])] = std::move(state);
         }
     }
+}
+
+/* What an optimiser needs, once all parameters are known. */
+void prepare(struct adamw *a)
+{
+    if (a->prepared)
+        return;
+    a->prepared = true;
+    if (!eight_bits(a)) {
+        make_parts(a);
+        return;
+    }
+    int64_t room = 0;
+    for (chunk &c : a->chunks) {
+        c.average = room;
+        room += adam8_room(c.size);
+    }
+    auto options = at::TensorOptions().device(at_device(a->setup.device));
+    for (int i = 0; i < 2; i++)
+        a->averages[i] = adam8_new(room, i == 1, options);
+}
+
+adam8_average average_of(const struct adamw *a, enum adamw_run run, const chunk &c)
+{
+    return adam8_part(a->averages[run == ADAMW_SQUARES], c.average, c.size);
+}
+
+/* A chunk's step with 8 bits. Chance hangs on the step and the place. */
+void step_chunk(struct adamw *a, const chunk &c, double lr, double scale)
+{
+    adam8_how how = { lr,    a->setup.beta1, a->setup.beta2, c.decays ? a->setup.weight_decay : 0,
+                      scale, a->steps + 1 };
+    uint64_t place = splitmix_mix(static_cast<uint64_t>(a->steps) + SPLITMIX_STEP);
+    at::Generator chance = adam8_chance(at_device(a->setup.device),
+                                        splitmix_mix(place ^ static_cast<uint64_t>(c.offset)));
+    Tensor halves = a->low.defined() ? part(a->arithmetic, c) : Tensor();
+    Tensor w =
+        a->low.defined() ? halves_join(halves, part(a->low, c)) : part(a->run[ADAMW_WEIGHTS], c);
+    adam8_step(w, part(a->run[ADAMW_GRADIENT], c), average_of(a, ADAMW_MEANS, c),
+               average_of(a, ADAMW_SQUARES, c), how, chance);
+    if (a->low.defined())
+        halves_split(w, halves, part(a->low, c));
 }
 
 /* One part's optimiser on gradients that are multiplied by `scale`. */
 void step_part(struct adamw *a, size_t p, double lr, double scale)
 {
-    AdamW &part = *a->parts[p];
-    for (auto &group : part.param_groups())
+    AdamW &optimiser = *a->parts[p];
+    for (auto &group : optimiser.param_groups()) {
         static_cast<AdamWOptions &>(group.options()).lr(lr);
-    for (size_t i = p; i < a->chunks.size(); i += PARTS) {
-        chunk &c = a->chunks[i];
-        if (scale != 1 && !on_gpu(a))
-            c.gradient.mul_(scale);
-        c.weights.mutable_grad() = c.gradient;
-        auto &state = part.state()[state_key(c.weights)];
-        static_cast<AdamWParamState &>(*state).step(a->steps);
+        for (Tensor &weights : group.params()) {
+            if (scale != 1 && !on_gpu(a))
+                weights.mutable_grad().mul_(scale);
+            auto &state = optimiser.state()[state_key(weights)];
+            static_cast<AdamWParamState &>(*state).step(a->steps);
+        }
     }
-    part.step();
+    optimiser.step();
 }
 
 /* What arithmetic sees follows what AdamW changed. */
 void refresh(struct adamw *a)
 {
-    if (a->arithmetic.defined())
+    if (a->arithmetic.defined() && !a->low.defined())
         a->arithmetic.copy_(a->run[ADAMW_WEIGHTS]);
     finish(a);
 }
 
 void add_chunks(struct adamw *a, int64_t offset, int64_t size, bool decays)
 {
+    const bool whole = on_gpu(a) && !eight_bits(a);
     const chunk *last = a->chunks.empty() ? nullptr : &a->chunks.back();
-    if (on_gpu(a) && last && last->decays == decays && last->offset + last->size == offset) {
+    if (whole && last && last->decays == decays && last->offset + last->size == offset) {
         offset = last->offset;
         size += last->size;
         a->chunks.pop_back();
     }
-    const int64_t most = on_gpu(a) ? size : CPU_CHUNK;
-    for (int64_t at = 0; at < size; at += most) {
-        chunk c = { offset + at, std::min(most, size - at), decays, 0, {}, {} };
-        c.weights = a->run[ADAMW_WEIGHTS].narrow(0, c.offset, c.size);
-        c.gradient = a->run[ADAMW_GRADIENT].narrow(0, c.offset, c.size);
-        a->chunks.push_back(c);
-    }
+    const int64_t most = whole ? size : on_gpu(a) ? GPU_CHUNK : CPU_CHUNK;
+    for (int64_t at = 0; at < size; at += most)
+        a->chunks.push_back({ offset + at, std::min(most, size - at), 0, decays, 0 });
 }
 
 } // namespace
@@ -207,17 +305,29 @@ static void keep_memory()
     mallopt(M_ARENA_MAX, 1);
 }
 
+/* The weights: in float32, with a copy for other arithmetic, or in halves. */
+static void make_weights(struct adamw *a)
+{
+    const adamw_setup &setup = a->setup;
+    auto options = at::TensorOptions().dtype(at::kFloat).device(at_device(setup.device));
+    const bool halves = eight_bits(a) && setup.dtype == DTYPE_BF16;
+    if (setup.dtype != DTYPE_F32)
+        a->arithmetic = at::zeros({ setup.count }, options.dtype(at_dtype(setup.dtype)));
+    if (halves)
+        a->low = at::zeros({ setup.count }, options.dtype(at::kShort));
+    else
+        a->run[ADAMW_WEIGHTS] = at::zeros({ setup.count }, options);
+    for (int run = ADAMW_MEANS; run <= ADAMW_SQUARES && !eight_bits(a); run++)
+        a->run[run] = at::zeros({ setup.count }, options);
+}
+
 struct adamw *adamw_new(const struct adamw_setup *setup, struct buf *err)
 {
     keep_memory();
     auto a = std::make_unique<adamw>();
     a->setup = *setup;
     int rc = checked(err, [&] {
-        auto options = at::TensorOptions().dtype(at::kFloat).device(at_device(setup->device));
-        for (Tensor &run : a->run)
-            run = at::zeros({ setup->count }, options);
-        if (setup->dtype != DTYPE_F32)
-            a->arithmetic = at::zeros({ setup->count }, options.dtype(at_dtype(setup->dtype)));
+        make_weights(a.get());
         a->slots.resize(static_cast<size_t>(setup->slots));
         for (int i = 0; i < setup->slots && on_gpu(a.get()); i++)
             a->streams.push_back(c10::impl::VirtualGuardImpl(at::kCUDA).getStreamFromGlobalPool(
@@ -232,6 +342,37 @@ void adamw_free(struct adamw *a)
     delete a;
 }
 
+/* The gradient of parameter `i`, which may have had some already. */
+static void add_gradient(struct adamw *a, struct slot &to, size_t i, const Tensor &gradient)
+{
+    Tensor place = to.gradient.narrow(0, a->offsets[i], a->leaves[i].numel());
+    place = place.view(a->leaves[i].sizes());
+    if (to.has[i])
+        place.add_(gradient);
+    else
+        place.copy_(gradient);
+    to.has[i] = 1;
+}
+
+#ifdef HAS_HOOKS
+/* Takes a parameter's gradient when it is there, so that those of a whole model never are at once. */
+struct taker : torch::autograd::PostAccumulateGradHook {
+    struct adamw *a;
+    size_t i;
+
+    taker(struct adamw *of, size_t leaf) : a(of), i(leaf)
+    {
+    }
+
+    void operator()(const Tensor &leaf) override
+    {
+        if (leaf.grad().defined())
+            add_gradient(a, a->step, i, leaf.grad());
+        leaf.mutable_grad() = Tensor();
+    }
+};
+#endif
+
 struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset, int ndim,
                                const int64_t *shape, bool trained)
 {
@@ -242,6 +383,11 @@ struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset,
         Tensor leaf = from.narrow(0, offset, c10::multiply_integers(sizes)).view(sizes).detach();
         if (trained) {
             leaf.requires_grad_(true);
+#ifdef HAS_HOOKS
+            if (direct(a))
+                torch::autograd::impl::set_post_acc_grad_hooks(
+                    leaf, std::make_unique<taker>(a, a->leaves.size()));
+#endif
             a->leaves.push_back(leaf);
             a->offsets.push_back(offset);
             add_chunks(a, offset, leaf.numel(), ndim > 1);
@@ -254,49 +400,114 @@ struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset,
 void adamw_begin(struct adamw *a, struct scope *s, int slot)
 {
     guarded(s, [&] {
+        struct slot &own = a->slots[static_cast<size_t>(slot)];
+        own.has.clear();
         if (on_gpu(a))
             c10::impl::VirtualGuardImpl(at::kCUDA).exchangeStream(
                 a->streams[static_cast<size_t>(slot)]);
+        if (!direct(a) && !own.gradient.defined())
+            own.gradient = zero_run(a);
     });
 }
 
-void adamw_gradient(struct adamw *a, struct scope *s, const struct tensor *loss, int slot)
+/* Parameters that no gradient came for have one of zero. */
+static void fill_up(struct adamw *a, struct slot &to)
 {
+    to.has.resize(a->leaves.size());
+    for (size_t i = 0; i < a->leaves.size(); i++)
+        if (!to.has[i])
+            to.gradient.narrow(0, a->offsets[i], a->leaves[i].numel()).zero_();
+    to.has.assign(a->leaves.size(), 1);
+}
+
+#ifdef HAS_HOOKS
+/* Straight into the step's gradient, one piece at a time. Returns the gradient by x. */
+static Tensor take_gradients(struct adamw *a, const std::vector<Tensor> &outputs,
+                             const std::vector<Tensor> &factors, const Tensor &x)
+{
+    std::lock_guard<std::mutex> lock(a->alone);
+    a->step.gradient = gradient_run(a);
+    a->step.has.resize(a->leaves.size());
+    torch::autograd::backward(outputs, factors);
+    finish(a);
+    return x.defined() ? x.grad() : Tensor();
+}
+#endif
+
+/* Into a slot's. */
+static Tensor slot_gradients(struct adamw *a, const std::vector<Tensor> &outputs,
+                             const std::vector<Tensor> &factors, const Tensor &x, struct slot &to)
+{
+    std::vector<Tensor> inputs = a->leaves;
+    if (x.defined())
+        inputs.push_back(x);
+    auto gradients = torch::autograd::grad(outputs, inputs, factors, {}, false, true);
+    c10::AutoGradMode mode(false);
+    to.has.resize(a->leaves.size());
+    for (size_t i = 0; i < a->leaves.size(); i++)
+        if (gradients[i].defined())
+            add_gradient(a, to, i, gradients[i]);
+    finish(a);
+    return x.defined() ? gradients.back() : Tensor();
+}
+
+struct tensor *adamw_gradient(struct adamw *a, struct scope *s, struct tensor *const *out,
+                              struct tensor *const *by, int n, const struct tensor *x, int slot)
+{
+    struct tensor *dx = nullptr;
     guarded(s, [&] {
-        auto gradients = torch::autograd::grad({ of(loss) }, a->leaves, {}, {}, false, true);
-        c10::AutoGradMode mode(false);
-        Tensor &to = a->slots[static_cast<size_t>(slot)];
-        if (!to.defined())
-            to = at::zeros_like(a->run[ADAMW_GRADIENT]);
-        for (size_t i = 0; i < gradients.size(); i++) {
-            Tensor place = to.narrow(0, a->offsets[i], a->leaves[i].numel());
-            if (gradients[i].defined())
-                place.view(a->leaves[i].sizes()).copy_(gradients[i]);
-            else
-                place.zero_();
+        std::vector<Tensor> outputs, factors;
+        for (int i = 0; i < n; i++) {
+            if (!of(out[i]).requires_grad())
+                continue;
+            outputs.push_back(of(out[i]));
+            factors.push_back(by[i] ? of(by[i]) : Tensor());
         }
-        finish(a);
+        if (outputs.empty())
+            return;
+        Tensor in = x && of(x).requires_grad() ? of(x) : Tensor(), back;
+#ifdef HAS_HOOKS
+        if (direct(a))
+            back = take_gradients(a, outputs, factors, in);
+#endif
+        if (!direct(a))
+            back = slot_gradients(a, outputs, factors, in, a->slots[static_cast<size_t>(slot)]);
+        if (back.defined())
+            dx = keep(s, back);
     });
+    return dx;
+}
+
+struct tensor *tensor_cut(struct scope *s, const struct tensor *t)
+{
+    struct tensor *out = nullptr;
+    guarded(s, [&] { out = keep(s, of(t).detach().requires_grad_(of(t).requires_grad())); });
+    return out;
 }
 
 int adamw_add(struct adamw *a, int n, struct buf *err)
 {
     return checked(err, [&] {
         c10::AutoGradMode mode(false);
-        for (int j = 0; j < n && on_gpu(a); j++)
+        Tensor &sum = gradient_run(a);
+        for (int j = 0; j < n && !direct(a); j++) {
+            fill_up(a, a->slots[static_cast<size_t>(j)]);
+            if (!on_gpu(a))
+                continue;
             if (j == 0 && !a->added)
-                a->run[ADAMW_GRADIENT].copy_(a->slots[0]);
+                sum.copy_(a->slots[0].gradient);
             else
-                a->run[ADAMW_GRADIENT].add_(a->slots[static_cast<size_t>(j)]);
+                sum.add_(a->slots[static_cast<size_t>(j)].gradient);
+        }
         finish(a);
         parallel(threads_of(a), on_gpu(a) ? 0 : a->chunks.size(), [&](size_t i) {
-            chunk &c = a->chunks[i];
+            Tensor to = part(sum, a->chunks[i]);
             for (int j = 0; j < n; j++) {
-                Tensor from = a->slots[static_cast<size_t>(j)].narrow(0, c.offset, c.size);
+                Tensor from = part(a->slots[static_cast<size_t>(j)].gradient, a->chunks[i]);
                 if (j == 0 && !a->added)
-                    c.gradient.copy_(from);
+                    to.copy_(from);
                 else
-                    c.gradient.add_(from);
+                    to.add_(from);
             }
         });
         a->added = true;
@@ -310,7 +521,7 @@ static double gradient_norm(struct adamw *a)
         return at::norm(a->run[ADAMW_GRADIENT]).item<double>();
     parallel(threads_of(a), a->chunks.size(), [&](size_t i) {
         chunk &c = a->chunks[i];
-        double n = at::norm(c.gradient).item<double>();
+        double n = at::norm(part(a->run[ADAMW_GRADIENT], c)).item<double>();
         c.norm2 = n * n;
     });
     double sum = 0;
@@ -319,41 +530,117 @@ static double gradient_norm(struct adamw *a)
     return std::sqrt(sum);
 }
 
+/* Weights and averages follow the gradient, times `scale`. */
+static void follow(struct adamw *a, double lr, double scale)
+{
+    prepare(a);
+    if (eight_bits(a)) {
+        parallel(threads_of(a), a->chunks.size(),
+                 [&](size_t i) { step_chunk(a, a->chunks[i], lr, scale); });
+        return;
+    }
+    if (scale != 1 && on_gpu(a))
+        a->run[ADAMW_GRADIENT].mul_(scale);
+    parallel(threads_of(a), PARTS, [&](size_t p) { step_part(a, p, lr, scale); });
+}
+
 int adamw_step(struct adamw *a, double lr, double clip, double *norm, struct buf *err)
 {
     return checked(err, [&] {
+        c10::AutoGradMode mode(false);
         TORCH_CHECK(a->added, "a step without a gradient");
         a->added = false;
+        if (direct(a))
+            fill_up(a, a->step);
+        a->step.has.clear();
         *norm = gradient_norm(a);
         TORCH_CHECK(std::isfinite(*norm), "the gradient is NaN or infinite");
-        double scale = clip > 0 && *norm > clip ? clip / *norm : 1;
-        make_parts(a);
-        if (scale != 1 && on_gpu(a))
-            a->run[ADAMW_GRADIENT].mul_(scale);
-        parallel(threads_of(a), PARTS, [&](size_t p) { step_part(a, p, lr, scale); });
+        follow(a, lr, clip > 0 && *norm > clip ? clip / *norm : 1);
         a->steps++;
         refresh(a);
     });
 }
 
+/* ---- runs, as float32 in the host's memory ---- */
+
 int adamw_read(struct adamw *a, enum adamw_run run, float *values, struct buf *err)
 {
     return checked(err, [&] {
-        Tensor host = a->run[run].to(at::kCPU);
-        if (run == ADAMW_GRADIENT && !a->added) // it is forgotten
-            host = at::zeros_like(host);
-        memcpy(values, host.data_ptr<float>(), static_cast<size_t>(host.numel()) * sizeof(float));
+        if (eight_bits(a))
+            prepare(a);
+        if (direct(a) && a->added)
+            fill_up(a, a->step);
+        Tensor host = at::from_blob(values, { a->setup.count }, at::kFloat);
+        if (run == ADAMW_GRADIENT && !a->added) { // it is forgotten
+            host.zero_();
+        } else if (run == ADAMW_WEIGHTS && a->low.defined()) {
+            for (int64_t at = 0; at < a->setup.count; at += GPU_CHUNK) {
+                const int64_t n = std::min(GPU_CHUNK, a->setup.count - at);
+                host.narrow(0, at, n).copy_(
+                    halves_join(a->arithmetic.narrow(0, at, n), a->low.narrow(0, at, n)));
+            }
+        } else if (run != ADAMW_WEIGHTS && run != ADAMW_GRADIENT && eight_bits(a)) {
+            host.zero_();
+            for (const chunk &c : a->chunks)
+                part(host, c).copy_(adam8_load(average_of(a, run, c), c.size));
+        } else {
+            host.copy_(a->run[run]);
+        }
     });
+}
+
+static void put_weights(struct adamw *a, int64_t offset, const Tensor &values)
+{
+    for (int64_t at = 0; at < values.numel(); at += GPU_CHUNK) {
+        const int64_t n = std::min(GPU_CHUNK, values.numel() - at);
+        Tensor from = values.narrow(0, at, n);
+        if (a->low.defined())
+            halves_split(from.to(a->low.device(), at::kFloat),
+                         a->arithmetic.narrow(0, offset + at, n), a->low.narrow(0, offset + at, n));
+        else
+            a->run[ADAMW_WEIGHTS].narrow(0, offset + at, n).copy_(from);
+    }
+    if (a->arithmetic.defined() && !a->low.defined())
+        a->arithmetic.narrow(0, offset, values.numel()).copy_(values);
+    finish(a);
 }
 
 int adamw_write(struct adamw *a, enum adamw_run run, const float *values, struct buf *err)
 {
     return checked(err, [&] {
-        Tensor host = at::empty({ a->setup.count }, at::kFloat);
-        memcpy(host.data_ptr<float>(), values, static_cast<size_t>(host.numel()) * sizeof(float));
-        a->run[run].copy_(host);
-        refresh(a);
+        if (eight_bits(a))
+            prepare(a);
+        Tensor host = at::from_blob(const_cast<float *>(values), { a->setup.count }, at::kFloat);
+        if (run == ADAMW_WEIGHTS) {
+            put_weights(a, 0, host);
+        } else if (eight_bits(a)) {
+            for (const chunk &c : a->chunks)
+                adam8_store(average_of(a, run, c), part(host, c).to(at_device(a->setup.device)),
+                            nullptr);
+        } else {
+            a->run[run].copy_(host);
+        }
+        finish(a);
     });
+}
+
+void adamw_load(struct adamw *a, struct scope *s, int64_t offset, const struct tensor *t)
+{
+    guarded(s, [&] { put_weights(a, offset, of(t).detach().contiguous().view(-1)); });
+}
+
+int64_t adamw_peak(const struct adamw *a)
+{
+#ifdef KNOWS_PEAK
+    auto allocator =
+        on_gpu(a) ? dynamic_cast<c10::DeviceAllocator *>(c10::GetAllocator(at::kCUDA)) : nullptr;
+    if (allocator && allocator->initialized())
+        return allocator->getDeviceStats(static_cast<c10::DeviceIndex>(a->setup.device.index))
+            .reserved_bytes[0]
+            .peak;
+#endif
+    (void)a;
+    return 0;
 }
 
 int64_t adamw_steps(const struct adamw *a)

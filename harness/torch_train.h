@@ -1,13 +1,15 @@
 /*
  * torch_train.h: the part of the C API over libtorch (torch.h) that trains: parameters that lie in
- * one run of float32, gradients of pieces of a step, and libtorch's AdamW.
+ * one run, gradients of pieces of a step, and libtorch's AdamW, or one of our own whose averages have
+ * 8 bits a number (torch_adam8.h, which has the table of bytes a parameter).
  *
- * Invariant: what a step computes hangs neither on the number of slots nor of threads.
+ * Invariant: on the CPU, what a step computes hangs neither on the number of slots nor of threads.
  */
 #ifndef TORCH_TRAIN_H
 #define TORCH_TRAIN_H
 
 #include "torch.h"
+#include "training.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,8 +23,9 @@ struct adamw_setup {
     enum dtype dtype; /* of the arithmetic */
     int slots;        /* threads that take gradients at once, and that share a step's work */
     double beta1, beta2, weight_decay;
+    enum optimiser optimiser;
 };
-/* All runs are zero. */
+/* All runs are zero. Of a GPU's memory, what only gradients need is asked for with the first one. */
 struct adamw *adamw_new(const struct adamw_setup *setup, struct buf *err) MUST_USE;
 void adamw_free(struct adamw *a);
 
@@ -39,8 +42,18 @@ struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset,
  */
 void adamw_begin(struct adamw *a, struct scope *s, int slot);
 
-/* The gradient of `loss`, a scalar of the scope, into a slot. Errors are the scope's. */
-void adamw_gradient(struct adamw *a, struct scope *s, const struct tensor *loss, int slot);
+/*
+ * Adds the gradient of the sum of `n` outputs to what the slot has had since adamw_begin(); each
+ * output is multiplied by what stands beside it in `by`, of its shape (NULL: 1, and it is a scalar);
+ * one that hangs on nothing trained counts for nothing.
+ * Returns the gradient by `x`; NULL where x is, or where x has none. Errors are the scope's. With 8
+ * bits on a GPU slots have no room of their own: what they get goes straight into the step's gradient.
+ */
+struct tensor *adamw_gradient(struct adamw *a, struct scope *s, struct tensor *const *out,
+                              struct tensor *const *by, int n, const struct tensor *x, int slot);
+
+/* `t` without what it was made from; it has gradients of its own where it hung on a trained one. */
+struct tensor *tensor_cut(struct scope *s, const struct tensor *t);
 
 /* See trainer.h, where these are functions of the trainer. */
 int adamw_add(struct adamw *a, int n, struct buf *err) MUST_USE;
@@ -51,8 +64,13 @@ enum adamw_run {
     ADAMW_SQUARES,
     ADAMW_GRADIENT,
 };
+/* values: [count], in the host's memory */
 int adamw_read(struct adamw *a, enum adamw_run run, float *values, struct buf *err) MUST_USE;
 int adamw_write(struct adamw *a, enum adamw_run run, const float *values, struct buf *err) MUST_USE;
+/* The weights from `offset` on, with the values of `t`: what a run begins with. */
+void adamw_load(struct adamw *a, struct scope *s, int64_t offset, const struct tensor *t);
+/* The most bytes that the program has had of the device's memory so far; 0: not known. */
+int64_t adamw_peak(const struct adamw *a);
 int64_t adamw_steps(const struct adamw *a);
 void adamw_set_steps(struct adamw *a, int64_t steps);
 

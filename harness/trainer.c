@@ -2,25 +2,11 @@
  * trainer.c: see trainer.h. The modules are those that score, with parameters that have gradients in
  * the place of theirs.
  */
-#include "trainer.h"
-#include "model_impl.h"
-#include "torch_train.h"
-
-#include "routers/select.h"
+#include "trainer_impl.h"
 
 #include <math.h>
 #include <string.h>
 #include <unistd.h>
-
-struct trainer {
-    struct model *model;
-    struct adamw *adamw;
-    struct scope *scope; /* owns the parameters */
-    struct trainer_tensor *tensors;
-    size_t ntensors;
-    int64_t count;
-    int route_threads; /* for each piece's routers: of a GPU's host, whose cores are idle */
-};
 
 /* ---- opening ---- */
 
@@ -55,39 +41,22 @@ static void list_tensors(struct trainer *t, const struct parameters *ps)
         }
 }
 
-/* The weights, as the modules have them, into the run. */
-static int copy_weights(struct trainer *t, const struct parameters *ps, struct buf *err)
-{
-    float *values = xmalloc((size_t)t->count * sizeof(*values)), *to = values;
-    int rc = 0;
-    for (size_t i = 0; i < ps->len && rc == 0; i++) {
-        const struct parameter *p = &ps->v[i];
-        struct scope *s = scope_new(false);
-        size_t size = 1;
-        for (int d = 0; d < p->ndim; d++)
-            size *= (size_t)p->shape[d];
-        const float *from = tensor_values(s, module_tensor(s, p->module, p->name));
-        if (scope_error(s))
-            rc = fail(err, "%s", scope_error(s));
-        else
-            memcpy(to, from, size * sizeof(*to));
-        to += size;
-        scope_free(s);
-    }
-    if (rc == 0)
-        rc = adamw_write(t->adamw, ADAMW_WEIGHTS, values, err);
-    free(values);
-    return rc;
-}
-
-/* Parameters that have gradients take the place of those that the modules were built with. */
+/*
+ * Parameters that have gradients take the place of those that the modules were built with, one after
+ * the other, so that the two are never there whole.
+ */
 static int replace_parameters(struct trainer *t, const struct parameters *ps, int only,
                               struct buf *err)
 {
     struct module *ends = t->model->ends;
     int64_t offset = 0;
-    for (size_t i = 0; i < ps->len; i++) {
+    for (size_t i = 0; i < ps->len && !scope_error(t->scope); i++) {
         const struct parameter *p = &ps->v[i];
+        struct scope *s = scope_new(false);
+        adamw_load(t->adamw, s, offset, module_tensor(s, p->module, p->name));
+        if (scope_error(s))
+            scope_fail(t->scope, "%s", scope_error(s));
+        scope_free(s);
         struct tensor *leaf = adamw_parameter(t->adamw, t->scope, offset, p->ndim, p->shape,
                                               is_trained(p->name, only));
         module_replace_tensor(t->scope, p->module, p->name, leaf);
@@ -133,10 +102,17 @@ static struct trainer *trainer_open(const struct weights *w, struct device devic
     int rc = t->model ? 0 : -1;
     if (rc == 0) {
         list_tensors(t, &ps);
-        const struct adamw_setup setup = { t->count,   device,     how->dtype,       slots,
-                                           how->beta1, how->beta2, how->weight_decay };
+        const struct adamw_setup setup = { .count = t->count,
+                                           .device = device,
+                                           .dtype = how->dtype,
+                                           .slots = slots,
+                                           .beta1 = how->beta1,
+                                           .beta2 = how->beta2,
+                                           .weight_decay = how->weight_decay,
+                                           .optimiser = (enum optimiser)how->optimiser };
+        t->checkpointing = how->checkpointing;
         t->adamw = adamw_new(&setup, err);
-        rc = !t->adamw || copy_weights(t, &ps, err) || replace_parameters(t, &ps, how->only, err);
+        rc = !t->adamw || replace_parameters(t, &ps, how->only, err);
         t->model->dtype = how->dtype;
     }
     parameters_release(&ps);
@@ -144,165 +120,6 @@ static struct trainer *trainer_open(const struct weights *w, struct device devic
         return t;
     trainer_close(t);
     return NULL;
-}
-
-/* ---- a piece ---- */
-
-/* What a piece's loss is summed from. */
-struct terms {
-    struct tensor *t[1 + 2 * 256];
-    double weight[1 + 2 * 256];
-    int n;
-    struct tensor *nll; /* NULL: no token's loss counts */
-};
-
-static void add_term(struct terms *terms, struct tensor *t, double weight)
-{
-    if (terms->n == (int)ARRAY_LEN(terms->t))
-        BUG("more than %d terms in a loss", terms->n);
-    terms->t[terms->n] = t;
-    terms->weight[terms->n++] = weight;
-}
-
-/* Each expert's share of the last layer's pairs, [N]. */
-static void shares(const struct pass *p, float *out)
-{
-    const struct selection *s = &p->routing.selection;
-    int N = p->routing.out->experts;
-    memset(out, 0, (size_t)N * sizeof(*out));
-    for (size_t i = 0; i < s->pairs; i++)
-        out[s->expert[i]]++;
-    for (int e = 0; e < N && s->pairs; e++)
-        out[e] /= (float)s->pairs;
-}
-
-/* N * sum over e of share[e] * mean score of e, on the host. scores: [T, N] */
-static double balance_of(const float *scores, int T, int N, const float *share)
-{
-    double sum = 0;
-    for (int t = 0; t < T; t++)
-        for (int e = 0; e < N; e++)
-            sum += (double)scores[(size_t)t * (size_t)N + (size_t)e] * (double)share[e];
-    return sum * N / T;
-}
-
-/* A layer's balance and z loss: a part of the loss where they have a factor. */
-static void add_aux(struct pass *p, const struct piece *piece, int layer,
-                    const struct layer_scores *s, struct terms *terms, struct piece_result *out)
-{
-    const struct scored *scored = &out->scored;
-    int64_t N = scored->experts;
-    double each = piece->aux_weight / scored->layers;
-    float *share = xmalloc((size_t)N * sizeof(*share));
-    shares(p, share);
-    if (piece->balance_loss > 0 || piece->z_loss > 0) {
-        struct tensor *loss[2];
-        struct tensor *in[] = { s->scores, s->logits,
-                                tensor_floats(p->scope, share, 1, &N, p->m->device) };
-        module_call(p->scope, p->m->layers[layer], "aux", in, 3, loss, 2);
-        add_term(terms, loss[0], each * piece->balance_loss);
-        add_term(terms, loss[1], each * piece->z_loss);
-    } else {
-        out->balance +=
-            balance_of(s->scores_host, scored->tokens, scored->experts, share) / scored->layers;
-    }
-    free(share);
-}
-
-static void learn_cutoffs(const struct piece *piece, int layer, const struct layer_scores *s,
-                          struct piece_result *out)
-{
-    const struct pool *pool = &piece->batch.pools[0];
-    const struct scored *scored = &out->scored;
-    if (!pool->router->learns)
-        return;
-    size_t N = (size_t)scored->experts;
-    if (!out->kth)
-        out->kth = xcalloc((size_t)scored->layers * N, sizeof(*out->kth));
-    int K = piece->args ? piece->args[layer].K : pool->args.K;
-    kth_of_each(s->logits_host, scored->tokens, scored->experts, K, out->kth + (size_t)layer * N);
-}
-
-/* The sum of the losses that count. NULL: none does. */
-static struct tensor *nll(struct pass *p, const struct piece *piece, struct tensor *x,
-                          struct piece_result *out)
-{
-    const struct batch *b = &piece->batch;
-    int64_t n = 0, *rows = xmalloc((size_t)out->scored.tokens * sizeof(*rows));
-    int64_t *target = xmalloc((size_t)out->scored.tokens * sizeof(*target));
-    for (int i = 0; i < b->nsequences; i++)
-        for (int t = piece->loss_from[i]; t < b->sequences[i].tokens; t++) {
-            rows[n] = out->scored.start[i] + t - 1;
-            target[n++] = b->sequences[i].ids[t];
-        }
-    out->nll_tokens = n;
-    struct tensor *sum = NULL;
-    if (n) {
-        struct tensor *in[] = { x, tensor_ints(p->scope, rows, 1, &n, p->m->device),
-                                tensor_ints(p->scope, target, 1, &n, p->m->device) };
-        module_call(p->scope, p->m->ends, "nll", in, 3, &sum, 1);
-    }
-    free(rows);
-    free(target);
-    return sum;
-}
-
-/* The losses' values, which a GPU would be waited for if they were read as they come. */
-static void read_terms(struct pass *p, const struct terms *terms, struct piece_result *out)
-{
-    int n = terms->nll ? terms->n - 1 : terms->n; // two a layer
-    for (int i = 0; i < n; i += 2) {
-        out->balance += tensor_number(p->scope, terms->t[i]) / out->scored.layers;
-        out->z += tensor_number(p->scope, terms->t[i + 1]) / out->scored.layers;
-    }
-    if (terms->nll)
-        out->nll = tensor_number(p->scope, terms->nll);
-}
-
-static void piece_gradient(struct trainer *t, int slot, struct pass *p, const struct piece *piece,
-                           struct piece_result *out)
-{
-    struct tensor *ids = pass_inputs(p), *x;
-    struct layer_scores scores;
-    struct terms terms = { .n = 0 };
-    module_call(p->scope, p->m->ends, "embed", &ids, 1, &x, 1);
-    for (int i = 0; i < p->m->config.layers; i++) {
-        x = pass_layer(p, i, x, &scores);
-        if (scope_error(p->scope))
-            return;
-        add_aux(p, piece, i, &scores, &terms, out);
-        learn_cutoffs(piece, i, &scores, out);
-    }
-    terms.nll = nll(p, piece, x, out);
-    if (terms.nll)
-        add_term(&terms, terms.nll, piece->nll_weight);
-    if (terms.n == 0)
-        scope_fail(p->scope, "no token's loss counts in a piece of %d tokens", out->scored.tokens);
-    else
-        adamw_gradient(t->adamw, p->scope,
-                       tensor_weighted_sum(p->scope, terms.t, terms.weight, terms.n), slot);
-    read_terms(p, &terms, out);
-}
-
-static int trainer_gradient(struct trainer *t, int slot, const struct piece *piece,
-                            struct piece_result *out, struct buf *err)
-{
-    piece_result_release(out);
-    if (t->model->config.layers > 256)
-        return fail(err, "a model of %d layers; 256 can be trained", t->model->config.layers);
-    if (pass_check(t->model, &piece->batch, NULL, err))
-        return -1;
-    struct scope *scope = scope_new(true);
-    struct pass p;
-    pass_begin(&p, t->model, &piece->batch, NULL, scope, &out->scored);
-    p.routing.args = piece->args;
-    p.routing.threads = t->route_threads;
-    adamw_begin(t->adamw, scope, slot);
-    piece_gradient(t, slot, &p, piece, out);
-    int rc = scope_error(scope) ? fail(err, "%s", scope_error(scope)) : 0;
-    pass_end(&p);
-    scope_free(scope);
-    return rc;
 }
 
 /* ---- the rest ---- */
@@ -360,6 +177,11 @@ static void trainer_set_steps(struct trainer *t, int64_t steps)
     adamw_set_steps(t->adamw, steps);
 }
 
+static int64_t trainer_peak(const struct trainer *t)
+{
+    return adamw_peak(t->adamw);
+}
+
 static int trainer_score(struct trainer *t, const struct batch *batch, struct scored *out,
                          struct buf *err)
 {
@@ -382,4 +204,5 @@ const struct trainer_functions trainer_functions = {
     .write = trainer_write,
     .set_steps = trainer_set_steps,
     .score = trainer_score,
+    .peak = trainer_peak,
 };

@@ -57,7 +57,10 @@ enum trainer_run {
 
 /* A part of `struct engine`. */
 struct trainer_functions {
-    /* Uses dtype, only, beta1, beta2 and weight_decay of `t`. `slots`: threads at work at once. */
+    /*
+     * Uses dtype, only, optimiser, checkpointing, beta1, beta2 and weight_decay of `t`. `slots`:
+     * threads at work at once.
+     */
     struct trainer *(*open)(const struct weights *w, struct device device, const struct training *t,
                             int slots, struct buf *err);
     void (*close)(struct trainer *t);
@@ -83,6 +86,8 @@ struct trainer_functions {
     void (*set_steps)(struct trainer *t, int64_t steps);
     /* Losses without gradients, as of `struct engine`, by the weights as they are now. */
     int (*score)(struct trainer *t, const struct batch *batch, struct scored *out, struct buf *err);
+    /* (optional) The most bytes of the device's memory so far; 0: not known, as on the CPU. */
+    int64_t (*peak)(const struct trainer *t);
 };
 
 #endif

@@ -29,6 +29,11 @@ enum loss_on {
     LOSS_ALL,        /* every token but a sequence's first */
 };
 
+enum optimiser {
+    OPTIMISER_ADAMW,     /* averages in float32 */
+    OPTIMISER_ADAMW8BIT, /* averages in 8 bits a number, a float32 scale for every 256 */
+};
+
 enum { MATRYOSHKA_MAX = 16 };
 
 struct training {
@@ -47,9 +52,11 @@ struct training {
     int only;                    /* enum train_only */
     int loss_on;                 /* enum loss_on */
     int64_t seed;
-    enum dtype dtype; /* of the arithmetic; the weights that AdamW changes are float32 */
-    enum dtype save;  /* of the trained model's file */
-    int nmatryoshka;  /* 0: K is the cell's */
+    enum dtype dtype;   /* of the arithmetic; the weights that AdamW changes are float32 */
+    int optimiser;      /* enum optimiser */
+    bool checkpointing; /* layers are computed again for the backward pass, and little is kept */
+    enum dtype save;    /* of the trained model's file */
+    int nmatryoshka;    /* 0: K is the cell's */
     int matryoshka[MATRYOSHKA_MAX]; /* else K is drawn from these ... */
     bool matryoshka_by_layer;       /* ... for each layer of each step, instead of each step */
 };

@@ -89,6 +89,8 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(t.nmatryoshka, 0);
     assert_int_equal(t.dtype, DTYPE_F32);
     assert_int_equal(t.save, DTYPE_F32);
+    assert_int_equal(t.optimiser, OPTIMISER_ADAMW);
+    assert_false(t.checkpointing);
     assert_int_equal(settings(TEXTS ", steps = 1, lr = 0").loss_on, LOSS_ALL);
 }
 
@@ -101,7 +103,7 @@ static void every_setting_is_read(void **state)
              "clip = 0, router = seqtopk { max = K + 1 }, balance_loss = 0.01,\n"
              "z_loss = 0.001, train_only = 'experts', loss_on = 'all', seed = 9,\n"
              "matryoshka = { K = { 8, 4, 2 }, per = 'layer' }, dtype = 'bfloat16',\n"
-             "save = 'bfloat16'");
+             "save = 'bfloat16', optimiser = 'adamw8bit', checkpointing = true");
     if (!r)
         fail_msg("%s", err.s);
     const struct recipe_train *said = &r->trains[0];
@@ -122,10 +124,39 @@ static void every_setting_is_read(void **state)
     assert_true(t->matryoshka_by_layer);
     assert_int_equal(t->dtype, DTYPE_BF16);
     assert_int_equal(t->save, DTYPE_BF16);
+    assert_int_equal(t->optimiser, OPTIMISER_ADAMW8BIT);
+    assert_true(t->checkpointing);
     assert_true(said->routed);
     assert_ptr_equal(said->router.router, &router_seqtopk);
     assert_string_equal(said->data.files.v[0], "a.jsonl");
     recipe_free(r);
+}
+
+/* What the identity of a training with these fields says that one without them does not. */
+static void identity_adds(const char *fields, const char *adds, const char *says)
+{
+    char *text = xasprintf(DATA ", steps = 1, lr = 0%s", fields);
+    struct training with = settings(text), without = settings(DATA ", steps = 1, lr = 0");
+    struct buf a = BUF_INIT, b = BUF_INIT, json = BUF_INIT;
+    training_identity(&without, &a);
+    training_identity(&with, &b);
+    buf_adds(&a, adds);
+    assert_string_equal(a.s, b.s);
+    training_json(&with, &json);
+    assert_non_null(strstr(json.s, says));
+    buf_release(&a);
+    buf_release(&b);
+    buf_release(&json);
+    free(text);
+}
+
+static void what_came_later_leaves_the_identity_of_older_trainings_alone(void **state)
+{
+    (void)state;
+    identity_adds("", "", "\"optimiser\":\"adamw\",\"checkpointing\":false");
+    identity_adds(", checkpointing = true", "", "\"checkpointing\":true");
+    identity_adds(", optimiser = 'adamw8bit'", "optimiser adamw8bit\n",
+                  "\"optimiser\":\"adamw8bit\"");
 }
 
 static void train_is_a_list_of_none_and_sft(void **state)
@@ -172,7 +203,7 @@ static void what_is_wrong_names_its_line_and_what_is_allowed(void **state)
         { DATA ", steps = 1, lr = 0, learning_rate = 1",
           ".learning_rate: unknown key; allowed are data, steps, epochs, lr, schedule, warmup, "
           "batch, length, micro_tokens, weight_decay, betas, clip, router, balance_loss, z_loss, "
-          "train_only, loss_on, matryoshka, seed, dtype, save" },
+          "train_only, loss_on, matryoshka, seed, dtype, save, optimiser, checkpointing" },
         { DATA ", steps = 1, lr = 0, schedule = 'step'",
           ".schedule: the text \"step\"; allowed is \"constant\" or \"linear\" or \"cosine\"" },
         { DATA ", steps = 9, lr = 0, warmup = 10", ".warmup: 10 is more than the 9 steps" },
@@ -205,6 +236,10 @@ static void what_is_wrong_names_its_line_and_what_is_allowed(void **state)
           ".seed: -1; allowed is a whole number from 0 to 9007199254740992" },
         { DATA ", steps = 1, lr = 0, dtype = 'float16'",
           ".dtype: the text \"float16\"; allowed is \"float32\" or \"bfloat16\"" },
+        { DATA ", steps = 1, lr = 0, optimiser = 'sgd'",
+          ".optimiser: the text \"sgd\"; allowed is \"adamw\" or \"adamw8bit\"" },
+        { DATA ", steps = 1, lr = 0, checkpointing = 1",
+          ".checkpointing: 1; allowed is true or false" },
         { DATA ", steps = 1, lr = 0, z_loss = '1'",
           ".z_loss: the text \"1\"; allowed is a number from 0 to 1000000" },
     };
@@ -375,6 +410,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_not_said_has_its_default, enter, leave),
         cmocka_unit_test_setup_teardown(every_setting_is_read, enter, leave),
+        cmocka_unit_test_setup_teardown(
+            what_came_later_leaves_the_identity_of_older_trainings_alone, enter, leave),
         cmocka_unit_test_setup_teardown(train_is_a_list_of_none_and_sft, enter, leave),
         cmocka_unit_test_setup_teardown(what_is_wrong_names_its_line_and_what_is_allowed, enter,
                                         leave),

@@ -8,6 +8,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -278,6 +279,45 @@ static void no_cut_of_a_good_file_opens(void **state)
 #define TENSOR(name) "{\"" name "\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}"
 
 /* Two shards, "a" in one and "b" in two, and an index with this weight_map. */
+/* Pages of memory that the program has. */
+static long resident(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    long size = 0, pages = 0;
+    if (!f || fscanf(f, "%ld %ld", &size, &pages) != 2)
+        fail_msg("/proc/self/statm cannot be read");
+    fclose(f);
+    return pages;
+}
+
+static void what_was_read_may_be_forgotten_and_read_again(void **state)
+{
+    (void)state;
+    enum { BYTES = 32 << 20, PAGE = 4096 };
+    char *header = xasprintf("{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},"
+                             "\"b\":{\"dtype\":\"F32\",\"shape\":[%d],"
+                             "\"data_offsets\":[12,%d]}}",
+                             BYTES / 4, BYTES + 12);
+    char *data = xmalloc(BYTES + 12);
+    memset(data, 7, BYTES + 12);
+    fixture_safetensors(dir, "model.safetensors", header, data, BYTES + 12);
+    struct safetensors *s = safetensors_open(dir, &err);
+    assert_non_null(s);
+    const struct st_tensor *t = safetensors_find(s, "b");
+    long before = resident();
+    assert_memory_equal(t->data, data + 12, BYTES);
+    long read = resident();
+    safetensors_forget(safetensors_find(s, "a"));
+    safetensors_forget(t);
+    long after = resident();
+    assert_true(read - before > BYTES / PAGE * 9 / 10);
+    assert_true(after - before < BYTES / PAGE / 10);
+    assert_memory_equal(t->data, data + 12, BYTES);
+    safetensors_close(s);
+    free(data);
+    free(header);
+}
+
 static void write_shards(const char *map)
 {
     fixture_safetensors(dir, "one.safetensors", TENSOR("a"), "AA", 2);
@@ -451,6 +491,7 @@ int main(void)
         TEST(other_dtypes_are_refused_by_name),
         TEST(names_that_break_a_sentence_are_refused),
         TEST(no_cut_of_a_good_file_opens),
+        TEST(what_was_read_may_be_forgotten_and_read_again),
         TEST(shards_open_as_one),
         TEST(an_index_that_lies_is_refused),
         TEST(a_tensor_outside_the_index_is_refused),

@@ -450,6 +450,89 @@ static void the_gradient_reaches_the_router_through_the_weights(void **state)
     assert_true(nonzero > 3);
 }
 
+/* Pairs by expert, and within one by token: the token of each row, and where each expert begins. */
+static void sort_pairs(struct scope *s, struct tensor **token, struct tensor **expert)
+{
+    const float *t = tensor_values(s, *token), *e = tensor_values(s, *expert);
+    int64_t source[PAIRS], begin[12] = { 0 }, n = 0;
+    for (int x = 0; x < 11; x++) {
+        for (int i = 0; i < PAIRS; i++)
+            if ((int)e[i] == x)
+                source[n++] = (int64_t)t[i];
+        begin[x + 1] = n;
+    }
+    *token = ints(s, PAIRS, source);
+    *expert = ints(s, 12, begin);
+}
+
+/* The experts' outputs, and gradients of their sum, each times its own number, by x, scores and
+ * matrices: copies, in `out` [5] */
+static void experts_gradients(bool sorted, bool normalise, int pairs, float **out, size_t *sizes)
+{
+    static const int wanted[] = { 0, 1, 4, 5 };
+    struct scope *s = scope_new(true);
+    struct tensor **in = experts_inputs(s), *result[2], *t[5];
+    struct module *m = module_new(s, "net");
+    if (!pairs) {
+        in[2] = ints(s, 0, NULL);
+        in[3] = ints(s, 0, NULL);
+    }
+    if (sorted && pairs)
+        sort_pairs(s, &in[2], &in[3]);
+    else if (sorted)
+        in[3] = ints(s, 12, (const int64_t[12]){ 0 });
+    for (int i = 0; i < 4; i++)
+        tensor_require_grad(s, in[wanted[i]]);
+    char *source = xasprintf(
+        "def f(self, x, s, t, e, gu, d):\n"
+        "    y = seqtopk.experts(x, s * s + 0.01, %s, gu, d, %s)\n"
+        "    loss = torch.sum(y * torch.reshape(torch.sin(torch.arange(2040.0)), [102, 20]))\n"
+        "    none = torch.sum(x) + torch.sum(s) + torch.sum(gu) + torch.sum(d)\n"
+        "    return y, loss + 0.0 * none\n",
+        sorted ? "torch._cast_Int(t), torch._cast_Int(e)" : "t, e", normalise ? "True" : "False");
+    module_define(s, m, source);
+    module_call(s, m, "f", in, 6, result, 2);
+    tensor_backward(s, result[1]);
+    t[0] = result[0];
+    for (int i = 0; i < 4; i++)
+        t[i + 1] = tensor_grad(s, in[wanted[i]]);
+    assert_ok(s);
+    for (int i = 0; i < 5; i++) {
+        sizes[i] = 1;
+        for (int d = 0; d < tensor_dim(s, t[i]); d++)
+            sizes[i] *= (size_t)tensor_size(s, t[i], d);
+        out[i] = xmalloc(sizes[i] * sizeof(*out[i]));
+        memcpy(out[i], tensor_values(s, t[i]), sizes[i] * sizeof(*out[i]));
+    }
+    assert_ok(s);
+    free(source);
+    free(in);
+    scope_free(s);
+}
+
+/* What a GPU does with pairs that are sorted there, here by its plain products. */
+static void experts_of_sorted_pairs_are_those_of_pairs_in_the_order_of_tokens(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 4; c++) {
+        float *plain[5], *sorted[5];
+        size_t n[5];
+        experts_gradients(false, c % 2, c < 2 ? PAIRS : 0, plain, n);
+        experts_gradients(true, c % 2, c < 2 ? PAIRS : 0, sorted, n);
+        for (int i = 0; i < 5; i++) {
+            double most = 0, off = 0;
+            for (size_t j = 0; j < n[i]; j++) {
+                most = fmax(most, fabs((double)plain[i][j]));
+                off = fmax(off, fabs((double)plain[i][j] - (double)sorted[i][j]));
+            }
+            if (!(off <= 1e-5 * most) || (most > 0) != (c < 2))
+                fail_msg("tensor %d is off by %g of %g", i, off, most);
+            free(plain[i]);
+            free(sorted[i]);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -463,6 +546,7 @@ int main(void)
         cmocka_unit_test(unknown_devices_are_refused_by_name),
         cmocka_unit_test(fast_and_plain_forms_agree),
         cmocka_unit_test(the_gradient_reaches_the_router_through_the_weights),
+        cmocka_unit_test(experts_of_sorted_pairs_are_those_of_pairs_in_the_order_of_tokens),
     };
     return cmocka_run_group_tests_name("torch", tests, NULL, NULL);
 }

@@ -1114,6 +1114,10 @@ static void the_line_says_step_loss_speed_and_time_left(void **state)
     train_log_line(&l, &row, 1000, &b);
     assert_string_equal(b.s, "step 100/400  loss 3.1416  200 tokens/s  1:40:00 left");
     buf_reset(&b);
+    l.peak = INT64_C(71234567890);
+    train_log_line(&l, &row, 20, &b);
+    assert_string_equal(b.s, "step 100/400  loss 3.1416  10000 tokens/s  2:00 left  71.2 GB");
+    buf_reset(&b);
     train_log_line(&l, &row, 0.1, &b);
     assert_string_equal(b.s, "step 100/400  loss 3.1416");
     buf_release(&b);

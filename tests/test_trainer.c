@@ -8,6 +8,7 @@
 #include "device.h"
 #include "fixture.h"
 #include "json.h"
+#include "skip.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -309,7 +310,7 @@ static void check_routers(enum family family)
     static const float cutoffs[LAYERS * N] = { 0.3f, 0.2f,  0.4f, 0.1f,  0.25f,
                                                0.2f, 0.35f, 0.1f, 0.15f, 0.3f };
     struct tally n = { 0 };
-    unsigned c = family == FAMILY_OLMOE ? 0 : 3, first = c;
+    unsigned c = family % 2 == 0 ? 0 : 3, first = c;
     for (const struct router *const *r = routers; *r; r++)
         for (int mode = 0; mode < modes_of(*r); mode++)
             for (int learnt = 0; learnt <= (*r)->learns; learnt++, c += 3) {
@@ -332,6 +333,18 @@ static void gradients_of_qwen2_moe_are_slopes_under_every_router(void **state)
 {
     (void)state;
     check_routers(FAMILY_QWEN2_MOE);
+}
+
+static void gradients_of_mixtral_are_slopes_under_every_router(void **state)
+{
+    (void)state;
+    check_routers(FAMILY_MIXTRAL);
+}
+
+static void gradients_of_qwen3_moe_are_slopes_under_every_router(void **state)
+{
+    (void)state;
+    check_routers(FAMILY_QWEN3_MOE);
 }
 
 /* ---- gradients of the same step, got in other ways ---- */
@@ -401,7 +414,7 @@ static struct piece large_piece(struct lesson *l, int32_t *ids, const struct fix
 static void float32_gradients_are_those_of_float64(void **state)
 {
     (void)state;
-    for (int family = FAMILY_OLMOE; family <= FAMILY_QWEN2_MOE; family++) {
+    for (int family = FAMILY_OLMOE; family <= FAMILY_QWEN3_MOE; family++) {
         struct fixture_model m = large_model((enum family)family);
         struct training t[2] = { training(DTYPE_F32), training(DTYPE_F64) };
         struct piece_result r[2] = { 0 };
@@ -505,6 +518,79 @@ static void any_number_of_slots_gives_the_same_gradient_to_the_bit(void **state)
     free(first);
 }
 
+static void assert_same_results(const struct piece_result *a, const struct piece_result *b)
+{
+    size_t kth = (size_t)a->scored.layers * (size_t)a->scored.experts;
+    assert_true(a->nll == b->nll && a->balance == b->balance && a->z == b->z);
+    assert_int_equal(a->nll_tokens, b->nll_tokens);
+    assert_true(same_selection(&a->scored, &b->scored));
+    assert_true(!a->kth == !b->kth);
+    if (a->kth)
+        assert_memory_equal(a->kth, b->kth, kth * sizeof(*a->kth));
+}
+
+/* The same piece with and without checkpointing; gradients to the bit on the CPU. */
+static void checkpointing_is_exact(const struct fixture_model *m, const struct training *how,
+                                   const struct router *router, double aux, const int *from)
+{
+    struct router_args args = default_args(router, 2, m->experts, 0);
+    struct piece_result r[2] = { 0 };
+    float *gradient[2];
+    for (int again = 0; again < 2; again++) {
+        struct training t = *how;
+        struct gym g;
+        struct lesson l;
+        t.checkpointing = again;
+        gym_make(&g, m, &t, 1);
+        lesson_make(&l, m->vocab, router, &args);
+        l.piece.balance_loss = aux;
+        l.piece.z_loss = aux / 4;
+        l.piece.aux_weight = 0.75;
+        l.piece.loss_from = from;
+        // The first one's gradient shall leave nothing behind for the second.
+        gym_gradient(&g, 0, &l.piece, &r[again]);
+        gym_gradient(&g, 0, &l.piece, &r[again]);
+        gym_add(&g, 1);
+        gradient[again] = gym_read(&g, RUN_GRADIENT);
+        assert_true(rms(gradient[again], g.count) > 0);
+        if (again && device.kind == DEVICE_CPU)
+            assert_memory_equal(gradient[0], gradient[1], g.count * sizeof(*gradient[0]));
+        else if (again)
+            assert_near(&g, gradient[1], gradient[0], 1e-5);
+        gym_close(&g);
+    }
+    assert_same_results(&r[0], &r[1]);
+    for (int i = 0; i < 2; i++) {
+        piece_result_release(&r[i]);
+        free(gradient[i]);
+    }
+}
+
+static void layers_that_are_computed_again_have_the_same_gradient_to_the_bit(void **state)
+{
+    (void)state;
+    for (int family = FAMILY_OLMOE; family <= FAMILY_QWEN3_MOE; family++)
+        for (int only = TRAIN_ALL; only <= TRAIN_EXPERTS; only++)
+            for (int aux = 0; aux < 2; aux++) {
+                struct fixture_model m = fixture_model((enum family)family);
+                struct training t = training(DTYPE_F32);
+                m.tied = aux;
+                t.only = only;
+                checkpointing_is_exact(&m, &t, &router_seqtopk, aux * 0.5, loss_from);
+            }
+}
+
+static void checkpointing_learns_cutoffs_and_takes_pieces_without_a_loss_of_their_own(void **state)
+{
+    (void)state;
+    struct fixture_model m = fixture_model(FAMILY_OLMOE);
+    struct training t = training(DTYPE_F32);
+    checkpointing_is_exact(&m, &t, &router_threshold, 0, loss_from);
+    checkpointing_is_exact(&m, &t, &router_batchtopk, 0.5, lengths);
+    t.dtype = DTYPE_BF16;
+    checkpointing_is_exact(&m, &t, &router_topk, 0.5, loss_from);
+}
+
 /* The balance loss is of what routes together in a piece, so it is left out here. */
 static void a_step_cut_into_other_pieces_has_the_same_gradient(void **state)
 {
@@ -526,6 +612,57 @@ static void a_step_cut_into_other_pieces_has_the_same_gradient(void **state)
         free(gradient[i]);
         gym_close(&g[i]);
     }
+}
+
+/* The same piece routed by kernels, where the router has one, and on the host. */
+static void kernels_and_host(const struct router *router, int mode)
+{
+    struct fixture_model m = large_model(FAMILY_OLMOE);
+    struct router_args args = default_args(router, 3, m.experts, mode);
+    struct training t = training(DTYPE_F32);
+    struct piece_result r[2] = { 0 };
+    float *gradient[2];
+    for (int host = 0; host < 2; host++) {
+        int32_t ids[301 + 1 + 33 + 64];
+        struct gym g;
+        struct lesson l;
+        setenv("SEQTOPK_GPU_ROUTERS", host ? "0" : "1", 1);
+        gym_make(&g, &m, &t, 1);
+        struct piece p = large_piece(&l, ids, &m);
+        p.balance_loss = p.z_loss = 0;
+        for (int i = 0; i < p.batch.npools; i++) {
+            l.pools[i].router = router;
+            l.pools[i].args = args;
+        }
+        gym_gradient(&g, 0, &p, &r[host]);
+        gym_add(&g, 1);
+        gradient[host] = gym_read(&g, RUN_GRADIENT);
+        if (host) {
+            const struct scored *a = &r[0].scored, *b = &r[1].scored;
+            size_t loads = (size_t)a->nsequences * (size_t)a->layers * (size_t)a->experts;
+            assert_true(same_selection(a, b));
+            for (size_t i = 0; i < loads; i++)
+                assert_true(fabs(a->load_weight[i] - b->load_weight[i]) < 1e-5);
+            assert_true(fabs(r[0].balance - r[1].balance) < 1e-3);
+            assert_near(&g, gradient[0], gradient[1], 1e-5);
+        }
+        gym_close(&g);
+    }
+    unsetenv("SEQTOPK_GPU_ROUTERS");
+    for (int i = 0; i < 2; i++) {
+        piece_result_release(&r[i]);
+        free(gradient[i]);
+    }
+}
+
+static void routers_on_the_gpu_lead_to_what_those_of_the_host_lead_to(void **state)
+{
+    (void)state;
+    if (device.kind == DEVICE_CPU && !getenv("SEQTOPK_TEST_KERNELS"))
+        SKIP("no GPU; SEQTOPK_TEST_KERNELS=1 is for an engine whose kernels run on the CPU");
+    for (const struct router *const *r = routers; *r; r++)
+        for (int mode = 0; mode < modes_of(*r); mode++)
+            kernels_and_host(*r, mode);
 }
 
 /* ---- against PyTorch ---- */
@@ -620,7 +757,9 @@ static void gradients_agree_with_those_of_autograd(void **state)
     (void)state;
     static const char *const dirs[] = { "tests/data/golden/olmoe-grouped",
                                         "tests/data/golden/olmoe-tied",
-                                        "tests/data/golden/qwen2-grouped" };
+                                        "tests/data/golden/qwen2-grouped",
+                                        "tests/data/golden/mixtral-grouped",
+                                        "tests/data/golden/qwen3-grouped" };
     for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
         agrees_with_autograd(dirs[i], DTYPE_F64, 5e-6);
         agrees_with_autograd(dirs[i], DTYPE_F32, 1e-5);
@@ -772,11 +911,10 @@ static void a_rate_of_zero_changes_no_weight(void **state)
     gym_close(&g);
 }
 
-static void a_gradient_that_is_no_number_changes_nothing(void **state)
+static void no_number_changes_nothing(const struct training *how)
 {
-    (void)state;
     struct fixture_model m = fixture_model(FAMILY_OLMOE);
-    struct training s = training(DTYPE_F32);
+    struct training s = *how;
     struct gym g;
     struct lesson l;
     struct buf err = BUF_INIT;
@@ -801,11 +939,28 @@ static void a_gradient_that_is_no_number_changes_nothing(void **state)
     gym_close(&g);
 }
 
-static void a_state_that_was_saved_goes_on_to_the_bit(void **state)
+/* Every way in which weights and averages may lie. */
+static void with_each_optimiser(void (*body)(const struct training *how))
+{
+    static const enum dtype dtypes[] = { DTYPE_F32, DTYPE_BF16 };
+    for (int optimiser = OPTIMISER_ADAMW; optimiser <= OPTIMISER_ADAMW8BIT; optimiser++)
+        for (size_t i = 0; i < ARRAY_LEN(dtypes); i++) {
+            struct training how = training(dtypes[i]);
+            how.optimiser = optimiser;
+            body(&how);
+        }
+}
+
+static void a_gradient_that_is_no_number_changes_nothing(void **state)
 {
     (void)state;
+    with_each_optimiser(no_number_changes_nothing);
+}
+
+static void goes_on_to_the_bit(const struct training *how)
+{
     struct fixture_model m = fixture_model(FAMILY_OLMOE);
-    struct training s = training(DTYPE_F32);
+    struct training s = *how;
     struct gym g, h;
     struct lesson l;
     gym_make(&g, &m, &s, 1);
@@ -837,15 +992,21 @@ static void a_state_that_was_saved_goes_on_to_the_bit(void **state)
     gym_close(&h);
 }
 
-/* Weights from 1/8 on are 2^-11 apart in bfloat16, and the step is a fifth of that. */
-static void bfloat16_arithmetic_has_weights_of_float32(void **state)
+static void a_state_that_was_saved_goes_on_to_the_bit(void **state)
 {
     (void)state;
+    with_each_optimiser(goes_on_to_the_bit);
+}
+
+/* Weights from 1/8 on are 2^-11 apart in bfloat16, and the step is a fifth of that. */
+static void has_weights_of_float32(int optimiser)
+{
     struct fixture_model m = fixture_model(FAMILY_OLMOE);
     struct training s = training(DTYPE_BF16);
     struct gym g;
     struct lesson l;
     s.weight_decay = 0;
+    s.optimiser = optimiser;
     gym_make(&g, &m, &s, 1);
     lesson_topk(&l, &g);
     float *before = gym_read(&g, RUN_WEIGHTS);
@@ -870,6 +1031,107 @@ static void bfloat16_arithmetic_has_weights_of_float32(void **state)
     free(before);
     free(after);
     gym_close(&g);
+}
+
+static void bfloat16_arithmetic_has_weights_of_float32(void **state)
+{
+    (void)state;
+    has_weights_of_float32(OPTIMISER_ADAMW);
+    has_weights_of_float32(OPTIMISER_ADAMW8BIT);
+}
+
+/* ---- averages of eight bits ---- */
+
+enum { BLOCK = 256 };
+
+/* The largest magnitude of the block that element `at` of a tensor is in. */
+static double block_scale(const float *tensor, size_t at, size_t n)
+{
+    double most = 0;
+    for (size_t i = at / BLOCK * BLOCK; i < n && i < at / BLOCK * BLOCK + BLOCK; i++)
+        most = fmax(most, fabs((double)tensor[i]));
+    return most;
+}
+
+/*
+ * Numbers that were stored in blocks: each is the cube of a whole number / levels, times the block's
+ * scale, and one of the two next to what it stands for. Returns the sum of what it is off by, in
+ * steps: chance shall go up as often as down.
+ */
+static double check_codes(const float *have, const double *want, size_t n, double levels)
+{
+    double off = 0;
+    for (size_t i = 0; i < n; i++) {
+        double scale = block_scale(have, i, n), x = fabs((double)have[i]);
+        if (scale == 0)
+            continue;
+        double code = cbrt(x / scale) * levels, whole = round(code);
+        double above = pow((whole + 1) / levels, 3), below = pow(fmax(whole - 1, 0) / levels, 3);
+        double is = fabs(want[i]) / scale;
+        assert_true(fabs(code - whole) < 1e-2);
+        if (!(is <= above * (1 + 1e-5) + 1e-12 && is >= below * (1 - 1e-5) - 1e-12) &&
+            !(levels > 200 && whole == 1 && is > 0))
+            fail_msg("element %zu: %.9g for %.9g, of a block of %.9g", i, (double)have[i], want[i],
+                     scale);
+        off += (x / scale - is) / (pow((whole + 1) / levels, 3) - pow(whole / levels, 3));
+    }
+    return off;
+}
+
+/* As plain_adamw(), from the averages as they were stored; these come out anew. */
+static void steps_with_8_bits(enum dtype dtype)
+{
+    struct fixture_model m = fixture_model(FAMILY_QWEN2_MOE);
+    struct training s = training(dtype);
+    struct gym g;
+    struct lesson l;
+    double off[2] = { 0 };
+    s.optimiser = OPTIMISER_ADAMW8BIT;
+    gym_make(&g, &m, &s, 1);
+    lesson_topk(&l, &g);
+    for (int t = 1; t <= 3; t++) {
+        const double lr = 1e-2 / t, clip = t == 2 ? 0.1 : 0;
+        float *before[3], *after[3];
+        double *want[3];
+        for (int run = RUN_WEIGHTS; run <= RUN_SQUARES; run++) {
+            before[run] = gym_read(&g, (enum trainer_run)run);
+            want[run] = zeroes_or(before[run], g.count);
+        }
+        gym_learn(&g, &l.piece);
+        float *gradient = gym_read(&g, RUN_GRADIENT);
+        double norm = rms(gradient, g.count) * sqrt((double)g.count);
+        gym_step(&g, lr, clip);
+        plain_adamw(&g, &s, gradient, lr, t == 2 ? clip / norm : 1, t, want[0], want[1], want[2]);
+        for (int run = RUN_WEIGHTS; run <= RUN_SQUARES; run++)
+            after[run] = gym_read(&g, (enum trainer_run)run);
+        assert_close(after[0], want[0], g.count, 3e-7, 1e-5 * lr);
+        for (size_t i = 0; i < g.ntensors; i++) {
+            size_t at = (size_t)g.tensors[i].offset, n = tensor_count(&g.tensors[i]);
+            bool alone = !strstr(g.tensors[i].name, ".experts.") &&
+                         !strstr(g.tensors[i].name, "shared") && !strstr(g.tensors[i].name, "attn");
+            if (!alone) // several tensors are one parameter, whose blocks go on across them
+                continue;
+            off[0] += check_codes(after[1] + at, want[1] + at, n, 127);
+            off[1] += check_codes(after[2] + at, want[2] + at, n, 255);
+        }
+        for (int run = RUN_WEIGHTS; run <= RUN_SQUARES; run++) {
+            free(before[run]);
+            free(after[run]);
+            free(want[run]);
+        }
+        free(gradient);
+    }
+    print_message("# %zu numbers; off by %.1f and %.1f steps in all\n", g.count, off[0], off[1]);
+    // Squares are never rounded to nothing, and so a little more is added.
+    assert_true(fabs(off[0]) < 100 && fabs(off[1]) < 200);
+    gym_close(&g);
+}
+
+static void steps_with_8_bits_are_those_of_a_plain_adamw_but_for_what_is_remembered(void **state)
+{
+    (void)state;
+    steps_with_8_bits(DTYPE_F32);
+    steps_with_8_bits(DTYPE_BF16);
 }
 
 /* ---- what comes of it ---- */
@@ -1005,15 +1267,16 @@ static void a_piece_tells_each_experts_logit_of_the_rank_that_its_budget_has(voi
     gym_close(&g);
 }
 
-static void sixteen_texts_are_learnt_by_heart(void **state)
+static void learns_by_heart(int optimiser, bool checkpointing)
 {
-    (void)state;
     enum { TEXTS = 16, LENGTH = 12, STEPS = 200 };
     struct fixture_model m = fixture_model(FAMILY_OLMOE);
     m.hidden = 32;
     m.head_dim = 8;
     m.expert_ffn = 16;
     struct training s = training(DTYPE_F32);
+    s.optimiser = optimiser;
+    s.checkpointing = checkpointing;
     struct router_args args = default_args(&router_seqtopk, 2, m.experts, 0);
     int32_t ids[TEXTS * LENGTH];
     struct sequence q[TEXTS];
@@ -1045,14 +1308,26 @@ static void sixteen_texts_are_learnt_by_heart(void **state)
     gym_close(&g);
 }
 
+static void sixteen_texts_are_learnt_by_heart(void **state)
+{
+    (void)state;
+    learns_by_heart(OPTIMISER_ADAMW, false);
+    learns_by_heart(OPTIMISER_ADAMW8BIT, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_olmoe_are_slopes_under_every_router),
         cmocka_unit_test(gradients_of_qwen2_moe_are_slopes_under_every_router),
+        cmocka_unit_test(gradients_of_mixtral_are_slopes_under_every_router),
+        cmocka_unit_test(gradients_of_qwen3_moe_are_slopes_under_every_router),
         cmocka_unit_test(float32_gradients_are_those_of_float64),
         cmocka_unit_test(any_number_of_slots_gives_the_same_gradient_to_the_bit),
+        cmocka_unit_test(layers_that_are_computed_again_have_the_same_gradient_to_the_bit),
+        cmocka_unit_test(checkpointing_learns_cutoffs_and_takes_pieces_without_a_loss_of_their_own),
         cmocka_unit_test(a_step_cut_into_other_pieces_has_the_same_gradient),
+        cmocka_unit_test(routers_on_the_gpu_lead_to_what_those_of_the_host_lead_to),
         cmocka_unit_test(gradients_agree_with_those_of_autograd),
         cmocka_unit_test(steps_are_those_of_a_plain_adamw),
         cmocka_unit_test(only_the_routers_train_where_only_they_shall),
@@ -1061,6 +1336,7 @@ int main(void)
         cmocka_unit_test(a_gradient_that_is_no_number_changes_nothing),
         cmocka_unit_test(a_state_that_was_saved_goes_on_to_the_bit),
         cmocka_unit_test(bfloat16_arithmetic_has_weights_of_float32),
+        cmocka_unit_test(steps_with_8_bits_are_those_of_a_plain_adamw_but_for_what_is_remembered),
         cmocka_unit_test(scores_are_by_the_weights_as_they_are_now),
         cmocka_unit_test(what_cannot_be_learnt_is_refused),
         cmocka_unit_test(a_piece_may_have_arguments_by_layer),

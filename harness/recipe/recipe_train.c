@@ -206,6 +206,8 @@ static const struct field train_fields[] = {
     OTHER("seed", 0, read_seed),
     OTHER("dtype", HOW(dtype), read_dtype),
     OTHER("save", HOW(save), read_dtype),
+    WORD("optimiser", optimiser, training_optimisers),
+    { .name = "checkpointing", .type = FIELD_FLAG, .offset = HOW(checkpointing) },
 };
 
 _Static_assert(ARRAY_LEN(train_fields) == RECIPE_TRAIN_FIELDS, "recipe_train.h counts the fields");

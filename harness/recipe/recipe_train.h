@@ -22,6 +22,10 @@
  *     seed         = 1,                 -- left out: the cell's
  *     dtype        = "float32",         -- of the arithmetic; or "bfloat16"
  *     save         = "float32",         -- of the trained model's file; or "bfloat16"
+ *     optimiser    = "adamw",           -- or "adamw8bit", for models that fill a GPU: see
+ *                                       -- torch_adam8.h for its bytes a parameter
+ *     checkpointing = false,            -- true: layers are computed again for their gradients, which
+ *                                       -- takes a third longer and keeps little; the same numbers
  *
  * Values are the defaults where one is told above; pretrain { ... } has its own, see
  * recipe_train_defaults().
@@ -65,17 +69,19 @@ int recipe_train_read(lua_State *L, const struct lua_place *at, const struct fie
  * The fields that are listed above, for a struct that holds a struct recipe_train at `offset`:
  * appends them to out, [RECIPE_TRAIN_FIELDS]. recipe_train_check() after they were read.
  */
-enum { RECIPE_TRAIN_FIELDS = 21 };
+enum { RECIPE_TRAIN_FIELDS = 23 };
 void recipe_train_fields(size_t offset, struct field *out);
 int recipe_train_check(struct recipe_train *t, struct buf *err) MUST_USE;
 
 /* The words of a recipe, by the enums of training.h; each list is ended by NULL. */
 extern const char *const training_schedules[],
-    *const training_parts[], *const training_losses[], *const training_dtypes[];
+    *const training_parts[], *const training_losses[], *const training_dtypes[],
+                                                           *const training_optimisers[];
 
 /*
  * All of a training's settings but the router, as text: a line for each, for its identity; those
- * that differ from the defaults, for people; as JSON members.
+ * that differ from the defaults, for people; as JSON members. The identity says nothing of
+ * checkpointing, which changes no number, and of the optimiser only where it is not "adamw".
  */
 void training_identity(const struct training *t, struct buf *out);
 void training_changes(const struct recipe_train *t, struct buf *out);

@@ -2,8 +2,8 @@
  * recipe_train_text.c: a training's settings as text: for its identity, for people, as JSON. One
  * table says what they are called; see recipe_train.h.
  *
- * Invariant: every member of struct training that decides its weights is in the table, or is told
- * beside it (K of matryoshka).
+ * Invariant: every member of struct training is in the table, or is told beside it (K of
+ * matryoshka), and what decides the weights is in the identity.
  */
 #include "recipe/recipe_train.h"
 
@@ -20,6 +20,9 @@ const char *const training_parts[] = {
 const char *const training_losses[] = {
     [LOSS_COMPLETION] = "completion", [LOSS_ALL] = "all", NULL
 };
+const char *const training_optimisers[] = {
+    [OPTIMISER_ADAMW] = "adamw", [OPTIMISER_ADAMW8BIT] = "adamw8bit", NULL
+};
 const char *const training_dtypes[] = { [DTYPE_F32] = "float32", [DTYPE_BF16] = "bfloat16", NULL };
 
 static const struct setting {
@@ -30,31 +33,39 @@ static const struct setting {
         SETTING_REAL,
         SETTING_WORD,
         SETTING_DTYPE,
+        SETTING_FLAG,
     } type;
     size_t offset;
     const char *const *words;
     bool apart; /* said in its own way for people */
+    enum {
+        IDENTITY_ALWAYS,
+        IDENTITY_WHERE_SET, /* where it is not 0: what came later leaves old identities alone */
+        IDENTITY_NEVER,     /* changes no number */
+    } identity;
 } settings[] = {
 #define AT(member) offsetof(struct training, member)
-    { "steps", SETTING_INT64, AT(steps), NULL, true },
-    { "epochs", SETTING_REAL, AT(epochs), NULL, true },
-    { "lr", SETTING_REAL, AT(lr), NULL, true },
-    { "schedule", SETTING_WORD, AT(schedule), training_schedules, false },
-    { "warmup", SETTING_REAL, AT(warmup), NULL, false },
-    { "batch", SETTING_INT, AT(batch), NULL, false },
-    { "length", SETTING_INT, AT(length), NULL, false },
-    { "micro_tokens", SETTING_INT, AT(micro_tokens), NULL, false },
-    { "weight_decay", SETTING_REAL, AT(weight_decay), NULL, false },
-    { "beta1", SETTING_REAL, AT(beta1), NULL, false },
-    { "beta2", SETTING_REAL, AT(beta2), NULL, false },
-    { "clip", SETTING_REAL, AT(clip), NULL, false },
-    { "balance_loss", SETTING_REAL, AT(balance_loss), NULL, false },
-    { "z_loss", SETTING_REAL, AT(z_loss), NULL, false },
-    { "train_only", SETTING_WORD, AT(only), training_parts, false },
-    { "loss_on", SETTING_WORD, AT(loss_on), training_losses, false },
-    { "seed", SETTING_INT64, AT(seed), NULL, true },
-    { "dtype", SETTING_DTYPE, AT(dtype), NULL, false },
-    { "save", SETTING_DTYPE, AT(save), NULL, false },
+    { "steps", SETTING_INT64, AT(steps), NULL, true, IDENTITY_ALWAYS },
+    { "epochs", SETTING_REAL, AT(epochs), NULL, true, IDENTITY_ALWAYS },
+    { "lr", SETTING_REAL, AT(lr), NULL, true, IDENTITY_ALWAYS },
+    { "schedule", SETTING_WORD, AT(schedule), training_schedules, false, IDENTITY_ALWAYS },
+    { "warmup", SETTING_REAL, AT(warmup), NULL, false, IDENTITY_ALWAYS },
+    { "batch", SETTING_INT, AT(batch), NULL, false, IDENTITY_ALWAYS },
+    { "length", SETTING_INT, AT(length), NULL, false, IDENTITY_ALWAYS },
+    { "micro_tokens", SETTING_INT, AT(micro_tokens), NULL, false, IDENTITY_ALWAYS },
+    { "weight_decay", SETTING_REAL, AT(weight_decay), NULL, false, IDENTITY_ALWAYS },
+    { "beta1", SETTING_REAL, AT(beta1), NULL, false, IDENTITY_ALWAYS },
+    { "beta2", SETTING_REAL, AT(beta2), NULL, false, IDENTITY_ALWAYS },
+    { "clip", SETTING_REAL, AT(clip), NULL, false, IDENTITY_ALWAYS },
+    { "balance_loss", SETTING_REAL, AT(balance_loss), NULL, false, IDENTITY_ALWAYS },
+    { "z_loss", SETTING_REAL, AT(z_loss), NULL, false, IDENTITY_ALWAYS },
+    { "train_only", SETTING_WORD, AT(only), training_parts, false, IDENTITY_ALWAYS },
+    { "loss_on", SETTING_WORD, AT(loss_on), training_losses, false, IDENTITY_ALWAYS },
+    { "seed", SETTING_INT64, AT(seed), NULL, true, IDENTITY_ALWAYS },
+    { "dtype", SETTING_DTYPE, AT(dtype), NULL, false, IDENTITY_ALWAYS },
+    { "save", SETTING_DTYPE, AT(save), NULL, false, IDENTITY_ALWAYS },
+    { "optimiser", SETTING_WORD, AT(optimiser), training_optimisers, false, IDENTITY_WHERE_SET },
+    { "checkpointing", SETTING_FLAG, AT(checkpointing), NULL, true, IDENTITY_NEVER },
 #undef AT
 };
 
@@ -77,6 +88,9 @@ static void add_value(const struct setting *s, const struct training *t, struct 
         return;
     case SETTING_DTYPE:
         buf_adds(out, dtype_name(*(const enum dtype *)member));
+        return;
+    case SETTING_FLAG:
+        buf_adds(out, *(const bool *)member ? "true" : "false");
         return;
     }
     BUG("setting %s", s->name);
@@ -103,9 +117,17 @@ static const char *drawn_for(const struct training *t)
     return t->matryoshka_by_layer ? "layer" : "step";
 }
 
+static bool identifies(const struct setting *s, const struct training *t)
+{
+    return s->identity == IDENTITY_ALWAYS ||
+           (s->identity == IDENTITY_WHERE_SET && *(const int *)((const char *)t + s->offset) != 0);
+}
+
 void training_identity(const struct training *t, struct buf *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        if (!identifies(&settings[i], t))
+            continue;
         buf_addf(out, "%s ", settings[i].name);
         add_value(&settings[i], t, out);
         buf_addc(out, '\n');

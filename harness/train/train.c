@@ -161,7 +161,9 @@ static int steps(struct training_run *r, struct buf *err)
     struct store_train_step row;
     while (r->step < r->steps && !train_stopped(r)) {
         int64_t before = r->tokens;
-        if (train_step(r, &row, err) || train_log_step(&r->log, &row, r->tokens - before, err))
+        int rc = train_step(r, &row, err);
+        r->log.peak = r->f->peak ? r->f->peak(r->trainer) : 0;
+        if (rc || train_log_step(&r->log, &row, r->tokens - before, err))
             return -1;
         if (r->step < r->steps && task->heldout_every && r->step % task->heldout_every == 0 &&
             train_heldout(r, err))

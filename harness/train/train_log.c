@@ -48,6 +48,8 @@ void train_log_line(const struct train_log *l, const struct store_train_step *ro
                  (int)(left % 60));
     else
         buf_addf(out, "%d:%02d left", (int)(left / 60), (int)(left % 60));
+    if (l->peak)
+        buf_addf(out, "  %.1f GB", (double)l->peak / 1e9);
 }
 
 static void draw(struct train_log *l, const struct store_train_step *row)
@@ -77,6 +79,8 @@ void train_log_end(struct train_log *l)
 {
     if (l->shown && l->drawn > 0)
         fputs("\r\033[K", stderr);
+    if (l->peak)
+        fprintf(stderr, "%s: %.1f GB of the GPU's memory at most\n", l->id, (double)l->peak / 1e9);
     free(l->rows);
     l->rows = NULL;
     l->len = l->cap = 0;

@@ -1,6 +1,7 @@
 /*
  * train_log.h: what a training tells while it is under way: a row of the store for each step, and a
- * line on the terminal. Where stderr is no terminal nothing is printed.
+ * line on the terminal. Where stderr is no terminal nothing is printed, but at the end the most memory
+ * that a GPU had to give.
  *
  * Invariant: rows are a second late at most; train_log_flush() puts all of them into the store.
  * Leaves out: the numbers themselves (train.c).
@@ -18,6 +19,7 @@ struct train_log {
     size_t len, cap;
     double flushed, from, drawn; /* when */
     int64_t here, tokens;        /* steps and tokens since `from` */
+    int64_t peak;                /* bytes that the device has given at most; 0: not known */
     bool shown;
 };
 
