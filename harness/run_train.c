@@ -105,8 +105,10 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     if (checkpoint_find(root, t->id, &found, dir, err))
         return -1;
     result->there = found;
-    if (found)
+    if (found) {
+        checkpoint_remove_states(root, t->id);
         return 0;
+    }
     if (!lessons->len)
         return fail(err, "%s was there when this began, and is gone; run it again", dir->s);
     training_about(t, device, &about);

@@ -17,6 +17,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -772,14 +773,28 @@ static void too_little_room_is_told_beforehand(void **state)
 {
     (void)state;
     char *dir = fixture_dir(), *root = xasprintf("%s/a/b", dir);
-    assert_int_equal(checkpoint_room(root, 1, &err), 0);
+    assert_int_equal(checkpoint_room(root, "id", 1, 1, &err), 0);
     assert_true(there(dir, "a/b"));
-    assert_int_equal(checkpoint_room(root, (int64_t)1 << 60, &err), -1);
-    assert_non_null(strstr(err.s, "MB are free, but the state and the model"));
+    struct statvfs fs;
+    assert_int_equal(statvfs(root, &fs), 0);
+    // Three states that fill the disk to some megabytes; two and a larger model; and one that is there.
+    const int64_t room = (int64_t)(fs.f_bavail * fs.f_frsize), margin = 64 << 20;
+    assert_int_equal(checkpoint_room(root, "id", (room - margin) / 3, 1, &err), 0);
+    assert_int_equal(checkpoint_room(root, "id", (room + margin) / 3, 1, &err), -1);
+    assert_non_null(
+        strstr(err.s, "MB are free, but the states and the model of this training need "));
+    assert_int_equal(checkpoint_room(root, "id", 1, room - margin, &err), 0);
+    assert_int_equal(checkpoint_room(root, "id", 1, room + margin, &err), -1);
+    char *lies = xasprintf("%s/id.state.before", root);
+    fixture_text(root, "id.state.before", "");
+    assert_int_equal(truncate(lies, 2 * margin), 0); // a hole takes no room
+    assert_int_equal(checkpoint_room(root, "id", (room + margin) / 3, 1, &err), 0);
+    assert_int_equal(checkpoint_room(root, "other", (room + margin) / 3, 1, &err), -1);
+    free(lies);
     free(root);
     root = xasprintf("%s/file/b", dir);
     fixture_text(dir, "file", "no folder");
-    assert_int_equal(checkpoint_room(root, 1, &err), -1);
+    assert_int_equal(checkpoint_room(root, "id", 1, 1, &err), -1);
     free(root);
     fixture_remove(dir);
 }

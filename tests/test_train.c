@@ -359,8 +359,11 @@ static void a_training_ends_in_a_folder_that_is_found_again(void **state)
     assert_int_equal(fake.opened, 1);
     // It is there, whoever trains what.
     struct checkpoint_lock *l = checkpoint_lock(c.root, "abc", NULL, &err);
+    // What a program left that was killed before it removed its states goes.
+    fixture_text(c.root, "abc.state.before", "of no use");
     r = course_run(&c, &fake_engine, stop_now);
     assert_true(r.there);
+    assert_false(course_has(&c, ".state.before"));
     assert_false(r.interrupted);
     assert_int_equal(fake.opened, 1);
     checkpoint_unlock(l);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -21,18 +22,35 @@ const char *checkpoint_root(void)
     return root && *root ? root : "results/trained";
 }
 
-int checkpoint_room(const char *root, int64_t bytes, struct buf *err)
+/* A training's states; what was put aside as damaged too. */
+static const char *const states[] = { "", ".before", ".tmp", ".damaged", ".before.damaged" };
+
+static double states_size(const char *root, const char *id)
+{
+    double size = 0;
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        char *path = xasprintf("%s/%s.state%s", root, id, states[i]);
+        struct stat st;
+        size += stat(path, &st) == 0 ? (double)st.st_size : 0;
+        free(path);
+    }
+    return size;
+}
+
+int checkpoint_room(const char *root, const char *id, int64_t state, int64_t model, struct buf *err)
 {
     struct statvfs fs;
     if (make_dirs(root, err))
         return -1;
     if (statvfs(root, &fs) != 0)
         return fail(err, "%s: %s", root, strerror(errno));
-    double room = (double)fs.f_bavail * (double)fs.f_frsize, mb = 1e6;
-    if (room < (double)bytes)
+    const double room = (double)fs.f_bavail * (double)fs.f_frsize, mb = 1e6;
+    const double all = 2.0 * (double)state + (double)(model > state ? model : state);
+    const double need = all - states_size(root, id);
+    if (room < need)
         return fail(err,
-                    "%s: %.1f MB are free, but the state and the model of this training need %.1f",
-                    root, room / mb, (double)bytes / mb);
+                    "%s: %.1f MB are free, but the states and the model of this training need %.1f",
+                    root, room / mb, need / mb);
     return 0;
 }
 
@@ -205,12 +223,10 @@ static int fill_folder(const char *dir, const struct checkpoint_model *model, st
     return rc ? -1 : 0;
 }
 
-/* They are of no use beside the finished model; what cannot be removed does no harm. */
-static void remove_states(const char *dir)
+void checkpoint_remove_states(const char *root, const char *id)
 {
-    static const char *const names[] = { "", ".before", ".tmp", ".damaged", ".before.damaged" };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        char *path = xasprintf("%s.state%s", dir, names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        char *path = xasprintf("%s/%s.state%s", root, id, states[i]);
         unlink(path);
         free(path);
     }
@@ -234,7 +250,7 @@ int checkpoint_publish(const char *root, const char *id, const struct checkpoint
     if (rc == 0)
         rc = checkpoint_folder_sync(root, err);
     if (rc == 0)
-        remove_states(dir);
+        checkpoint_remove_states(root, id);
     free(dir);
     free(tmp);
     return rc ? -1 : 0;

@@ -23,8 +23,13 @@
 /* Where trained models are: SEQTOPK_TRAINED, or results/trained. */
 const char *checkpoint_root(void);
 
-/* Is there room for so many bytes under `root`, which is made? */
-int checkpoint_room(const char *root, int64_t bytes, struct buf *err) MUST_USE;
+/*
+ * Is there room under `root`, which is made, for all that a training of ID leaves there: three states,
+ * of so many bytes each, while the newest is written, or two and the model? What lies there already
+ * is counted off.
+ */
+int checkpoint_room(const char *root, const char *id, int64_t state, int64_t model,
+                    struct buf *err) MUST_USE;
 
 /* One tensor that is to be written. */
 struct checkpoint_tensor {
@@ -83,6 +88,9 @@ struct checkpoint_model {
     const struct cutoffs *cutoffs; /* NULL: none */
     const char *about;             /* JSON object: goes into training.json as "made_by" */
 };
+/* What a program left that was killed between the model and this. What cannot be removed does no harm. */
+void checkpoint_remove_states(const char *root, const char *id);
+
 /* Writes the folder, then removes the states. config.json says the new dtype. The lock is held. */
 int checkpoint_publish(const char *root, const char *id, const struct checkpoint_model *m,
                        struct buf *err) MUST_USE;

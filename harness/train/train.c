@@ -86,13 +86,11 @@ static int load_state(struct training_run *r, struct buf *err)
 
 /* ---- opening ---- */
 
-/* A training that is stopped needs its state and then its model. */
 static int check_room(const struct training_run *r, struct buf *err)
 {
     int64_t count = r->f->count(r->trainer);
-    return checkpoint_room(
-        r->task->root, count * (int64_t)(3 * sizeof(float) + dtype_size(r->task->training->save)),
-        err);
+    return checkpoint_room(r->task->root, r->task->id, count * (int64_t)(3 * sizeof(float)),
+                           count * (int64_t)dtype_size(r->task->training->save), err);
 }
 
 static int open_trainer(struct training_run *r, struct buf *err)
@@ -263,6 +261,8 @@ int train_model(const struct train_task *task, const struct engine *engine, stru
         result->interrupted = result->interrupted || (!lock && stop && stop());
         checkpoint_unlock(lock);
     }
+    if (rc == 0 && result->there)
+        checkpoint_remove_states(task->root, task->id);
     buf_release(&dir);
     result->seconds = now_seconds() - from;
     if (rc == 0 || result->interrupted)
