@@ -149,6 +149,9 @@ $(CUDA_TESTS:%=%_gpu): $B/%_gpu: $B/libgpu.a $B/libseqtopk.a
 	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CUDA_LIBS) $(LIBS) -lcmocka
 $(patsubst tests/%.c,$B/%_gpu,$(wildcard tests/test_*cuda*.c)): $B/%_gpu: $B/tests/%.o
 $(patsubst tests/%.cpp,$B/%_gpu,$(wildcard tests/test_*cuda*.cpp)): $B/%_gpu: $B/tests/%_gpu.o
+# Times a step's kernels on a GPU, without files and without the engine.
+$B/bench_step: $B/tests/bench_step.o $B/libgpu.a $B/libseqtopk.a
+	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ $(CUDA_LIBS) $(LIBS)
 .PHONY: cuda-objects
 cuda-objects: $(CU_OBJ) ## compiles the kernels with nvcc, whatever the libtorch
 

@@ -233,8 +233,14 @@ bool device_memory(struct device device, int64_t *free_bytes, int64_t *total)
 void *device_stream(struct device device)
 {
     auto ask = cuda_function<int (*)(int32_t, void **)>("aoti_torch_get_current_cuda_stream");
+    auto turn_to = cuda_function<int (*)(int)>("cudaSetDevice");
     void *stream = nullptr;
-    if (device.kind != DEVICE_CUDA || !ask || ask(device.index, &stream) != 0)
+    if (device.kind != DEVICE_CUDA)
+        return nullptr;
+    // libtorch goes back to the thread's own device after each of its calls, which is 0 at first.
+    if (turn_to)
+        turn_to(device.index);
+    if (!ask || ask(device.index, &stream) != 0)
         return nullptr;
     return stream;
 }

@@ -50,7 +50,10 @@ int device_check(struct device device, enum dtype dtype, struct buf *err) MUST_U
 /* A GPU's memory in bytes, what this program keeps for later given back. false: it is not known. */
 bool device_memory(struct device device, int64_t *free_bytes, int64_t *total);
 
-/* The cudaStream_t that libtorch works on in this thread; NULL: the default one, or no GPU. */
+/*
+ * The cudaStream_t that libtorch works on in this thread; NULL: the default one, or no GPU. The GPU
+ * becomes the thread's, so that kernels and memory that are asked for next are that GPU's.
+ */
 void *device_stream(struct device device);
 
 /* How every sentence about missing memory begins, so that callers can try again with less. */

@@ -345,7 +345,7 @@ struct sorted_pairs {
 Tensor tensor_of(const std::vector<int64_t> &v)
 {
     Tensor t = at::empty({ static_cast<int64_t>(v.size()) }, at::kLong);
-    memcpy(t.data_ptr(), v.data(), v.size() * sizeof(int64_t));
+    std::copy(v.begin(), v.end(), t.data_ptr<int64_t>());
     return t;
 }
 

@@ -23,17 +23,32 @@ struct place {
     int bin, before, count;
 };
 
+/* A number in global memory that other blocks have written; and one in shared memory. */
+struct of_blocks {
+    __device__ unsigned operator()(const unsigned *p) const
+    {
+        return __ldcg(p); // which takes no address of shared memory
+    }
+};
+struct of_block {
+    __device__ unsigned operator()(const unsigned *p) const
+    {
+        return *p;
+    }
+};
+
 /*
  * The bin in which the `rank`-th (from 1) of what is counted lies, how many are in the bins before
  * it, and how many in it; in reverse: from the last bin on. The bins are a multiple of the threads.
  */
-__device__ static void find_place(const unsigned *counts, int bins, bool reverse, int rank,
-                                  struct place *p)
+template <class Load>
+__device__ static void find_place(Load load, const unsigned *counts, int bins, bool reverse,
+                                  int rank, struct place *p)
 {
     int tid = static_cast<int>(threadIdx.x), lane = tid & 31, per = bins / GLOBAL_THREADS;
     int mine = 0, upto;
     for (int i = tid * per; i < (tid + 1) * per; i++)
-        mine += static_cast<int>(__ldcg(&counts[reverse ? bins - 1 - i : i]));
+        mine += static_cast<int>(load(&counts[reverse ? bins - 1 - i : i]));
     upto = mine;
     for (int d = 1; d < 32; d *= 2) {
         int other = __shfl_up_sync(ALL_LANES, upto, static_cast<unsigned>(d));
@@ -48,7 +63,7 @@ __device__ static void find_place(const unsigned *counts, int bins, bool reverse
     if (before < rank && rank <= upto) {
         int i = tid * per, count;
         for (;; i++) {
-            count = static_cast<int>(__ldcg(&counts[reverse ? bins - 1 - i : i]));
+            count = static_cast<int>(load(&counts[reverse ? bins - 1 - i : i]));
             if (rank <= before + count)
                 break;
             before += count;
@@ -99,7 +114,7 @@ __device__ static unsigned long long select_key(const unsigned long long *list, 
                 atomicAdd(&s->histogram[static_cast<unsigned>(key >> shift) & mask], 1u);
         }
         __syncthreads();
-        find_place(s->histogram, 1 << DIGIT_BITS, false, rank, &s->place);
+        find_place(of_block(), s->histogram, 1 << DIGIT_BITS, false, rank, &s->place);
         prefix |= static_cast<unsigned long long>(s->place.bin) << shift;
         known |= static_cast<unsigned long long>(mask) << shift;
         rank -= s->place.before;
@@ -245,7 +260,7 @@ __global__ void __launch_bounds__(GLOBAL_THREADS)
         return;
     int need = u->tokens * (r.K - r.min);
     if (need > 0)
-        find_place(bins, GLOBAL_BINS, true, need, &s.place);
+        find_place(of_blocks(), bins, GLOBAL_BINS, true, need, &s.place);
     if (tid == 0) {
         u->bin = need > 0 ? s.place.bin : GLOBAL_BINS;
         u->need = need > 0 ? need - s.place.before : 0;

@@ -125,14 +125,16 @@ __global__ void load_kernel(const struct gpu_counts c)
     double weight = 0;
     if (e >= c.N)
         return;
-#pragma unroll 4
-    for (int t = c.start[s]; t < c.start[s + 1]; t++) {
+    int from = c.start[s], to = c.start[s + 1];
+    // What is read does not hang on what was read before, so that several loads are under way.
+#pragma unroll 8
+    for (int t = from; t < to; t++) {
         size_t at = static_cast<size_t>(t) * c.N + e;
-        if (c.taken[at]) {
-            double score = static_cast<double>(c.scores[at]);
-            weight += c.normalise ? score / c.sums[t] : score;
-            n++;
-        }
+        bool is = c.taken[at];
+        double score = static_cast<double>(c.scores[at]);
+        double share = c.normalise ? score / c.sums[t] : score;
+        weight += is ? share : 0; // nothing, to the bit
+        n += is;
     }
     c.load_tokens[s * c.stride + e] = n;
     c.load_weight[s * c.stride + e] = weight;

@@ -20,6 +20,9 @@
  * DYNAMIC_SHARED(float, name), aligned to 16 bytes; what is above 48 kB is asked for once with
  * gpu_allow_shared(kernel, bytes). Blocks of one launch must not wait for one another.
  *
+ * __ldcg() and load_once() take addresses of global memory alone; the emulator takes any, a GPU stops
+ * with an illegal memory access.
+ *
  * Numbers: .cu files are compiled without fast math, with denormals and correctly rounded division
  * and roots. Those that must agree with the CPU to the bit stand in NO_FMA of the Makefile
  * (routers/): nvcc does not join their products and sums there.

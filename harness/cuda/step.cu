@@ -28,6 +28,22 @@ int step_check(const struct step_shape *s, struct buf *err)
 
 /* ---- opening and closing ---- */
 
+#ifndef CUDA_HOST
+__global__ void version_kernel()
+{
+}
+
+/* Are the kernels that run here such that wait for the one before them? See follow(). */
+static bool kernels_wait(void)
+{
+    cudaFuncAttributes a;
+    if (cudaFuncGetAttributes(&a, version_kernel) == cudaSuccess)
+        return a.ptxVersion >= 90;
+    cudaGetLastError();
+    return false;
+}
+#endif
+
 /* Device, stream, and the host's memory. */
 static int open_device(struct step *s, size_t output_bytes, struct buf *err)
 {
@@ -43,14 +59,15 @@ static int open_device(struct step *s, size_t output_bytes, struct buf *err)
               err, "the GPU") ||
         check(cudaStreamCreateWithFlags(&s->launch.stream, cudaStreamNonBlocking), err, "a stream"))
         return -1;
-    s->launch.overlap = major >= 9 && !s->spec.no_overlap;
+    s->launch.overlap = major >= 9 && kernels_wait() && !s->spec.no_overlap;
 #endif
+    if (check(cudaMallocHost(&s->own_routers, table), err, "pinned memory"))
+        return -1;
+    memset(s->own_routers, 0, table); // at once: step_close() frees what they point to
     if (check(cudaMallocHost(&s->input_host, sizeof(*s->input_host)), err, "pinned memory") ||
-        check(cudaMallocHost(&s->own_routers, table), err, "pinned memory") ||
         check(cudaMallocHost(&s->output_host, output_bytes), err, "pinned memory"))
         return -1;
     memset(s->output_host, 0, output_bytes);
-    memset(s->own_routers, 0, table);
     return 0;
 }
 
@@ -73,7 +90,9 @@ struct step *step_open(const struct step_spec *spec, struct buf *err)
     step_carve_all(&all, spec, s, &v);
     if (open_device(s, output.used, err) ||
         check(cudaMalloc(&s->memory, all.used), err, "memory for decoding") ||
-        check(cudaMemset(s->memory, 0, all.used), err, "memory for decoding")) {
+        check(cudaMemset(s->memory, 0, all.used), err, "memory for decoding") ||
+        // The first run is on a stream that does not wait for this one.
+        check(cudaStreamSynchronize(NULL), err, "memory for decoding")) {
         step_close(s);
         return NULL;
     }

@@ -41,7 +41,10 @@ struct step {
 
 static inline int check(cudaError_t code, struct buf *err, const char *what)
 {
-    return code == cudaSuccess ? 0 : fail(err, "%s: %s", what, cudaGetErrorString(code));
+    if (code == cudaSuccess)
+        return 0;
+    cudaGetLastError(); // or the next launch that is checked, libtorch's too, would fail with it
+    return fail(err, "%s: %s", what, cudaGetErrorString(code));
 }
 
 /* Hands out parts of a block of memory; base NULL: only counts. */
