@@ -73,6 +73,11 @@ struct run_signals {
     struct sigaction was_int, was_term;
 };
 void run_signals_catch(struct run_signals *s);
+/*
+ * In a process of a crew the second one is no other than the first: what was sent to all of them is
+ * sent on by the one that made it, whose end is its own end.
+ */
+void run_signals_catch_all(void);
 void run_signals_release(struct run_signals *s);
 
 /*

@@ -34,13 +34,24 @@ void run_give_up(void)
     atomic_store(&given_up, true);
 }
 
-void run_signals_catch(struct run_signals *s)
+static void catch_them(struct run_signals *s, int flags)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
     interrupted = 0;
     atomic_store(&given_up, false);
     sigaction(SIGINT, &action, &s->was_int);
     sigaction(SIGTERM, &action, &s->was_term);
+}
+
+void run_signals_catch(struct run_signals *s)
+{
+    catch_them(s, (int)SA_RESETHAND);
+}
+
+void run_signals_catch_all(void)
+{
+    struct run_signals unused;
+    catch_them(&unused, 0);
 }
 
 void run_signals_release(struct run_signals *s)

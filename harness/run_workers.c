@@ -101,6 +101,9 @@ char *process_reap(struct process *p)
     if (WIFSIGNALED(status))
         return xasprintf("was ended by signal %d (%s)", WTERMSIG(status),
                          strsignal(WTERMSIG(status)));
+    // One that has nothing to do ends so for no other reason.
+    if (WEXITSTATUS(status) == 0)
+        return xstrdup("was asked to end");
     return xasprintf("ended with exit code %d", WEXITSTATUS(status));
 }
 

@@ -203,6 +203,14 @@ static void end_all(struct crew *c)
             kill(c->v[i].pid, SIGTERM);
 }
 
+static bool others_there(const struct crew *c, const struct process *p)
+{
+    for (int i = 0; i < c->n; i++)
+        if (&c->v[i] != p && c->v[i].state < LEAVES)
+            return true;
+    return false;
+}
+
 /* The process cannot go on, and what it had goes to others. how: "was ended by signal 9" */
 static int lose(struct crew *c, struct process *p, const char *how, struct buf *err)
 {
@@ -214,11 +222,12 @@ static int lose(struct crew *c, struct process *p, const char *how, struct buf *
     c->last_death = text;
     size_t n = had ? deal_lost(c->deal, (int)(p - c->v), c->others) : 0;
     p->nhas = 0;
-    char *said = xasprintf("%s; the others go on with its cells", text);
-    if (!c->ends)
-        warn(c, deal_left(c->deal) ? said : text);
+    char *said = xasprintf("%s; the others go on%s", text, had ? " with its cells" : "");
+    // Where nobody is left to go on, the end of the run says so.
+    if (!c->ends && (others_there(c, p) || deal_over(c->deal)))
+        warn(c, deal_over(c->deal) ? text : said);
     free(said);
-    said = xasprintf("two processes ended while they computed it; the last, %s", text);
+    said = xasprintf("two processes ended while they computed it; the last: %s", text);
     int rc = fail_cells(c, c->others, n, said, err);
     free(said);
     return rc ? rc : note_work(c, p, err);
@@ -372,9 +381,9 @@ int crew_run(struct crew *c, struct runner *r, struct buf *err)
         rc = store_processes_clear(r->store, err);
     if (rc == 0 && !r->result->signal && !deal_over(c->deal))
         rc = fail(err,
-                  "every process of the run ended before its cells were computed; the last was %s; "
-                  "%zu cells are left, and the next run goes on with them",
-                  c->last_death, deal_left(c->deal));
+                  "every process of the run ended before its cells were computed, and %zu cell%s "
+                  "left for the next run; the last: %s",
+                  deal_left(c->deal), deal_left(c->deal) == 1 ? " is" : "s are", c->last_death);
     store_share(r->store, NULL);
     deal_free(c->deal);
     free(c->sets);

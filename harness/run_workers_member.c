@@ -69,12 +69,11 @@ NORETURN void member_main(struct crew_member *m)
 {
     const struct crew_spec *s = m->spec;
     struct buf err = BUF_INIT;
-    struct run_signals signals;
     struct run_result result = { 0 };
     struct runner r;
     struct message lock;
     int fd, rc;
-    run_signals_catch(&signals);
+    run_signals_catch_all();
     if (s->options->tools.judge)
         judge_stop_when(s->options->tools.judge, run_stopped);
     // The database is made, and locked, when this comes.

@@ -164,7 +164,8 @@ not_over_its_data() {
     cp texts.jsonl before && ln -sf texts.jsonl link && for file in texts.jsonl ./texts.jsonl link p.lua; do
         fails 1 "p.lua: $file is the recipe, or what it trains on, and would be written over; name another file" \
             "$seqtopk" train p.lua --held-out "$file" || return 1
-    done && cmp texts.jsonl before
+    done && cmp texts.jsonl before && mkfifo pipe && fails 1 'p.lua: pipe is no file that can be written over' \
+        "$seqtopk" train p.lua --held-out pipe && [ -p pipe ]
 }
 refuse_pretrain() { # CHANGE WORDS
     sed "$1; s/, out = .*/ }/" p.lua >bad.lua

@@ -783,6 +783,7 @@ static void too_little_room_is_told_beforehand(void **state)
     assert_int_equal(checkpoint_room(root, "id", (room + margin) / 3, 1, &err), -1);
     assert_non_null(
         strstr(err.s, "MB are free, but the states and the model of this training need "));
+    assert_string_equal(err.s + err.len - 3, " MB");
     assert_int_equal(checkpoint_room(root, "id", 1, room - margin, &err), 0);
     assert_int_equal(checkpoint_room(root, "id", 1, room + margin, &err), -1);
     char *lies = xasprintf("%s/id.state.before", root);

@@ -28,13 +28,14 @@ NORETURN static void wrong_usage(const struct cmd *c, const char *fmt, ...)
     exit(2);
 }
 
-static int whole_number(const struct cmd *c, const char *option, const char *text)
+static int whole_number(const struct cmd *c, const char *option, const char *text, int most)
 {
     char *end;
     errno = 0;
     long value = strtol(text, &end, 10);
     if (errno || *end || end == text || text[0] == ' ' || value < 1 || value > INT_MAX)
-        wrong_usage(c, "%s %s: a whole number from 1 to %d is needed", option, text, INT_MAX);
+        wrong_usage(c, "%s %s: a whole number from 1 to %d is needed", option, text,
+                    most ? most : INT_MAX);
     return (int)value;
 }
 
@@ -58,7 +59,7 @@ static int take_option(const struct cmd *c, char **argv, int i, const struct opt
     if (!value)
         wrong_usage(c, "%s needs a value behind it", o->name);
     if (o->number) {
-        *o->number = whole_number(c, o->name, value);
+        *o->number = whole_number(c, o->name, value, o->most);
         if (o->most && *o->number > o->most)
             die(2, "%s: %s %d: at most %d are allowed", c->name, o->name, *o->number, o->most);
     } else if (o->list) {

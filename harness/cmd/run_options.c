@@ -28,7 +28,8 @@ struct store *run_store_open(const char *db, const char *name, struct buf *path)
     if (!path->len)
         run_store_path(db, name, path);
     struct store *store = store_open(path->s, STORE_WRITE, &err);
-    if (!store || store_lock(store, &err))
+    // A run that was killed left its processes there; this one may have none.
+    if (!store || store_lock(store, &err) || store_processes_clear(store, &err))
         die(1, "%s", err.s);
     buf_release(&err);
     return store;

@@ -48,9 +48,9 @@ int checkpoint_room(const char *root, const char *id, int64_t state, int64_t mod
     const double all = 2.0 * (double)state + (double)(model > state ? model : state);
     const double need = all - states_size(root, id);
     if (room < need)
-        return fail(err,
-                    "%s: %.1f MB are free, but the states and the model of this training need %.1f",
-                    root, room / mb, need / mb);
+        return fail(
+            err, "%s: %.1f MB are free, but the states and the model of this training need %.1f MB",
+            root, room / mb, need / mb);
     return 0;
 }
 

@@ -107,9 +107,12 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Whatever `path` is, it will be written over: not so what it is made of. */
+/* What is at `path` makes room for the new file: not so what it is made of, nor a device. */
 static int check_path(const struct lesson_data *d, const char *path, struct buf *err)
 {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return fail(err, "%s is no file that can be written over; name another", path);
     bool ours = same_file(path, d->at.path);
     for (size_t i = 0; i < d->paths.len; i++)
         ours = ours || same_file(path, d->paths.v[i]);
