@@ -279,22 +279,30 @@ int read_file(const char *path, size_t max, struct buf *out, struct buf *err)
     return rc;
 }
 
+static bool write_all(const char *path, const char *data, size_t len)
+{
+    FILE *f = fopen(path, "wb");
+    if (!f)
+        return false;
+    bool bad = fwrite(data, 1, len, f) != len;
+    bad |= fclose(f) != 0;
+    return !bad;
+}
+
 int write_file(const char *path, const char *data, size_t len, struct buf *err)
 {
-    char *tmp = xasprintf("%s.tmp%ld", path, (long)getpid());
+    struct stat st;
+    char *real = realpath(path, NULL); // NULL: it is not there yet
+    const char *to = real ? real : path;
+    char *tmp = xasprintf("%s.tmp%ld", to, (long)getpid());
+    const bool as_it_is = stat(to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
     int rc = 0;
-    FILE *f = fopen(tmp, "wb");
-    if (!f) {
+    if (as_it_is ? !write_all(to, data, len) : !write_all(tmp, data, len) || rename(tmp, to) != 0) {
         rc = fail(err, "%s: %s", path, strerror(errno));
-    } else {
-        bool bad = fwrite(data, 1, len, f) != len;
-        bad |= fclose(f) != 0;
-        if (bad || rename(tmp, path) != 0) {
-            rc = fail(err, "%s: %s", path, strerror(errno));
-            unlink(tmp);
-        }
+        unlink(tmp);
     }
     free(tmp);
+    free(real);
     return rc;
 }
 

@@ -101,7 +101,10 @@ void strings_release(struct strings *s);
 /* Appends the whole of a regular file; at most `max` bytes are accepted. The error names the file. */
 int read_file(const char *path, size_t max, struct buf *out, struct buf *err) MUST_USE;
 
-/* Writes through a temporary file and rename(), so that a reader sees the old or the new whole. */
+/*
+ * Writes through a temporary file and rename(), so that a reader sees the old or the new whole. What a
+ * link leads to is written, and the link stays; a pipe or a device is written to as it is.
+ */
 int write_file(const char *path, const char *data, size_t len, struct buf *err) MUST_USE;
 
 /* Makes a folder and its parents. */

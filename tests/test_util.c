@@ -1,11 +1,14 @@
 /*
- * test_util.c: what may be stored as text.
+ * test_util.c: what may be stored as text, and files that are written whole.
  */
-#include "util.h"
+#include "fixture.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -52,11 +55,47 @@ static void so_does_nul(void **state)
     buf_release(&out);
 }
 
+static void a_link_stays_and_a_pipe_is_written_to(void **state)
+{
+    (void)state;
+    struct buf err = BUF_INIT, text = BUF_INIT;
+    struct stat st;
+    char *dir = fixture_dir(), *file = xasprintf("%s/file", dir), *link = xasprintf("%s/link", dir),
+         *pipe = xasprintf("%s/pipe", dir), said[16] = "";
+    assert_int_equal(write_file(file, "old", 3, &err), 0);
+    assert_int_equal(symlink("file", link), 0);
+    assert_int_equal(write_file(link, "new", 3, &err), 0);
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(read_file(file, 100, &text, &err), 0);
+    assert_string_equal(text.s, "new");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    int reader = open(pipe, O_RDWR);
+    assert_int_equal(write_file(pipe, "sent", 4, &err), 0);
+    assert_int_equal(read(reader, said, sizeof(said)), 4);
+    assert_string_equal(said, "sent");
+    close(reader);
+    // What cannot be written is told by its own name, and nothing is left beside it.
+    assert_int_equal(write_file("/dev/full", "x", 1, &err), -1);
+    assert_non_null(strstr(err.s, "/dev/full: "));
+    assert_int_equal(stat("/dev/full", &st), 0);
+    assert_true(S_ISCHR(st.st_mode));
+    buf_reset(&err);
+    assert_int_equal(write_file(dir, "x", 1, &err), -1);
+    buf_release(&err);
+    buf_release(&text);
+    free(pipe);
+    free(link);
+    free(file);
+    fixture_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_no_utf8_becomes_the_replacement_character),
         cmocka_unit_test(so_does_nul),
+        cmocka_unit_test(a_link_stays_and_a_pipe_is_written_to),
     };
     return cmocka_run_group_tests_name("util", tests, NULL, NULL);
 }
