@@ -389,9 +389,8 @@ struct nll_function : Function<nll_function> {
     static variable_list backward(AutogradContext *ctx, variable_list grads)
     {
         auto saved = ctx->get_saved_variables();
-        Tensor dhead =
-            saved[1].defined() ? saved[1] * grads[0].to(saved[1].scalar_type()) : Tensor();
-        return { saved[0] * grads[0].to(saved[0].scalar_type()), dhead, Tensor(), Tensor() };
+        return { times_loss(saved[0], grads[0]), times_loss(saved[1], grads[0]), Tensor(),
+                 Tensor() };
     }
 };
 

@@ -256,7 +256,7 @@ struct attention_function : Function<attention_function> {
         auto saved = ctx->get_saved_variables();
         const Tensor &rq = saved[0], &rk = saved[1], &v = saved[2], &out = saved[3];
         const Tensor &cos = saved[5], back = saved[6].neg();
-        const int64_t D = cos.size(1) * 2, S = saved[4].size(0) - 1, T = rq.size(0);
+        const int64_t D = cos.size(1) * 2, S = saved[4].size(0) - 1;
         const int64_t H = rq.size(1) / D, G = rk.size(1) / D, block = 256;
         const std::vector<int64_t> none(static_cast<size_t>(S));
         const sequences s = { saved[4].data_ptr<int64_t>(), none.data(), none.data(), S };
@@ -276,7 +276,6 @@ struct attention_function : Function<attention_function> {
                 for (int64_t t = 0; t < n; t += block)
                     one.block(t, std::min(t + block, n));
             }
-        (void)T;
         return { rotated(dq, s, cos, back, D, scale),
                  rotated(dk, s, cos, back, D, 1.0f),
                  dv,
@@ -472,6 +471,11 @@ Tensor swiglu_grad(const Tensor &gate_up)
 
 /* ---- loss ---- */
 
+Tensor times_loss(const Tensor &gradient, const Tensor &loss)
+{
+    return gradient.defined() ? gradient * loss.to(gradient.scalar_type()) : Tensor();
+}
+
 namespace
 {
 
@@ -516,9 +520,8 @@ struct nll_function : Function<nll_function> {
     static variable_list backward(AutogradContext *ctx, variable_list grads)
     {
         auto saved = ctx->get_saved_variables();
-        Tensor dhead =
-            saved[1].defined() ? saved[1] * grads[0].to(saved[1].scalar_type()) : Tensor();
-        return { saved[0] * grads[0].to(saved[0].scalar_type()), dhead, Tensor(), Tensor() };
+        return { times_loss(saved[0], grads[0]), times_loss(saved[1], grads[0]), Tensor(),
+                 Tensor() };
     }
 };
 

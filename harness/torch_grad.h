@@ -22,6 +22,9 @@ struct sequences {
 /* Are gradients being recorded for one of these, and all in float32 on the CPU? */
 bool grad_on_cpu(at::TensorList tensors);
 
+/* A gradient of the loss times the gradient of that, a scalar; undefined, as it is. */
+at::Tensor times_loss(const at::Tensor &gradient, const at::Tensor &loss);
+
 /* The rows of x [T, heads*D] (any stride) rotated by their position in their own sequence. */
 at::Tensor rotated(const at::Tensor &x, const sequences &s, const at::Tensor &cos,
                    const at::Tensor &sin, int64_t D, float scale);
