@@ -6,6 +6,7 @@
     python3 scripts/make-fixtures.py check OUT_DIR
     python3 scripts/make-fixtures.py plain OUT_DIR NAME...
     python3 scripts/make-fixtures.py metaspace OUT_DIR
+    python3 scripts/make-fixtures.py reference MODEL_DIR TEXTS.jsonl
 
 Each model folder is config.json, model.safetensors and reference.json: token ids of some texts and,
 for several K, the loss of every token, the entropy at every position and the experts by layer, in
@@ -21,7 +22,9 @@ The third compares what lies there with what `transformers` makes of the same fo
 as it opens any, and changes nothing. The fourth makes folders of MODELS without `transformers`: all
 numbers are plain_model.py's, until the third has confirmed them. The fifth makes a tokenizer of the
 SentencePiece kind, several ways to write its file, and texts with the ids that plain_tokenizer.py
-gives them, for the third to confirm too.
+gives them, for the third to confirm too. The sixth writes reference.json into the folder of a trained
+model: for the first seven texts of a file of lines {"text": ...}, and for as many of all of them in one as
+have 1500 tokens.
 """
 import json
 import os
@@ -213,12 +216,13 @@ def forward_of(model):
     return lambda sequence: model(torch.tensor([sequence])).logits[0].float()
 
 
-def write_reference(folder, made_by, ids, forward, layers):
-    """forward: K -> what reference() takes"""
+def write_reference(folder, made_by, texts, forward, layers, Ks=KS):
+    """texts: each with its ids; forward: K -> what reference() takes"""
+    ids = [t["ids"] for t in texts]
     numbers = {
         "made_by": made_by,
-        "texts": [{"ids": s} for s in ids],
-        "topk": {str(K): reference(forward(K), layers, ids, K) for K in KS},
+        "texts": texts,
+        "topk": {str(K): reference(forward(K), layers, ids, K) for K in Ks},
     }
     with open(folder + "/reference.json", "w") as f:
         json.dump(numbers, f)
@@ -252,7 +256,7 @@ def make_model(folder, name):
     if options["tie_word_embeddings"]:
         tensors.pop("lm_head.weight", None)
     save_file(tensors, folder + "/model.safetensors", metadata={"format": "pt"})
-    write_reference(folder, by_transformers(""), draw_texts(), forward,
+    write_reference(folder, by_transformers(""), [{"ids": s} for s in draw_texts()], forward,
                     options["num_hidden_layers"])
 
 
@@ -384,8 +388,8 @@ def make_plain(folder, name):
     plain_model.save_tensors(folder + "/model.safetensors", {
         n: noise(n, shape, dtype) for n, shape in plain_model.shapes(config).items()})
     w = plain_weights(folder)
-    write_reference(folder, made_by, draw_texts(), lambda K: plain_forward(folder, w, K),
-                    config["num_hidden_layers"])
+    write_reference(folder, made_by, [{"ids": s} for s in draw_texts()],
+                    lambda K: plain_forward(folder, w, K), config["num_hidden_layers"])
     if name in TRAINED:
         write_gradients(folder, made_by, plain_gradients)
 
@@ -404,6 +408,25 @@ def opened(folder, K):
         sys.exit("%s: missing %s, unexpected %s" % (
             folder, sorted(said["missing_keys"]), sorted(said["unexpected_keys"])))
     return forward_of(model.eval())
+
+
+def make_reference(folder, file):
+    """Of a trained model: at its own K, half of it and a quarter."""
+    from tokenizers import Tokenizer
+    t, config = Tokenizer.from_file(folder + "/tokenizer.json"), read_config(folder)
+    with open(file, encoding="utf-8") as f:
+        texts = [json.loads(line)["text"] for line in f]
+
+    def tokens(text):
+        return t.encode(text, add_special_tokens=False).ids
+    n = 1
+    while n < len(texts) and len(tokens("\n\n".join(texts[:n + 1]))) <= 1500:
+        n += 1
+    K = config["num_experts_per_tok"]
+    write_reference(folder, by_transformers(" reference"),
+                    [{"text": s, "ids": tokens(s)} for s in texts[:7] + ["\n\n".join(texts[:n])]],
+                    lambda K: opened(folder, K), config["num_hidden_layers"],
+                    [K, K // 2, K // 4])
 
 
 def apart(a, b):
@@ -531,6 +554,8 @@ def main():
     elif verb == "check":
         good = [check(rest[0] + "/" + name, name) for name in MODELS]
         sys.exit(0 if all(good + [check_metaspace(rest[0] + "/metaspace")]) else 1)
+    elif verb == "reference":
+        make_reference(*rest)
     elif verb == "metaspace":
         make_metaspace(rest[0] + "/metaspace")
     elif verb == "plain":
