@@ -278,11 +278,15 @@ static void trainings_of_one_model_share_a_panel(void **state)
     add_training("t2", "m", "sft, 9 steps, topk, seed 2", 9, false);
     add_training("t1", "m", "sft, 9 steps, topk, seed 1", 9, true);
     add_training("t0", "a", "sft, 9 steps", 9, false);
+    struct store_training new = { "t4", "z", "z", "pretrain, 9 steps", "{}" };
+    must(store_training_begin(db, &new, &err));
+    add_training("t4", "z", "not used", 9, false);
     struct store_training none = { "t3", "tuned", "m", "has no step yet", "{}" };
     must(store_training_begin(db, &none, &err));
     read_trainings();
-    assert_int_equal(curves.len, 3);
-    assert_int_equal(curves.npanels, 2);
+    assert_int_equal(curves.len, 4);
+    assert_int_equal(curves.npanels, 3);
+    assert_string_equal(curves.panels[2].title, "z"); // its sweep has the same name
     assert_string_equal(curves.panels[0].title, "tuned, a");
     assert_string_equal(curves.v[0].name, "sft, 9 steps");
     assert_string_equal(curves.panels[1].title, "tuned, m: sft, 9 steps, topk");

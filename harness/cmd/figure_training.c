@@ -173,7 +173,9 @@ static void name_panel(struct curves *c, struct curve_panel *p)
 {
     const struct curve *one = &c->v[p->first];
     struct buf title = BUF_INIT, common = BUF_INIT;
-    buf_addf(&title, "%s%s%s", one->sweep, *one->sweep ? ", " : "", one->model);
+    if (*one->sweep && strcmp(one->sweep, one->model) != 0)
+        buf_addf(&title, "%s, ", one->sweep);
+    buf_adds(&title, one->model);
     if (p->n > 1)
         add_parts(c, p, one->parts, true, &common);
     if (common.len)
