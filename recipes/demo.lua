@@ -2,7 +2,7 @@
 -- Sixty-four short texts, the shipped model, three sparsities; about ten seconds on two cores.
 return sweep {
   name    = "demo",
-  models  = "tiny-olmoe",
+  models  = "tiny-olmoe-2k",
   K       = { 8, 4, 2 },
   routers = {
     topk(),

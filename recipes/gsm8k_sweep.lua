@@ -1,8 +1,7 @@
 -- The reference sweep behind results/gsm8k_sweep: every router and bound at three sparsities, on
 -- the first 200 items of GSM8K's test set: loss of the answers, experts and entropy of all tokens.
 --
--- Needs GSM8K's test.jsonl as data/gsm8k/test.jsonl (or under SEQTOPK_DATA), and tiny-qwen2moe in a
--- folder of SEQTOPK_MODELS; `--model tiny-olmoe` runs the shipped model alone.
+-- Needs GSM8K's test.jsonl as data/gsm8k/test.jsonl, or in the folder that SEQTOPK_DATA names.
 local bounds = { { 1, K + 1 }, { 1, K + 2 }, { 1, K + 4 }, { 0, N } }
 local routers = { topk() }
 for _, mode in ipairs { "global", "online", "strict" } do
@@ -14,7 +13,7 @@ routers[#routers + 1] = batchtopk { batch = 8 }
 
 return sweep {
   name    = "gsm8k_sweep",
-  models  = { "tiny-olmoe", "tiny-qwen2moe" },
+  models  = { "tiny-olmoe-2k", "tiny-qwen2moe-2k" },
   K       = { 8, 4, 2 },
   routers = routers,
   tasks   = task { "gsm8k/nll", limit = 200 },

@@ -2,7 +2,7 @@
 --
 --     seqtopk run recipes/wordmath.lua
 --
--- tiny-olmoe at K = 2, a quarter of the experts that it was made with, fine-tuned on wordmath's
+-- tiny-olmoe-2k at K = 2, a quarter of the experts that it was made with, fine-tuned on wordmath's
 -- training set under the router that then reads and writes: TopK; SeqTopK, trained in mode global and
 -- decoding online. Three seeds, which shuffle the training; 1000 problems that no training problem
 -- equals. Trained for 120 steps, so that neither solves all of them.
@@ -10,7 +10,7 @@
 -- a paired interval that lies below 0, or around it and is narrower than the gain.
 return sweep {
   name    = "wordmath",
-  models  = "tiny-olmoe",
+  models  = "tiny-olmoe-2k",
   K       = 2,
   routers = { topk(), seqtopk { mode = "online", min = 1, max = K + 2 } },
   train   = sft {

@@ -1,4 +1,4 @@
-"""The other side of `make bench`: tiny-olmoe in plain PyTorch with a loop over experts.
+"""The other side of `make bench`: tiny-olmoe-2k in plain PyTorch with a loop over experts.
 
 What a researcher would write by hand: the same weights, float32, TopK routing.
 

@@ -28,7 +28,7 @@ return {
 }
 EOF
 cat >recipe.lua <<'EOF'
-return sweep { name = "r", models = { "tiny-olmoe" }, K = { 2 }, routers = { topk() },
+return sweep { name = "r", models = { "tiny-olmoe-2k" }, K = { 2 }, routers = { topk() },
   tasks = { "sums/nll", "sums/short" } }
 EOF
 printf '{"doc": 0, "text": "2"}\n{"doc": 1, "text": "9"}\n{"doc": 2, "text": "4"}\n' >p.jsonl

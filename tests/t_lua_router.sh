@@ -4,7 +4,7 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
-model=$root/results/models/tiny-olmoe
+model=$root/results/models/tiny-olmoe-2k
 
 cat >texts.jsonl <<'TEXTS'
 {"text": "The cat sat on the mat and looked at the dog."}

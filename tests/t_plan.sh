@@ -5,7 +5,7 @@ set -u
 . "$(dirname "$0")/lib.sh"
 
 recipes=$root/tests/data/recipes
-model=$root/results/models/tiny-olmoe
+model=$root/results/models/tiny-olmoe-2k
 
 # in_ms LIMIT COMMAND...: the fastest of three runs takes less.
 in_ms() {
@@ -81,8 +81,8 @@ END
 generating sampled 'file = "problems.jsonl", temperature = 0.7' 'seeds = { 1, 2 }'
 generating greedy 'file = "problems.jsonl"' 'seeds = { 1, 2 }'
 generating long 'file = "long.jsonl"'
-generating cut 'file = "long.jsonl", truncate = true'
-printf '{"question": "%s", "answer": "#### 1"}\n' "$(yes 'one two three' | head -300 | tr '\n' ' ')" >long.jsonl
+generating cut 'file = "long.jsonl", truncate = true, max_tokens = 2048'
+printf '{"question": "%s", "answer": "#### 1"}\n' "$(yes 'one two three' | head -1200 | tr '\n' ' ')" >long.jsonl
 cp "$recipes/problems.jsonl" .
 
 generating_is_listed() {
@@ -139,10 +139,10 @@ check "a data set that was changed is told by both sums" wrong_sum
 check "a task that generates is planned, under a name that tells how" generating_is_listed
 check "seeds are worth a warning only where nothing is sampled" seeds
 check "a prompt that fills the context is refused by line" \
-    fails 1 'long.jsonl:1: a prompt of .* tokens leaves no room for a new one in the model.s 512; the recipe may say task { "gsm8k/densemixer-0shot", truncate = true }' \
+    fails 1 'long.jsonl:1: a prompt of .* tokens leaves no room for a new one in the model.s 2048; the recipe may say task { "gsm8k/densemixer-0shot", truncate = true }' \
     "$seqtopk" plan long.lua
 check "more new tokens than the model has positions are refused" \
-    fails 1 'leave room for max_tokens = 512, and the model has only 512 positions' "$seqtopk" plan cut.lua
+    fails 1 'leave room for max_tokens = 2048, and the model has only 2048 positions' "$seqtopk" plan cut.lua
 check "plan without a recipe is wrong usage" fails 2 'plan needs an operand' "$seqtopk" plan
 check "two recipes are wrong usage" fails 2 "plan does not take 'b'" "$seqtopk" plan a b
 check "an unknown option is wrong usage" fails 2 "plan has no option '--modle'" "$seqtopk" plan --modle x
@@ -156,7 +156,7 @@ check "a flag with a value is wrong usage" fails 2 '--json takes no value' \
 check "list shows routers, tasks and models" gives 0 "$seqtopk" list
 check "list tells ranges and defaults" says '^seqtopk  *max  *K to N  *K + 2 ' '^topp  *p  *above 0, up to 1  *0.4  ' '^topp  .*K does not matter' \
     '^xmoe  *threshold  *above 0, up to 1  *0.9  ' '^xmoe  .*K does not matter' '^expert_choice  ' '^gsm8k/nll ' '^gsm8k/lmeval-5shot .*MIT  *lm-evaluation-harness gsm8k 3.0' '^humaneval/lmeval ' \
-    '^mbpp/lmeval-3shot ' '^summary/esft ' '^law/esft ' '^tiny-olmoe '
+    '^mbpp/lmeval-3shot ' '^summary/esft ' '^law/esft ' '^tiny-olmoe-2k '
 check "list takes less than 0.05 s" in_ms 50 "$seqtopk" list
 check "list models --json is JSON" gives 0 "$seqtopk" list models --json
 check "and has the number of experts" says '"N": 64,$'

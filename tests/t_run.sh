@@ -4,7 +4,7 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
-model=$root/results/models/tiny-olmoe
+model=$root/results/models/tiny-olmoe-2k
 
 cat >texts.jsonl <<'EOF'
 {"text": "The cat sat on the mat and looked at the dog."}
@@ -108,11 +108,11 @@ limited() {
     gives 0 "$seqtopk" run one.lua --db l.db --limit 2 && [ "$(sql l.db 'SELECT count(*) FROM v_samples')" = 2 ]
 }
 truncated() {
-    { cat texts.jsonl; printf '{"text": "%s"}\n' "$(yes 'one two three' | head -300 | tr '\n' ' ')"; } >long.jsonl
+    { cat texts.jsonl; printf '{"text": "%s"}\n' "$(yes 'one two three' | head -1200 | tr '\n' ' ')"; } >long.jsonl
     recipe "'$model'" 2 'topk()' 'nll { file = "long.jsonl", truncate = true }' >long.lua
     gives 0 "$seqtopk" run long.lua --db t.db && grep -q "1 document was cut to fit the model's context" err &&
         [ "$(sql t.db "SELECT value FROM v_metrics WHERE metric = 'cut'")" = 1.0 ] &&
-        [ "$(sql t.db 'SELECT count(*) FROM v_tokens WHERE doc = 5')" = 512 ]
+        [ "$(sql t.db 'SELECT count(*) FROM v_tokens WHERE doc = 5')" = 2048 ]
 }
 gsm8k() {
     printf '%s\n' '{"question": "What is 2 + 3?", "answer": "2 + 3 = <<2+3=5>>5\n#### 5"}' >problem.jsonl
@@ -163,7 +163,7 @@ check "a line without the field is refused" bad_text '{"txt": "a b"}' 'bad.jsonl
 check "a byte order mark is named" bad_mark
 check "invalid UTF-8 is refused" bad_text '{"text": "a \\0377 b"}' 'bad.jsonl:2'
 check "too long a text is refused by line" \
-    bad_text "{\"text\": \"$(yes 'one two three' | head -300 | tr '\n' ' ')\"}" 'truncate = true'
+    bad_text "{\"text\": \"$(yes 'one two three' | head -1200 | tr '\n' ' ')\"}" 'truncate = true'
 
 # A copy of the model with something wrong in it.
 bad_model() { # WORDS COMMAND...: the command runs in the copy
@@ -173,15 +173,23 @@ bad_model() { # WORDS COMMAND...: the command runs in the copy
     recipe "'m'" 2 'topk()' "$text" >bad.lua
     refused "$words"
 }
-cut_short() { truncate -s 1000000 model-00002-of-00002.safetensors; }
-long_header() { printf '\377\377\377\377\377\377\377\177' | dd of=model-00001-of-00002.safetensors conv=notrunc 2>/dev/null; }
-no_shard() { rm model-00002-of-00002.safetensors; }
+cut_short() { truncate -s 1000000 model.safetensors; }
+long_header() { printf '\377\377\377\377\377\377\377\177' | dd of=model.safetensors conv=notrunc 2>/dev/null; }
+no_shard() {
+    mv model.safetensors model-00001-of-00002.safetensors
+    {
+        echo '{"metadata": {}, "weight_map": {'
+        head -c 100000 model-00001-of-00002.safetensors | grep -ao '"model\.[^"]*"' | sed 's/$/: "model-00001-of-00002.safetensors",/'
+        echo '"model.norm.weight": "model-00002-of-00002.safetensors"}}'
+    } >model.safetensors.index.json
+    sed -i '/^"model.norm.weight.*00001/d' model.safetensors.index.json
+}
 other_tokenizer() { sed -i 's/"type": *"BPE"/"type":"Unigram"/' tokenizer.json; }
-no_tensor() { sed -i 's/model.norm.weight/model.nurm.weight/' model-00002-of-00002.safetensors ./*.index.json; }
+no_tensor() { sed -i 's/model.norm.weight/model.nurm.weight/' model.safetensors; }
 more_experts() { sed -i 's/"num_experts": 64/"num_experts": 65/' config.json; }
 other_family() { sed -i 's/"model_type": "olmoe"/"model_type": "llama"/' config.json; }
-check "weights cut short are refused by file" bad_model 'model-00002-of-00002.safetensors' cut_short
-check "a header longer than its file is refused" bad_model 'model-00001-of-00002.safetensors' long_header
+check "weights cut short are refused by file" bad_model 'm/model.safetensors' cut_short
+check "a header longer than its file is refused" bad_model 'm/model.safetensors' long_header
 check "a missing shard is named" bad_model 'model-00002-of-00002.safetensors' no_shard
 check "a tokenizer of another kind is refused" bad_model 'm/tokenizer.json' other_tokenizer
 check "a tensor of another shape is named" bad_model 'mlp.gate.weight.* config.json makes it \[65, 256\]' more_experts
@@ -199,11 +207,11 @@ check "an unknown family is refused with those there are" bad_model 'llama' othe
 nan_weights() {
     rm -rf m x.db && cp -r "$model" m && recipe "'m'" 2 'topk()' "$text" >bad.lua || return 1
     # 0x7fff is NaN in bfloat16, anywhere in the last bytes of the file.
-    size=$(stat -c %s m/model-00002-of-00002.safetensors)
-    printf '\377\177' | dd of=m/model-00002-of-00002.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null
+    size=$(stat -c %s m/model.safetensors)
+    printf '\377\177' | dd of=m/model.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null
     gives 1 "$seqtopk" run bad.lua --db x.db && grep -q '1 failed' err &&
-        sql x.db 'SELECT status, error FROM v_cells' | grep -q 'failed|m/model-00002.*tensor .* NaN' &&
-        grep -q '^seqtopk: 1 of 1 cells failed; the first: m/model-00002.*NaN or infinite' err
+        sql x.db 'SELECT status, error FROM v_cells' | grep -q 'failed|m/model.safetensors.*tensor .* NaN' &&
+        grep -q '^seqtopk: 1 of 1 cells failed; the first: m/model.safetensors.*NaN or infinite' err
 }
 check "NaN weights fail the cell with file and tensor" nan_weights
 

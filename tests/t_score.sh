@@ -152,12 +152,12 @@ check "table, status, show and compare know such cells, and plot has nothing to 
 # What a run has written, scored again without its model.
 as_run() {
     printf 'return sweep { name = "t", models = { "%s" }, K = 8, routers = { topk() }, tasks = { "sums/short" } }\n' \
-        "$root/results/models/tiny-olmoe" >run.lua &&
+        "$root/results/models/tiny-olmoe-2k" >run.lua &&
         gives 0 "$seqtopk" run run.lua --db m.db &&
         sql m.db "SELECT json_object('doc', doc, 'text', output) FROM v_samples" >written.jsonl &&
         gives 0 "$seqtopk" score sums/short written.jsonl --db m.db &&
         [ "$(sql m.db 'SELECT count(DISTINCT cell_id), count(*), count(DISTINCT doc || output || score || extracted) FROM v_samples')" = '2|12|6' ] &&
-        [ "$(sql m.db "SELECT count(*), count(DISTINCT value || '+' || coalesce(stderr, '')) FROM v_metrics WHERE metric IN ('score', 'marked_no_answer', 'rouge_l')")" = '6|2' ]
+        [ "$(sql m.db "SELECT count(*), count(DISTINCT metric || value || '+' || coalesce(stderr, '')) FROM v_metrics WHERE metric IN ('score', 'marked_no_answer', 'rouge_l')")" = '6|3' ]
 }
 check "what a run wrote is scored as the run scored it" as_run
 

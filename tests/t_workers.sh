@@ -4,7 +4,7 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
-model=$root/results/models/tiny-olmoe
+model=$root/results/models/tiny-olmoe-2k
 export SEQTOPK_EVALS="$PWD/evals" SEQTOPK_DATA="$PWD" SEQTOPK_TRAINED="$PWD/trained"
 mkdir evals
 
@@ -212,7 +212,7 @@ second() {
     wait_for a.db 'SELECT count(*) > 40 FROM sample' || return 1
     # shellcheck disable=SC2046 # each is a word
     kill -STOP $(members $pid)
-    gives 0 "$seqtopk" status a.db && says "^process 1 ([0-9]*, cpu): [0-9]* cells* of .*tiny-olmoe, nll.*, for [0-9]* s" \
+    gives 0 "$seqtopk" status a.db && says "^process 1 ([0-9]*, cpu): [0-9]* cells* of .*tiny-olmoe-2k, nll.*, for [0-9]* s" \
         "^process 2 ([0-9]*, cpu): " && fails 1 'a.db: another run is at work on it' "$seqtopk" run many.lua --db a.db --jobs 2
     ok=$?
     kill -KILL $pid
@@ -226,11 +226,11 @@ check "status tells what each process does, and a second run is refused" second
 # ---- failures ----
 
 broken_model() {
-    cp -r "$model" nan && size=$(stat -c %s nan/model-00002-of-00002.safetensors) &&
-        printf '\377\177' | dd of=nan/model-00002-of-00002.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null &&
+    cp -r "$model" nan && size=$(stat -c %s nan/model.safetensors) &&
+        printf '\377\177' | dd of=nan/model.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null &&
         sed "s|models = [^,]*,|models = { \"nan\", \"$model\" },|" few.lua >nan.lua && gives 1 "$seqtopk" run nan.lua --db nan.db --jobs 2 &&
         grep -q 'w: 2 cells computed, 0 in the database already, 2 failed' err &&
-        grep -q '^seqtopk: 2 of 4 cells failed; the first: nan/model-00002.*NaN or infinite' err &&
+        grep -q '^seqtopk: 2 of 4 cells failed; the first: nan/model.safetensors.*NaN or infinite' err &&
         is "SELECT count(*) FROM v_cells WHERE status = 'failed' AND model = 'nan'" 2 nan.db
 }
 check "a model that cannot be loaded fails its cells, and the others are computed" broken_model
@@ -347,7 +347,7 @@ too_long() {
     recipe 'nll { file = "long.jsonl" }, nll { file = "texts.jsonl" }' >long.lua &&
         without 300000 1100000 gives 1 "$seqtopk" run long.lua --db l.db && grep -q 'w: 6 cells computed, .* 6 failed' err &&
         is "SELECT count(*) FROM v_cells WHERE status = 'failed' AND
-            error GLOB '*tiny-olmoe, *, document 24: out of memory: [0-9]* bytes more did not fit'" 6 l.db &&
+            error GLOB '*tiny-olmoe-2k, *, document 24: out of memory: [0-9]* bytes more did not fit'" 6 l.db &&
         is "SELECT count(*) > 0 FROM v_samples JOIN v_cells USING (cell_id) WHERE status = 'failed'" 1 l.db
 }
 recipe '"toy/greedy"' >g.lua

@@ -408,8 +408,8 @@ static void many_texts_of_the_shipped_model_too(void **state)
     (void)state;
     if (cuda_device_lacks())
         SKIP("%s", cuda_device_lacks());
-    steps_are_scoring("results/models/tiny-olmoe", cuda_device_real() ? 40 : 17, 2);
-    steps_are_scoring("results/models/tiny-olmoe", 1, 4);
+    steps_are_scoring("results/models/tiny-olmoe-2k", cuda_device_real() ? 40 : 17, 2);
+    steps_are_scoring("results/models/tiny-olmoe-2k", 1, 4);
 }
 
 /* To the bit: alone, among 8, and among 33. */
@@ -460,7 +460,7 @@ static void a_texts_numbers_do_not_hang_on_its_neighbours(void **state)
     neighbours_change_nothing_in("tests/data/golden/olmoe-grouped", false, 2);
     neighbours_change_nothing_in("tests/data/golden/qwen2-grouped", false, 2);
     if (cuda_device_real())
-        neighbours_change_nothing_in("results/models/tiny-olmoe", true, 4);
+        neighbours_change_nothing_in("results/models/tiny-olmoe-2k", true, 4);
 }
 
 /* The texts of the shipped model's reference.json, under topk with its K; their losses too. */
@@ -491,10 +491,10 @@ static void both_formats_agree_with_the_reference(void **state)
     (void)state;
     if (cuda_device_lacks())
         SKIP("%s", cuda_device_lacks());
-    const char *dir = "results/models/tiny-olmoe";
+    const char *dir = "results/models/tiny-olmoe-2k";
     struct buf err = BUF_INIT;
     struct text texts[2][REFERENCE_TEXTS];
-    json_t *root = json_read_file("results/models/tiny-olmoe/reference.json", 1 << 24, &err);
+    json_t *root = json_read_file("results/models/tiny-olmoe-2k/reference.json", 1 << 24, &err);
     double off = 0, other = 0, tokens = 0;
     if (!root)
         fail_msg("%s", err.s);

@@ -227,13 +227,13 @@ static void decoding_is_scoring(const char *dir, int n, int slots)
 static void step_by_step_is_at_once_in_a_batch_of_32(void **state)
 {
     (void)state;
-    decoding_is_scoring("results/models/tiny-olmoe", TEXTS, TEXTS);
+    decoding_is_scoring("results/models/tiny-olmoe-2k", TEXTS, TEXTS);
 }
 
 static void step_by_step_is_at_once_alone(void **state)
 {
     (void)state;
-    decoding_is_scoring("results/models/tiny-olmoe", 9, 1);
+    decoding_is_scoring("results/models/tiny-olmoe-2k", 9, 1);
 }
 
 /* Grouped heads and odd sizes; texts leave and others enter. */
@@ -257,8 +257,8 @@ static void bfloat16_stays_near(void **state)
     (void)state;
     enum { N = 11, LENGTH = 40 };
     struct model_config c;
-    struct model *half = open_model_in(DTYPE_BF16, "results/models/tiny-olmoe", &c);
-    struct model *whole = open_model("results/models/tiny-olmoe", &c);
+    struct model *half = open_model_in(DTYPE_BF16, "results/models/tiny-olmoe-2k", &c);
+    struct model *whole = open_model("results/models/tiny-olmoe-2k", &c);
     struct text *texts = xcalloc(N, sizeof(*texts));
     double off = 0, other = 0, losses = 0, counts = 0;
     for (int i = 0; i < N; i++) {
@@ -295,7 +295,7 @@ static void neighbours_do_not_change_what_is_drawn(void **state)
 {
     (void)state;
     struct model_config c;
-    struct model *m = open_model("results/models/tiny-olmoe", &c);
+    struct model *m = open_model("results/models/tiny-olmoe-2k", &c);
     struct text *together = xcalloc(TEXTS, sizeof(*together)), alone;
     for (int i = 0; i < TEXTS; i++)
         make_text(&together[i], i, &c);
@@ -316,7 +316,7 @@ static void a_token_outside_the_vocabulary_is_refused(void **state)
 {
     (void)state;
     struct model_config c;
-    struct model *m = open_model("results/models/tiny-olmoe", &c);
+    struct model *m = open_model("results/models/tiny-olmoe-2k", &c);
     struct buf err = BUF_INIT;
     struct decoder *d = engine->decoder_open(m, 2, 40, &err);
     struct router_args a = { .K = 2, .N = 64 };

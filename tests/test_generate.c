@@ -17,7 +17,7 @@
 
 enum { TEXTS = 40 };
 
-static const char dir[] = "results/models/tiny-olmoe";
+static const char dir[] = "results/models/tiny-olmoe-2k";
 static const struct engine *engine;
 static struct model_config config;
 static struct model *model;

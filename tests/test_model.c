@@ -128,21 +128,25 @@ static void agrees_with_reference(const char *dir)
     reference_close(&r);
 }
 
-static void the_shipped_model_agrees_with_its_reference(void **state)
+static void the_shipped_models_agree_with_their_references(void **state)
 {
     (void)state;
-    agrees_with_reference("results/models/tiny-olmoe");
+    agrees_with_reference("results/models/tiny-olmoe-2k");
+    agrees_with_reference("results/models/tiny-qwen2moe-2k");
 }
 
-static void the_other_model_agrees_with_its_reference(void **state)
+static void the_shared_models_agree_with_their_references(void **state)
 {
     (void)state;
-    char dir[4096];
+    static const char *const names[] = { "tiny-olmoe", "tiny-qwen2moe" };
     const char *shared = getenv("SEQTOPK_SHARED");
-    snprintf(dir, sizeof(dir), "%s/models/tiny-qwen2moe", shared ? shared : "../shared");
-    if (access(dir, R_OK) != 0)
-        SKIP("%s is not there", dir);
-    agrees_with_reference(dir);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char dir[4096];
+        snprintf(dir, sizeof(dir), "%s/models/%s", shared ? shared : "../shared", names[i]);
+        if (access(dir, R_OK) != 0)
+            SKIP("%s is not there", dir);
+        agrees_with_reference(dir);
+    }
 }
 
 /* Grouped heads, clipping, untied and tied heads, odd sizes, each number format. */
@@ -180,7 +184,7 @@ static void a_sequence_scores_the_same_alone_and_in_any_batch(void **state)
 {
     (void)state;
     struct reference r;
-    reference_open(&r, "results/models/tiny-olmoe");
+    reference_open(&r, "results/models/tiny-olmoe-2k");
     struct sequence sequences[TEXTS];
     struct pool pools[TEXTS];
     for (size_t i = 0; i < TEXTS; i++) {
@@ -213,7 +217,7 @@ static void budgets_hold_in_every_layer(void **state)
 {
     (void)state;
     struct reference r;
-    reference_open(&r, "results/models/tiny-olmoe");
+    reference_open(&r, "results/models/tiny-olmoe-2k");
     for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
         const struct pool *p = &settings[i];
         const char *mode = router_mode(p->router, &p->args);
@@ -245,7 +249,7 @@ static void a_batch_pool_is_shared_by_its_sequences(void **state)
 {
     (void)state;
     struct reference r;
-    reference_open(&r, "results/models/tiny-olmoe");
+    reference_open(&r, "results/models/tiny-olmoe-2k");
     struct sequence q[2] = { sequence_of(&r.ids[0]), sequence_of(&r.ids[3]) };
     struct pool p = {
         &router_batchtopk, { .K = 2, .N = 64, .min = 0, .max = 64, .batch = 2 }, 2, 0
@@ -272,7 +276,7 @@ static void a_layer_in_which_no_expert_is_taken_passes_its_input_on(void **state
 {
     (void)state;
     struct reference r;
-    reference_open(&r, "results/models/tiny-olmoe");
+    reference_open(&r, "results/models/tiny-olmoe-2k");
     struct sequence q[2] = { { r.ids[0].v, 3 }, sequence_of(&r.ids[1]) };
     struct pool p[2] = { { &router_expert_choice, { .K = 1, .N = 64 }, 1, 0 }, settings[0] };
     struct scored none = { 0 }, both = { 0 };
@@ -319,14 +323,14 @@ static void what_the_model_cannot_take_is_refused(void **state)
 {
     (void)state;
     struct reference r;
-    reference_open(&r, "results/models/tiny-olmoe");
-    int32_t ids[600] = { 0 };
+    reference_open(&r, "results/models/tiny-olmoe-2k");
+    int32_t ids[2049] = { 0 };
     struct pool p = settings[0];
     struct scored s = { 0 };
     struct buf err = BUF_INIT;
-    struct sequence q = { ids, 513 };
+    struct sequence q = { ids, 2049 };
     assert_int_equal(engine->score(r.model, &(struct batch){ &q, 1, &p, 1 }, &s, &err), -1);
-    assert_string_equal(err.s, "a sequence of 513 tokens; the model takes 1 to 512");
+    assert_string_equal(err.s, "a sequence of 2049 tokens; the model takes 1 to 2048");
     q.tokens = 3;
     ids[1] = 8192;
     assert_int_equal(engine->score(r.model, &(struct batch){ &q, 1, &p, 1 }, &s, &err), -1);
@@ -339,8 +343,8 @@ static void what_the_model_cannot_take_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_shipped_model_agrees_with_its_reference),
-        cmocka_unit_test(the_other_model_agrees_with_its_reference),
+        cmocka_unit_test(the_shipped_models_agree_with_their_references),
+        cmocka_unit_test(the_shared_models_agree_with_their_references),
         cmocka_unit_test(every_option_of_the_families_agrees_with_transformers),
         cmocka_unit_test(every_scaling_of_rotary_positions_agrees_with_transformers),
         cmocka_unit_test(a_sequence_scores_the_same_alone_and_in_any_batch),

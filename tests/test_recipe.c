@@ -68,7 +68,7 @@ static void every_word_is_read(void **state)
         fail_msg("%s", err.s);
     assert_string_equal(r->name, "good");
     assert_int_equal(r->models.len, 1);
-    assert_string_equal(r->models.v[0], "tiny-olmoe");
+    assert_string_equal(r->models.v[0], "tiny-olmoe-2k");
     assert_int_equal(r->K.len, 2);
     assert_int_equal(r->K.v[1], 4);
     assert_int_equal(r->nrouters, 5);

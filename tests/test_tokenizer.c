@@ -96,13 +96,13 @@ static void check_model(const char *model)
 static void tiny_olmoe_gives_the_reference_ids(void **state)
 {
     (void)state;
-    check_model("tiny-olmoe");
+    check_model("tiny-olmoe-2k");
 }
 
 static void tiny_qwen2moe_gives_the_reference_ids(void **state)
 {
     (void)state;
-    check_model("tiny-qwen2moe");
+    check_model("tiny-qwen2moe-2k");
 }
 
 /* tests/data/golden/tokens.json: odd texts, and what Hugging Face's own library makes of them. */
@@ -140,8 +140,8 @@ static void check_odd_texts(const char *model)
 static void odd_texts_have_the_ids_that_the_library_gives(void **state)
 {
     (void)state;
-    check_odd_texts("tiny-olmoe");
-    check_odd_texts("tiny-qwen2moe");
+    check_odd_texts("tiny-olmoe-2k");
+    check_odd_texts("tiny-qwen2moe-2k");
 }
 
 /* ---- there and back ---- */

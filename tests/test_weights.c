@@ -954,7 +954,8 @@ static void hashes_tell_models_apart(void **state)
 
 /* ---- real models ---- */
 
-static void real_model_opens(const char *path, enum family family, int experts, int top_k)
+static void real_model_opens(const char *path, enum family family, int experts, int top_k,
+                             int context)
 {
     char *config = xasprintf("%s/config.json", path);
     bool there = access(config, F_OK) == 0;
@@ -966,7 +967,7 @@ static void real_model_opens(const char *path, enum family family, int experts, 
     assert_int_equal(c->family, family);
     assert_true(c->experts == experts && c->top_k == top_k && c->layers == 4);
     assert_true(c->hidden == 256 && c->vocab == 8192 && c->expert_ffn == 48 && c->tied);
-    assert_true(c->head_dim == 64 && c->context == 512 && c->dtype == DTYPE_BF16);
+    assert_true(c->head_dim == 64 && c->context == context && c->dtype == DTYPE_BF16);
     assert_int_equal(c->shared_ffn, family == FAMILY_OLMOE ? 0 : 192);
     is_tensor(w->layer[3].down[experts - 1], w->layer[3].down[experts - 1]->name, 256, 48);
     assert_int_equal(w->layer[3].router->dtype, DTYPE_BF16);
@@ -981,14 +982,15 @@ static void shared_model_opens(const char *name, enum family family, int experts
 {
     const char *shared = getenv("SEQTOPK_SHARED");
     char *path = xasprintf("%s/models/%s", shared ? shared : "../shared", name);
-    real_model_opens(path, family, experts, top_k);
+    real_model_opens(path, family, experts, top_k, 512);
     free(path);
 }
 
-static void the_shipped_model_opens(void **state)
+static void the_shipped_models_open(void **state)
 {
     (void)state;
-    real_model_opens("results/models/tiny-olmoe", FAMILY_OLMOE, 64, 8);
+    real_model_opens("results/models/tiny-olmoe-2k", FAMILY_OLMOE, 64, 8, 2048);
+    real_model_opens("results/models/tiny-qwen2moe-2k", FAMILY_QWEN2_MOE, 60, 4, 2048);
 }
 
 static void the_shared_olmoe_opens(void **state)
@@ -1038,7 +1040,7 @@ int main(int argc, char **argv)
         TEST(models_beside_the_working_folder_are_found),
         TEST(models_beside_the_program_are_found),
         TEST(hashes_tell_models_apart),
-        TEST(the_shipped_model_opens),
+        TEST(the_shipped_models_open),
         TEST(the_shared_olmoe_opens),
         TEST(the_shared_qwen2_moe_opens),
     };

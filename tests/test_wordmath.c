@@ -337,11 +337,11 @@ static void its_own_answer_scores_1(void **state)
     }
 }
 
-/* With tiny-olmoe's tokenizer. */
+/* With tiny-olmoe-2k's tokenizer. */
 static void most_problems_are_below_200_tokens(void **state)
 {
     (void)state;
-    struct tokenizer *t = tokenizer_open("results/models/tiny-olmoe/tokenizer.json", &err);
+    struct tokenizer *t = tokenizer_open("results/models/tiny-olmoe-2k/tokenizer.json", &err);
     struct buf line = BUF_INIT;
     size_t shorter = 0, longest = 0, sum = 0;
     if (!t)

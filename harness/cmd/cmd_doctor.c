@@ -135,10 +135,10 @@ static void check_model(void)
 {
     struct buf err = BUF_INIT, dir = BUF_INIT;
     struct model_config config;
-    if (model_find("tiny-olmoe", &dir, &err) || config_read(dir.s, &config, &err)) {
+    if (model_find("tiny-olmoe-2k", &dir, &err) || config_read(dir.s, &config, &err)) {
         bad("model", "%s", err.s);
     } else {
-        good("model", "tiny-olmoe in %s: %d layers, N = %d, context %d", dir.s, config.layers,
+        good("model", "tiny-olmoe-2k in %s: %d layers, N = %d, context %d", dir.s, config.layers,
              config.experts, config.context);
         config_release(&config);
     }

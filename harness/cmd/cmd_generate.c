@@ -358,7 +358,7 @@ static void session_release(struct session *s)
 
 static int run_generate(int argc, char **argv)
 {
-    struct asked a = { .model = "tiny-olmoe",
+    struct asked a = { .model = "tiny-olmoe-2k",
                        .router = "topk()",
                        .device = "cpu",
                        .dtype = "float32",

@@ -1,6 +1,6 @@
 return sweep {
   name    = "x",
-  models  = { "tiny-olmoe", "no-such-model" },
+  models  = { "tiny-olmoe-2k", "no-such-model" },
   K       = { 8, 4 },
   routers = topk(),
   tasks   = nll { file = "texts.jsonl" },

@@ -1,6 +1,6 @@
 return sweep {
   name    = "x",
-  models  = "tiny-olmoe",
+  models  = "tiny-olmoe-2k",
   K       = { 8, 4 },
   routers = { topk(), topp { p = 0.9 },
               topp { p = 90 } },

@@ -1,6 +1,6 @@
 return sweep {
   name    = "x",
-  models  = "tiny-olmoe",
+  models  = "tiny-olmoe-2k",
   K       = { 8, 4 },
   routers = topk(),
   tasks   = { "gsm9k/nll" },

@@ -7,7 +7,7 @@ routers[#routers + 1] = batchtopk { batch = 4 }
 
 return sweep {
   name    = "good",
-  models  = { "tiny-olmoe" },
+  models  = { "tiny-olmoe-2k" },
   K       = { 8, 4 },
   routers = routers,
   train   = { none() },
