@@ -1,20 +1,22 @@
 /*
- * bench_gpu.c: our side of `make bench-gpu`; tests/bench_gpu.py is the other.
- * Both open the same folder of random weights, are given the same token ids,
- * and print a line MEASURE <tab> VALUE <tab> UNIT for each repetition;
- * scripts/bench-gpu runs them in turns.
+ * bench_gpu.c: our side of `make bench-gpu`; tests/bench_gpu.py is the other. Both open the same
+ * folder of random weights, are given the same token ids, and print a line MEASURE <tab> VALUE <tab>
+ * UNIT for each repetition; scripts/bench-gpu runs them in turns.
  *
- *   bench_gpu DEVICE DTYPE DIR JOB ...     the jobs one behind the other, on a
- * model opened once
+ *   bench_gpu DEVICE DTYPE DIR JOB ...     the jobs one behind the other, on a model opened once
  *
- *   decode ROUTER BATCH PROMPT NEW REPEATS   decode-ROUTER-BATCH-PROMPT: new
- * tokens/s, the prompt's time counted in; step-...: ms of a step alone;
- * memory-...: of the GPU, MB score ROUTER SEQUENCES TOKENS REPEATS
- * score-ROUTER-SEQUENCES-TOKENS: tokens/s train ROUTER SEQUENCES TOKENS REPEATS
- * train-...: tokens/s, forward and backward; the last job
+ *   decode ROUTER BATCH PROMPT NEW REPEATS
+ *       decode-ROUTER-BATCH-PROMPT: new tokens/s, the prompt's time counted in
+ *       step-ROUTER-BATCH-PROMPT: ms of a step alone
+ *       memory-ROUTER-BATCH-PROMPT: MB of the GPU
+ *   score ROUTER SEQUENCES TOKENS REPEATS
+ *       score-ROUTER-SEQUENCES-TOKENS: tokens/s
+ *   train ROUTER SEQUENCES TOKENS REPEATS
+ *       train-ROUTER-SEQUENCES-TOKENS: tokens/s, forward and backward; the last job
+ *       memory-train: MB of the GPU, the step of adamw8bit counted in
  *
- * ROUTER: topk, or online, which is seqtopk { mode = "online" } with its
- * default bounds; K is the model's own. BATCH texts at once, all of one length.
+ * ROUTER: topk, or online, which is seqtopk { mode = "online" } with its default bounds; K is the
+ * model's own. BATCH texts at once, all of one length.
  */
 #include "engine.h"
 #include "sample.h"
@@ -219,12 +221,21 @@ static void bench_train(char **argv)
     struct piece_result out = { 0 };
     engine->close(model); // there may be no room for both
     model = NULL;
+    bool steps = true;
     struct trainer *t = engine->trainer->open(weights, device, &how, 1, &err);
     for (int r = -2; t && r < atoi(argv[2]); r++) {
-        double from = now_seconds();
+        double from = now_seconds(), norm;
         if (engine->trainer->gradient(t, 0, &piece, &out, &err))
             break;
         double seconds = now_seconds() - from;
+        // Each pass is the first of its step, as on the other side; the step itself, of nothing,
+        // shows what memory all of it takes.
+        if (steps &&
+            (engine->trainer->add(t, 1, &err) || engine->trainer->step(t, 0, 0, &norm, &err))) {
+            warning("bench_gpu: no step was done, so passes add up: %s", err.s);
+            buf_reset(&err);
+            steps = false;
+        }
         if (r >= 0)
             printf("train-%s\t%.1f\ttokens/s\n", job, n * tokens / seconds);
         if (r == 0)

@@ -7,21 +7,22 @@
 Jobs are decode BATCH PROMPT NEW REPEATS, score SEQUENCES TOKENS REPEATS and train SEQUENCES TOKENS
 REPEATS, one behind the other on a model opened once.
 
-SHAPE: olmoe (OLMoE-1B-7B) or qwen (Qwen1.5-MoE-A2.7B), in bfloat16, or tiny, which a CPU can try. make
-writes the folder, with matrices of standard deviation 0.02. The others use transformers as its users
-do: SDPA attention, a cache, generate() without sampling and to the full length, and the fastest of its
-implementations of experts, each of which is tried once. copy: bytes/s of a copy in the GPU's memory, for
-the limit that is told beside the figures. Lines are as bench_gpu.c's.
+SHAPE: olmoe (OLMoE-1B-7B) or qwen (Qwen1.5-MoE-A2.7B), in bfloat16, or tiny, which a CPU can try.
+make writes the folder, with matrices of standard deviation 0.02. The others use transformers as its
+users do: SDPA attention, a cache, generate() without sampling and to the full length, and for each job
+the fastest of its implementations of experts, which a shorter piece of the same job tells. batched_mm
+copies the weights of every pair of token and expert, so it is tried where they are few. An
+implementation that fails is told and left out; a job fails where all do. copy: bytes/s of a copy in the
+GPU's memory, for the limit that is told beside the figures. Lines are as bench_gpu.c's.
 """
 import json
 import os
 import statistics
 import sys
 import time
+import traceback
 
 import torch
-import transformers
-from safetensors.torch import load_file, save_file
 
 SHAPES = {
     "olmoe": ("olmoe", dict(
@@ -42,12 +43,16 @@ SHAPES = {
         norm_topk_prob=False, max_position_embeddings=512, rope_theta=10000.0,
         rms_norm_eps=1e-5, tie_word_embeddings=False)),
 }
-EXPERTS = ("grouped_mm", "batched_mm", "eager")
+# For steps of decoding, transformers puts batched_mm in grouped_mm's place where this is not set.
+NO_SWAP = "TRANSFORMERS_DISABLE_EXPERTS_DECODE_OPTIMIZATION"
+FOR_PREFILL = (("grouped_mm", None), ("eager", None))
+FOR_DECODING = (("grouped_mm", None), ("grouped_mm", NO_SWAP), ("batched_mm", None), ("eager", None))
 device = "cuda" if torch.cuda.is_available() else "cpu"
 dtype = torch.bfloat16
 
 
 def build(shape, experts):
+    import transformers
     family, options = SHAPES[shape]
     config = type(transformers.AutoConfig.for_model(family))(
         **options, pad_token_id=None, bos_token_id=None, eos_token_id=None)
@@ -59,12 +64,12 @@ def build(shape, experts):
 
 def make(shape, folder):
     """The names of published checkpoints, one matrix for each expert, 2 GB a file."""
+    from safetensors.torch import save_file
     config, model = build(shape, "eager")
     torch.manual_seed(1)
     os.makedirs(folder, exist_ok=True)
     config.architectures = [type(model).__name__]
     config.dtype = dtype
-    config.save_pretrained(folder)
     where, part, size, files = {}, {}, 0, 0
 
     def flush():
@@ -96,10 +101,13 @@ def make(shape, folder):
     flush()
     with open(folder + "/model.safetensors.index.json", "w") as f:
         json.dump({"metadata": {}, "weight_map": where}, f)
+    # scripts/bench-gpu takes a folder that has it for whole.
+    config.save_pretrained(folder)
 
 
 def load(shape, folder, experts):
     """The folder's weights in the modules, whatever transformers calls them now."""
+    from safetensors.torch import load_file
     _, model = build(shape, experts)
     with open(folder + "/model.safetensors.index.json") as f:
         files = sorted(set(json.load(f)["weight_map"].values()))
@@ -140,56 +148,80 @@ def timed(run):
     return time.perf_counter() - start, result
 
 
-def choose_fastest(model, work):
-    """Sets the implementation of experts that does `work` fastest the second time."""
+def use(model, choice):
+    experts, switch = choice
+    model.set_experts_implementation(experts)
+    os.environ.pop(NO_SWAP, None)
+    if switch:
+        os.environ[switch] = "1"
+
+
+def choose_fastest(model, choices, seconds_of):
+    """Uses the implementation of experts for which seconds_of(), called a second time, says least."""
     tried = []
-    for experts in EXPERTS:
+    for choice in choices:
+        name = choice[0] + (", in steps too" if choice[1] else "")
         try:
-            model.set_experts_implementation(experts)
-            timed(lambda: work(model))
-            tried.append((timed(lambda: work(model))[0], experts))
-        except (RuntimeError, ValueError, AttributeError) as e:
-            print("bench: transformers, %s: %s" % (experts, str(e).split("\n")[0]), file=sys.stderr)
-    for seconds, experts in tried:
-        print("bench: transformers, %s: %.3f s" % (experts, seconds), file=sys.stderr)
-    model.set_experts_implementation(min(tried)[1])
+            use(model, choice)
+            seconds_of()
+            tried.append((seconds_of(), choice))
+            print("bench: transformers, %s: %.3f s" % (name, tried[-1][0]), file=sys.stderr)
+        except Exception as e:  # whatever it is, the others may do
+            print("bench: transformers, %s: %s: %s" % (name, type(e).__name__, str(e).split("\n")[0]),
+                  file=sys.stderr)
+        model.zero_grad(set_to_none=True)
+        if device == "cuda":
+            torch.cuda.empty_cache()
+    if not tried:
+        raise RuntimeError("no implementation of experts does this job")
+    use(model, min(tried, key=lambda t: t[0])[1])
 
 
 def bench_decode(model, batch, prompt, new, repeats):
-    def write(tokens=new):
-        with torch.inference_mode():
-            x = ids(model, batch, prompt)
+    x = ids(model, batch, prompt)
+
+    def write(tokens):
+        with torch.no_grad():
             return model.generate(x, attention_mask=torch.ones_like(x), do_sample=False,
                                   min_new_tokens=tokens, max_new_tokens=tokens)
 
-    job = "topk-%d-%d" % (batch, prompt)
-    choose_fastest(model, lambda: write(8))
-    for _ in range(repeats):
-        seconds, out = timed(write)
-        assert out.shape[1] == prompt + new
-        print("decode-%s\t%.2f\ttokens/s" % (job, batch * new / seconds))
+    def whole():
+        """What all of the job would take, by its prompt and a few steps."""
         first, _ = timed(lambda: write(1))
-        print("step-%s\t%.4f\tms" % (job, (seconds - first) / (new - 1) * 1e3))
+        some, _ = timed(lambda: write(5))
+        return first + (some - first) / 4 * (new - 1)
+
+    job = "topk-%d-%d" % (batch, prompt)
+    choose_fastest(model, FOR_DECODING, whole)
     if device == "cuda":
-        print("memory-%s\t%.0f\tMB" % (job, torch.cuda.max_memory_allocated() / 1e6))
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(repeats):
+        seconds, out = timed(lambda: write(new))
+        if out.shape[1] != prompt + new:
+            raise RuntimeError("generate() wrote %d tokens, not %d" % (out.shape[1] - prompt, new))
+        print("decode-%s\t%.2f\ttokens/s" % (job, batch * new / seconds), flush=True)
+        first, _ = timed(lambda: write(1))
+        print("step-%s\t%.4f\tms" % (job, (seconds - first) / (new - 1) * 1e3), flush=True)
+    if device == "cuda":
+        print("memory-%s\t%.0f\tMB" % (job, torch.cuda.max_memory_allocated() / 1e6), flush=True)
 
 
 def bench_score(model, n, tokens, repeats):
     x = ids(model, n, tokens)
 
     def score():
-        with torch.inference_mode():
+        with torch.no_grad():
             return model(x, use_cache=False).logits
 
-    choose_fastest(model, score)
+    choose_fastest(model, FOR_PREFILL, lambda: timed(score)[0])
     for r in range(repeats):
         seconds, logits = timed(score)
-        print("score-topk-%d-%d\t%.1f\ttokens/s" % (n, tokens, n * tokens / seconds))
+        print("score-topk-%d-%d\t%.1f\ttokens/s" % (n, tokens, n * tokens / seconds), flush=True)
         if r == 0:
             loss = statistics.mean(
                 torch.nn.functional.cross_entropy(a[:-1].float(), b[1:]).item()
                 for a, b in zip(logits, x))
-            print("score-loss\t%.4f\tnats" % loss)
+            print("score-loss\t%.4f\tnats" % loss, flush=True)
         del logits
 
 
@@ -202,12 +234,13 @@ def bench_train(model, n, tokens, repeats):
         loss.backward()
         return loss.item()
 
-    choose_fastest(model, gradient)
+    choose_fastest(model, FOR_PREFILL, lambda: timed(gradient)[0])
     for r in range(repeats):
         seconds, loss = timed(gradient)
-        print("train-topk-%d-%d\t%.1f\ttokens/s" % (n, tokens, n * tokens / seconds))
+        print("train-topk-%d-%d\t%.1f\ttokens/s" % (n, tokens, n * tokens / seconds), flush=True)
         if r == 0:
-            print("train-loss\t%.4f\tnats" % loss)
+            print("train-loss\t%.4f\tnats" % loss, flush=True)
+    model.zero_grad(set_to_none=True)
 
 
 def bench_copy():
@@ -216,7 +249,7 @@ def bench_copy():
     b.copy_(a)
     for _ in range(5):
         seconds, _ = timed(lambda: [b.copy_(a) for _ in range(20)])
-        print("copy\t%.1f\tGB/s" % (20 * 2 * 2**30 / seconds / 1e9))
+        print("copy\t%.1f\tGB/s" % (20 * 2 * 2**30 / seconds / 1e9), flush=True)
 
 
 JOBS = {"decode": (bench_decode, 4), "score": (bench_score, 3), "train": (bench_train, 3)}
@@ -228,12 +261,17 @@ def main():
         return make(shape, folder)
     if jobs == ["copy"]:
         return bench_copy()
-    model = load(shape, folder, EXPERTS[0])
+    model, failed = load(shape, folder, FOR_PREFILL[0][0]), []
     while jobs:
         bench, n = JOBS[jobs[0]]
-        bench(model, *map(int, jobs[1:n + 1]))
+        try:
+            bench(model, *map(int, jobs[1:n + 1]))
+        except Exception:  # the other jobs are measured all the same
+            traceback.print_exc()
+            failed.append(jobs[0])
         jobs = jobs[n + 1:]
+    return "bench: transformers failed at: %s" % ", ".join(failed) if failed else None
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
