@@ -2,18 +2,19 @@
  * cuda.cuh: what the routers' kernels share, and the selection for one token by a whole block, which
  * a kernel calls that has just made that token's scores.
  *
- *     struct route_ahead ahead = route_ahead(r, state);     // at its beginning: loads, not waited for
+ *     route_fetch(r, state);           // at its beginning, by one warp: not waited for
+ *     route_open(r, state, scratch);   // when it is known that this block routes the token
  *     ... scores into shared memory ...
  *     __syncthreads();
- *     int n = route_token(r, state, ahead, scores, taken, scratch);   // taken[e] may be read now
+ *     int n = route_token(r, state, scores, taken, scratch);   // taken[e] may be read now
  *
  * A block has 64 to 1024 threads, a multiple of 32, and all of them call. N experts need
  * route_shared_bytes(N) of shared memory, aligned to 16 bytes.
  *
- * Latency on an H100, N = 64, 256 threads, estimated: the state's loads (4 kB) are under way while
- * the logits are made; then three barriers, 16 comparisons for the ranks, and 128 with the window,
+ * Latency on an H100, N = 64, 256 threads, estimated: the state (2 kB) comes from L2 beside what the
+ * scores are made of; then three barriers, 16 comparisons for the ranks, and 128 with the window,
  * 32 loads of 16 bytes from shared memory: 0.4 us more than topk, at any position. What is written
- * is not waited for. A window made anew takes about 10 us at a capacity of 4096, the middle one 30 us
+ * is not waited for. A window made anew takes about 4 us at a capacity of 4096, the middle one 5 us
  * for each 1000 tokens: once in hundreds of tokens, and once in thousands.
  *
  * Leaves out: the Expert Cache (cuda_cache.cuh), pools at once (cuda_*.cu).
@@ -24,29 +25,36 @@
 #include "routers/cuda.h"
 #include "routers/cuda_cache.cuh"
 
-/* What of a state each thread loads ahead. */
-struct route_ahead {
-    struct cache_head head;
-    uint32_t window[CACHE_WINDOW / 64]; /* of this thread: its index, and so on by blockDim.x */
-};
-
 __device__ inline bool route_keeps(const struct gpu_router &r)
 {
     return r.kind == GPU_ONLINE || r.kind == GPU_STRICT;
 }
 
-__device__ inline struct route_ahead route_ahead(const struct gpu_router &r, void *state)
+/* Asks for what route_open() will load, by one warp at least. state: NULL where the router keeps none */
+__device__ inline void route_fetch(const struct gpu_router &r, const void *state)
 {
-    struct route_ahead a = {};
+#ifndef CUDA_HOST
+    constexpr unsigned LINE = 128, BYTES = CACHE_HEAD + CACHE_WINDOW * sizeof(uint32_t);
+    unsigned at = threadIdx.x * LINE;
+    if (route_keeps(r) && at < BYTES)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char *>(state) + at));
+#else
+    (void)r, (void)state;
+#endif
+}
+
+/* Begins with a token: the state's head and window go into `scratch`. */
+__device__ inline void route_open(const struct gpu_router &r, void *state, void *scratch)
+{
+    struct cache_shared *s = static_cast<struct cache_shared *>(scratch);
+    int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
     if (!route_keeps(r))
-        return a;
-    a.head = *static_cast<const struct cache_head *>(state);
-#pragma unroll
-    for (int i = 0; i < CACHE_WINDOW / 64; i++) {
-        unsigned at = threadIdx.x + static_cast<unsigned>(i) * blockDim.x;
-        a.window[i] = at < CACHE_WINDOW ? cache_window(state)[at] : 0;
-    }
-    return a;
+        return;
+    const uint4 *from = reinterpret_cast<const uint4 *>(cache_window(state));
+    for (int i = tid; i < CACHE_WINDOW / 4; i += threads)
+        reinterpret_cast<uint4 *>(s->window)[i] = from[i];
+    if (tid == threads - 1)
+        s->head = *static_cast<const struct cache_head *>(state);
 }
 
 /* Threads that share an expert: a power of two up to 32. */
@@ -118,7 +126,7 @@ __device__ inline int cache_step(const struct gpu_router &r, void *state, struct
     for (int e = tid; e < r.N; e += static_cast<int>(blockDim.x))
         bag[static_cast<size_t>(t) * r.N + e] = key[e];
     bool keep_middle = m.count >= 0 && (m.flat || m.count + middle_inside <= s->head.middle_size);
-    if (keep_middle && tid < 32)
+    if (keep_middle && tid / 32 == 1) // the first warp has the window's
         level_append(m, key, r.N, cache_middle(state), NULL);
     m.above += middle_above;
     m.count = keep_middle ? m.count + middle_inside : -1;
@@ -150,14 +158,13 @@ __device__ inline int cache_step(const struct gpu_router &r, void *state, struct
 }
 
 /* A segment that is full: the cache begins anew. */
-__device__ inline void cache_turn(const struct gpu_router &r, struct cache_shared *s)
+__device__ inline void cache_turn(const struct gpu_router &r, void *state, struct cache_shared *s)
 {
     bool full = r.segment > 0 && s->head.tokens == r.segment;
     if (!full)
         return;
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < CACHE_WINDOW; i += static_cast<int>(blockDim.x))
-        s->window[i] = 0;
+    window_clear(s, state);
     if (threadIdx.x == 0) {
         s->head.window = s->head.middle = level_empty();
         s->head.tokens = 0;
@@ -180,28 +187,13 @@ __device__ inline int sum_best(const struct gpu_router &r, const float *scores, 
     return n;
 }
 
-/* The window and head that were loaded ahead, into shared memory. */
-__device__ inline void cache_open(struct cache_shared *s, const struct route_ahead &a)
-{
-    int kept = a.head.window.flat ? 0 : a.head.window.count;
-#pragma unroll
-    for (int i = 0; i < CACHE_WINDOW / 64; i++) {
-        int at = static_cast<int>(threadIdx.x + static_cast<unsigned>(i) * blockDim.x);
-        if (at < CACHE_WINDOW)
-            s->window[at] = at < kept ? a.window[i] : 0;
-    }
-    if (threadIdx.x == 0)
-        s->head = a.head;
-}
-
 /*
- * Selects for one token: taken[e] becomes 1 or 0; returns how many it takes, to all threads. Behind
+ * Selects for one token, behind route_open(): taken[e] becomes 1 or 0; returns how many it takes, to all threads. Behind
  * it `taken` can be read and `scratch` used for something else. state: gpu_state_bytes(), NULL where
  * the router keeps none; its room is not checked here. scores: [N] and taken: [N], shared memory,
  * behind a barrier; scratch: shared memory, route_shared_bytes(N)
  */
-__device__ inline int route_token(const struct gpu_router &r, void *state,
-                                  const struct route_ahead &ahead, const float *scores,
+__device__ inline int route_token(const struct gpu_router &r, void *state, const float *scores,
                                   uint8_t *taken, void *scratch)
 {
     struct cache_shared *s = static_cast<struct cache_shared *>(scratch);
@@ -210,11 +202,9 @@ __device__ inline int route_token(const struct gpu_router &r, void *state,
     int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
     for (int e = tid; e < r.N; e += threads)
         key[e] = score_key(scores[e]);
-    if (route_keeps(r))
-        cache_open(s, ahead);
     __syncthreads();
     if (route_keeps(r)) {
-        cache_turn(r, s);
+        cache_turn(r, state, s);
         n = cache_step(r, state, s, key, rank);
     } else {
         struct cache_level none = level_empty();

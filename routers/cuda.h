@@ -80,6 +80,7 @@ struct gpu_plan {
     int N, npools;
     int rows, small_units, chunks, online; /* blocks of the kernels; 0: it is not launched */
     void *pools, *items, *units, *histograms, *lists;
+    bool overlap; /* a kernel may start while the one before it ends */
 };
 
 size_t gpu_plan_bytes(const struct gpu_pool *pools, int npools);
@@ -89,11 +90,17 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
 
 /*
  * taken[t, e] becomes 1 where token t takes expert e, else 0. scores: [tokens, N]; taken: likewise.
- * On an H100 a pool of T = 4096, N = 64, K = 8 by global is three launches of 2 to 4 microseconds;
- * online and strict go through their pools token by token, about a microsecond each.
+ * A pool by global is two launches, of which the second starts early; online and strict go through
+ * their pools token by token, one to two microseconds each on an H100.
  */
 int gpu_route(const struct gpu_plan *plan, int layer, const float *scores, uint8_t *taken,
               void *stream, struct buf *err) MUST_USE;
+
+/*
+ * *bad becomes 1 where one of n scores is NaN or infinite, else 0. Such a score becomes 0, so that the
+ * kernels that follow may run before the host has seen `bad`; what they make is of no use then.
+ */
+int gpu_finite(float *scores, size_t n, int32_t *bad, void *stream, struct buf *err) MUST_USE;
 
 /* ---- what was taken, for the experts and for the database ---- */
 

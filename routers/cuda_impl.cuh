@@ -24,10 +24,7 @@ struct unit_work {
     int chunks;      /* blocks that share it; 0: one block does all of it */
     int histogram;   /* its index; only where blocks share it */
     unsigned done;   /* of these blocks; 0 between kernels */
-    unsigned listed; /* pairs in its list, which begins at pair from * N of `lists` */
-    int bin, need;   /* the bin of scores that the last pair is in, and its place there */
-    unsigned long long least, most; /* pair keys in the list */
-    unsigned long long last;        /* of the last pair that is taken */
+    unsigned listed; /* pairs in its list, which begins at pair from * N of `lists`; likewise */
 };
 
 constexpr int GLOBAL_BINS = 4096; /* of a histogram of scores */
@@ -47,6 +44,51 @@ constexpr int GLOBAL_THREADS = 512, ROW_THREADS = 256, ONLINE_THREADS = 256;
         else                                                           \
             LAUNCH((kernel<32>), grid, block, 0, stream, __VA_ARGS__); \
     } while (0)
+
+/*
+ * A kernel that calls let_next_start() lets the next one in the stream begin while it runs, where that
+ * is launched by LAUNCH_BEHIND(). What the next one does before wait_for_previous() must not read
+ * what this one writes, nor write what it reads.
+ */
+__device__ inline void let_next_start()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+__device__ inline void wait_for_previous()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* overlap: the kernel that runs here is one that waits, see global_overlaps(). */
+#ifdef CUDA_HOST
+#define LAUNCH_BEHIND(overlap, kernel, grid, block, stream, ...) \
+    ((void)(overlap), LAUNCH(kernel, grid, block, 0, stream, __VA_ARGS__))
+#else
+template <typename... P, typename... A>
+void launch_behind(bool overlap, void (*kernel)(P...), dim3 grid, dim3 block, cudaStream_t stream,
+                   A... args)
+{
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.stream = stream;
+    config.attrs = &early;
+    config.numAttrs = overlap ? 1 : 0;
+    cudaLaunchKernelEx(&config, kernel, P(args)...);
+}
+#define LAUNCH_BEHIND(overlap, kernel, grid, block, stream, ...) \
+    launch_behind(overlap, kernel, grid, block, stream, __VA_ARGS__)
+#endif
+
+/* Was settle_kernel built for a GPU whose kernels can wait for the one before them? */
+bool global_overlaps(void);
 
 int launch_rows(const struct gpu_plan *p, const float *scores, uint8_t *taken, cudaStream_t stream,
                 struct buf *err);

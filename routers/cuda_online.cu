@@ -20,13 +20,12 @@ __device__ static void fill_cache(const struct gpu_router &r, void *state, struc
         s->head.window = { KEY_END, KEY_END, 0, 0, 0 };
         s->head.middle = { 0, KEY_END, 0, -1, 0 };
     }
-    for (int i = static_cast<int>(threadIdx.x); i < CACHE_WINDOW; i += ONLINE_THREADS)
-        s->window[i] = 0;
+    window_clear(s, state);
     __syncthreads();
 }
 
 /* An empty cache in the head that is loaded; the sizes stay. */
-__device__ static void empty_cache(struct cache_shared *s)
+__device__ static void empty_cache(void *state, struct cache_shared *s)
 {
     if (threadIdx.x == 0) {
         s->head.tokens = 0;
@@ -34,8 +33,7 @@ __device__ static void empty_cache(struct cache_shared *s)
         s->head.rebuilds[0] = s->head.rebuilds[1] = 0;
         s->head.window = s->head.middle = level_empty();
     }
-    for (int i = static_cast<int>(threadIdx.x); i < CACHE_WINDOW; i += ONLINE_THREADS)
-        s->window[i] = 0;
+    window_clear(s, state);
 }
 
 __global__ void __launch_bounds__(ONLINE_THREADS)
@@ -51,19 +49,27 @@ __global__ void __launch_bounds__(ONLINE_THREADS)
     int *rank = reinterpret_cast<int *>(key + r.N), tid = static_cast<int>(threadIdx.x);
     size_t first = static_cast<size_t>(w.pool.from) * r.N;
     int prompt = r.global_prompt ? w.pool.prompt : 0;
-    cache_open(s, route_ahead(r, state));
+    route_open(r, state, s);
     __syncthreads();
     if (w.own)
-        empty_cache(s);
+        empty_cache(state, s);
     __syncthreads();
     if (prompt > 0)
         fill_cache(r, state, s, scores + first, prompt);
+    // The next token's scores are on their way while this one is routed.
+    float next = prompt < w.pool.tokens && tid < r.N
+                     ? scores[first + static_cast<size_t>(prompt) * r.N + tid]
+                     : 0;
     for (int t = prompt; t < w.pool.tokens; t++) {
         size_t row = first + static_cast<size_t>(t) * r.N;
-        for (int e = tid; e < r.N; e += ONLINE_THREADS)
+        if (tid < r.N)
+            key[tid] = score_key(next);
+        for (int e = tid + ONLINE_THREADS; e < r.N; e += ONLINE_THREADS)
             key[e] = score_key(scores[row + e]);
+        if (t + 1 < w.pool.tokens && tid < r.N)
+            next = scores[row + r.N + tid];
         __syncthreads();
-        cache_turn(r, s);
+        cache_turn(r, state, s);
         int n = cache_step(r, state, s, key, rank);
         for (int e = tid; e < r.N; e += ONLINE_THREADS)
             taken[row + e] = rank[e] < n;

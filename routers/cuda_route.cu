@@ -210,7 +210,8 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
               to + l.blocks,
               to + l.units,
               to + l.histograms,
-              to + l.lists };
+              to + l.lists,
+              z.chunks > 0 && global_overlaps() };
     return rc;
 }
 

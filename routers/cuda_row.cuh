@@ -31,13 +31,23 @@ template <int J> __device__ inline void row_keys(const float *row, int N, uint32
 /* Bit j of the result: is this lane's j-th expert among the row's m best, 0 <= m <= N? */
 template <int J> __device__ inline uint32_t row_best(const uint32_t key[J], int N, int m)
 {
-    uint32_t cut = 0, mine = 0, before = (1u << (threadIdx.x & 31)) - 1;
-    int n = 0;
+    int lane = static_cast<int>(threadIdx.x & 31), n = N;
+    uint32_t most = 0, least = KEY_END, mine = 0, before = (1u << lane) - 1;
     if (m <= 0)
         return 0;
     if (m >= N)
         return KEY_END;
-    for (int bit = 31; bit >= 0 && n != m; bit--) {
+#pragma unroll
+    for (int j = 0; j < J; j++) {
+        most = key[j] > most ? key[j] : most;
+        least = j * 32 + lane < N && key[j] < least ? key[j] : least;
+    }
+    most = __reduce_max_sync(ALL_LANES, most);
+    least = __reduce_min_sync(ALL_LANES, least);
+    // The leading bits that all keys share are known, and of the best alone all are.
+    int top = most == least || m == 1 ? -1 : 31 - __clz(static_cast<int>(most ^ least));
+    uint32_t cut = top < 0 ? most : most & ~((2u << top) - 1);
+    for (int bit = top; bit >= 0 && n != m; bit--) {
         uint32_t at = cut | 1u << bit;
         int reach = 0;
 #pragma unroll
