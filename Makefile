@@ -36,7 +36,8 @@ SRC := $(filter-out harness/cmd/main.c $(ENGINE_SRC),$(wildcard harness/*.c harn
     routers/*.c))
 OBJ := $(SRC:%.c=$B/%.o)
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o \
-    $B/harness/torch_grad.o $B/harness/torch_gpu.o $B/harness/torch_train.o $B/harness/torch_adam8.o \
+    $B/harness/torch_grad.o $B/harness/torch_gpu.o $B/harness/torch_experts.o $B/harness/torch_loss.o \
+    $B/harness/torch_train.o $B/harness/torch_gradients.o $B/harness/torch_adam8.o \
     $B/harness/models/source.o
 # What both sides of the engine's border use, each with its own copy.
 SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/sample.o $B/harness/scored.o \
@@ -127,7 +128,7 @@ $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
 	$(call say,LD ,$@)$(CXX) -shared $(LDFLAGS) $(if $(SAN),,-Wl,-z,defs) -o $@ $^ $(TORCH_LIBS) $(GPU_LIBS) -lxxhash -ldl -lm
 
 # A test that calls the engine's own functions is linked with it; the others open it, or do not.
-$B/test_torch: $B/tests/test_torch.o $B/libseqtopk.a $(ENGINE)
+$B/test_torch $B/test_torch_kernels: $B/%: $B/tests/%.o $B/libseqtopk.a $(ENGINE)
 	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(LIBS) -lcmocka
 # A test of kernels runs them on the CPU, and as test_NAME_gpu on the GPU where they are built for one.
 $B/libhost.a: $(HOST_OBJ)

@@ -2,8 +2,8 @@
  * model_gpu.c: a pass's routers on the GPU, see model_impl.h: scores stay there, what is selected goes
  * to the experts without leaving it, and what was used is copied once, at the end.
  *
- * A layer waits for the GPU twice: for whether its scores are numbers, and for where each expert's
- * pairs begin, N + 1 numbers, since memory for the pairs is asked for by the host.
+ * A layer waits for the GPU once: for where each expert's pairs begin, N + 1 numbers, since memory for
+ * the pairs is asked for by the host, and for whether the scores were numbers.
  * Leaves out: routers without a kernel, and texts whose routers go on from a state of the host's: the
  * scores of a batch with one of these are copied, see route.h. SEQTOPK_GPU_ROUTERS=0 does so always.
  */
@@ -26,8 +26,9 @@ struct pass_gpu {
     struct scope *scope; /* owns all memory below, which is the device's */
     struct gpu_plan plan;
     uint8_t *taken;                 /* [T, N] */
-    int32_t *place, *begin, *start; /* [T, N], [N+1], [S+1] */
-    struct tensor *source, *begins; /* [T, N]: of the pairs as many as there are; as `begin` */
+    int32_t *place, *start;         /* [T, N], [S+1] */
+    int32_t *begin;                 /* [N+2]: behind its own a score that is no number, 1 or 0 */
+    struct tensor *source, *begins; /* [T, N]: of the pairs as many as there are; `begin` */
     void *scratch;
     double *sums;             /* [T] */
     uint16_t *used;           /* [layers, T] */
@@ -102,14 +103,14 @@ static void make_room(struct pass_gpu *g, const struct pass *p)
     g->load_weight =
         room(g, p, S * layers * N * sizeof(*g->load_weight), &g->memory[2], &g->offset[2]);
     g->source = tensor_int32(g->scope, (int64_t)(T * N), p->m->device);
-    g->begins = tensor_int32(g->scope, (int64_t)N + 1, p->m->device);
+    g->begins = tensor_int32(g->scope, (int64_t)N + 2, p->m->device);
     g->begin = tensor_data(g->scope, g->begins);
     struct tensor *start = tensor_int32(g->scope, S1, host);
     int32_t *at = tensor_data(g->scope, start);
     for (int i = 0; at && i < S1; i++)
         at[i] = out->start[i];
     g->start = tensor_data(g->scope, tensor_to(g->scope, start, p->m->device));
-    g->host_begin = xcalloc(N + 1, sizeof(*g->host_begin));
+    g->host_begin = xcalloc(N + 2, sizeof(*g->host_begin));
 }
 
 void pass_gpu_begin(struct pass *p)
@@ -142,12 +143,13 @@ void pass_gpu_free(struct pass *p)
 }
 
 /* Launches the routers of a layer, and what follows from what they take. */
-static int launch(struct pass *p, int layer, const float *scores, struct buf *err)
+static int launch(struct pass *p, int layer, float *scores, struct buf *err)
 {
     const struct pass_gpu *g = p->gpu;
     const struct scored *out = p->routing.out;
     void *stream = device_stream(p->m->device);
     size_t at = (size_t)layer * (size_t)out->experts;
+    size_t pairs = (size_t)out->tokens * (size_t)out->experts;
     int32_t *source = tensor_data(p->scope, g->source);
     const struct gpu_counts counts = {
         .taken = g->taken,
@@ -165,7 +167,8 @@ static int launch(struct pass *p, int layer, const float *scores, struct buf *er
     };
     if (step_emulated())
         pthread_mutex_lock(&alone);
-    int rc = gpu_route(&g->plan, layer, scores, g->taken, stream, err) ||
+    int rc = gpu_finite(scores, pairs, g->begin + out->experts + 1, stream, err) ||
+             gpu_route(&g->plan, layer, scores, g->taken, stream, err) ||
              gpu_pairs(g->taken, out->tokens, out->experts, g->place, g->begin, source, g->scratch,
                        stream, err) ||
              gpu_counts(&counts, stream, err);
@@ -181,15 +184,15 @@ void pass_gpu_route(struct pass *p, int layer, const struct layer_scores *s, str
     struct buf err = BUF_INIT;
     struct tensor *scores = tensor_plain(p->scope, s->scores);
     *to = (struct selected){ 0 };
-    if (!tensor_finite(p->scope, scores)) {
-        scope_fail(p->scope, "layer %d: a score of the router is NaN or infinite", layer);
+    if (scope_error(p->scope))
         return;
-    }
     if (launch(p, layer, tensor_data(p->scope, scores), &err)) {
         scope_fail(p->scope, "%s", err.s);
     } else {
         tensor_bytes(p->scope, g->begins, 0, g->host_begin,
-                     ((size_t)N + 1) * sizeof(*g->host_begin));
+                     ((size_t)N + 2) * sizeof(*g->host_begin));
+        if (!scope_error(p->scope) && g->host_begin[N + 1])
+            scope_fail(p->scope, "layer %d: a score of the router is NaN or infinite", layer);
         to->token = tensor_first(p->scope, g->source, g->host_begin[N]);
         to->expert = tensor_first(p->scope, g->begins, N + 1);
     }

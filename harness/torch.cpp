@@ -409,13 +409,6 @@ void tensor_bytes(struct scope *s, const struct tensor *t, size_t offset, void *
     });
 }
 
-bool tensor_finite(struct scope *s, const struct tensor *t)
-{
-    bool finite = false;
-    guarded(s, [&] { finite = at::sum(of(t).detach() * 0, at::kFloat).item<float>() == 0; });
-    return finite;
-}
-
 int tensor_dim(struct scope *s, const struct tensor *t)
 {
     int dim = 0;

@@ -111,8 +111,6 @@ struct tensor *tensor_plain(struct scope *s, const struct tensor *t);
 struct tensor *tensor_first(struct scope *s, const struct tensor *t, int64_t n);
 /* Bytes of a contiguous t, `offset` of them left out, into the host's memory; waits for them. */
 void tensor_bytes(struct scope *s, const struct tensor *t, size_t offset, void *to, size_t bytes);
-/* Is none of its values NaN or infinite? Waits for the answer. */
-bool tensor_finite(struct scope *s, const struct tensor *t);
 
 int tensor_dim(struct scope *s, const struct tensor *t);
 int64_t tensor_size(struct scope *s, const struct tensor *t, int dim);

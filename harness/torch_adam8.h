@@ -10,13 +10,16 @@
  * step would never leave its code otherwise; a square that is not zero has a code that is not zero.
  * Bytes a parameter in training, with bfloat16 arithmetic:
  *
- *                      weights  means  squares  gradient  slots  sum    OLMoE-1B-7B, 6.92e9
- *     adamw            4 + 2    4      4        4         4      22     152 GB
- *     adamw8bit        2 + 2    1.016  1.016    4         0      10.03  69.4 GB
+ *                             weights  means  squares  gradient  sum    OLMoE-1B-7B, 6.92e9
+ *     adamw, one piece        4 + 2    4      4        2 + 4     20     138 GB
+ *     adamw, several          4 + 2    4      4        2 + 4 + 4 24     166 GB
+ *     adamw8bit, one piece    2 + 2    1.016  1.016    2         8.03   55.6 GB
+ *     adamw8bit, several      2 + 2    1.016  1.016    4         10.03  69.4 GB
  *
- * The last line is of a GPU with a libtorch from 2.9 on, where each parameter's gradient goes straight
- * into the step's as it comes, in bfloat16, and is let go; elsewhere each slot has 4 bytes more. The
- * gradient is summed in float32 in both.
+ * A step of one piece has its gradient in bfloat16, as it came; that of several is summed in float32
+ * (torch_gradients.h). With adamw8bit on a GPU, by a libtorch from 2.9 on, each parameter's goes into
+ * the step's as it comes and is let go; elsewhere each slot has 2 bytes more. libtorch's AdamW on a GPU
+ * wants the gradient in one run of float32.
  *
  * Invariants: numbers that were stored, loaded and stored again without chance are the same to the
  * bit; the two halves are the float32, every bit of it.

@@ -12,8 +12,19 @@
 
 #include <ATen/ATen.h>
 
-/* Are gradients being recorded for one of these, and all on a GPU? */
-bool grad_on_gpu(at::TensorList tensors);
+/*
+ * norm() of torch_ops.cpp by a kernel of our own, which reads rows where they lie; undefined: there is
+ * none for this, or gradients are recorded.
+ */
+at::Tensor norm_gpu(const at::Tensor &x, const at::Tensor &weight, double eps);
+
+/*
+ * Queries [T, H*D] and keys [T, G*D], rows of any stride, become [T, H, D] and [T, G, D], rotated by
+ * one kernel, with gradients. position: int32 [T] on their device, or empty: 0, 1, 2 ...
+ * cos, sin: [context, D/2]. false: there is no kernel for this, and nothing has changed.
+ */
+bool rope_gpu(at::Tensor &q, at::Tensor &k, const at::Tensor &position, const at::Tensor &cos,
+              const at::Tensor &sin);
 
 /*
  * See attention() in torch_ops.cpp; queries and keys are not yet rotated. Flash attention, all
@@ -31,13 +42,12 @@ at::Tensor attention_gpu(const at::Tensor &q, const at::Tensor &k, const at::Ten
  *
  * Pairs lie sorted by expert, so that each of the products is one for all experts (grouped), and the
  * gradients' likewise; what it costs hangs on the number of pairs. A token's rows are summed in the
- * order of its experts, in float32. Where the libtorch cannot group (before 2.10, or not bfloat16)
+ * order of its experts, in float32. What stands around the products are kernels of our own where the
+ * program has them, which multiply by the weights behind the last product, in float32. Where the libtorch cannot group (before 2.10, or not bfloat16)
  * the experts follow one another, with one wait for the GPU.
  */
 at::Tensor experts_gpu(const at::Tensor &x, const at::Tensor &scores, const at::Tensor &token,
                        const at::Tensor &expert, const at::Tensor &gate_up, const at::Tensor &down,
                        bool normalise);
-/* The summed loss of targets, none negative. x: [T, d]; head: [V, d]; target: [T] -> scalar */
-at::Tensor nll_gpu(const at::Tensor &x, const at::Tensor &head, const at::Tensor &target);
 
 #endif

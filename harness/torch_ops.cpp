@@ -13,6 +13,7 @@
 #include "kernels.h"
 #include "torch_gpu.h"
 #include "torch_grad.h"
+#include "torch_loss.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -72,6 +73,8 @@ Tensor norm(const Tensor &x, const Tensor &weight, double eps)
     }
     if (grad_on_cpu({ x, weight }) && x.dim() == 2)
         return norm_grad(x, weight, eps);
+    if (Tensor y = norm_gpu(x, weight, eps); y.defined())
+        return y;
 #if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 9)
     if (x.is_cuda() && x.scalar_type() != at::kDouble)
         return at::rms_norm(x, { x.size(-1) }, weight, eps);
@@ -150,12 +153,16 @@ Tensor attention(const Tensor &q, const Tensor &k, const Tensor &v, const Tensor
             attention_gpu(q, k, v, start, { at, before, place, sequences }, keys, values, cos, sin);
     if (out.defined())
         return out;
+    const Tensor in_order = at::empty({ 0 }, q.options().dtype(at::kInt));
     std::vector<Tensor> outs;
     for (int64_t i = 0; i < sequences; i++) {
         int64_t n = at[i + 1] - at[i];
         Tensor c = cos.narrow(0, before[i], n), s = sin.narrow(0, before[i], n);
-        Tensor qi = rope(q.narrow(0, at[i], n).view({ n, H, D }), c, s);
-        Tensor ki = rope(k.narrow(0, at[i], n).view({ n, G, D }), c, s);
+        Tensor qi = q.narrow(0, at[i], n), ki = k.narrow(0, at[i], n);
+        if (!rope_gpu(qi, ki, in_order, c, s)) {
+            qi = rope(qi.view({ n, H, D }), c, s);
+            ki = rope(ki.view({ n, G, D }), c, s);
+        }
         Tensor vi = v.narrow(0, at[i], n).view({ n, G, D });
         if (keys.numel() > 0) {
             Tensor own_k = keys.select(0, place[i]), own_v = values.select(0, place[i]);
@@ -265,6 +272,32 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
     return at::sigmoid(open) * at::linear(at::silu(half[0]) * half[1], down);
 }
 
+/* Loss and entropy of each row of logits, see score(). logits: [n, V]; target: [n] -> [n], [n] */
+std::tuple<Tensor, Tensor> losses(const Tensor &logits, const Tensor &target)
+{
+    if (loss_has_kernels(logits) && !(at::GradMode::is_enabled() && logits.requires_grad())) {
+        Tensor nll = at::empty({ logits.size(0) }, logits.options().dtype(at::kFloat));
+        Tensor entropy = at::empty_like(nll);
+        loss_score(logits, target, nll, entropy);
+        return std::make_tuple(nll, entropy);
+    }
+    Tensor p = at::log_softmax(logits, -1, at::kFloat);
+    Tensor nll = -p.gather(1, target.clamp_min(0).unsqueeze(1)).squeeze(1);
+    nll = nll.masked_fill(target < 0, std::numeric_limits<double>::quiet_NaN());
+    return std::make_tuple(nll, -p.exp().mul_(p).sum(-1));
+}
+
+/* As many rows as make a quarter of a gigabyte of logits, or of a copy, on a GPU: all blocks alike. */
+int64_t score_rows(const Tensor &x, int64_t V)
+{
+    if (!x.is_cuda())
+        return 144;
+    const int64_t each = loss_has_kernels(x) ? x.element_size() : 4;
+    const int64_t many = std::max<int64_t>((1 << 28) / (V * each), 144);
+    const int64_t blocks = std::max<int64_t>((x.size(0) + many - 1) / many, 1);
+    return std::max<int64_t>((x.size(0) + blocks - 1) / blocks, 1);
+}
+
 /*
  * Loss of each target (NaN where it is negative) and entropy of each prediction, nats, without
  * ever holding the logits of all tokens; and the logits of the rows in `keep`, ascending.
@@ -273,37 +306,27 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
 std::tuple<Tensor, Tensor, Tensor> score(const Tensor &x, const Tensor &head, const Tensor &target,
                                          const Tensor &keep, int64_t V)
 {
-    // A GPU is given as many rows as make a quarter of a gigabyte of logits.
-    const int64_t many = std::max<int64_t>((1 << 26) / V, 144), block = x.is_cuda() ? many : 144;
-    const int64_t T = x.size(0), *kept = keep.data_ptr<int64_t>();
+    const int64_t T = x.size(0), block = score_rows(x, V), *kept = keep.data_ptr<int64_t>();
     const int64_t *const end = kept + keep.numel();
     Tensor logits = at::empty({ keep.numel(), V }, x.options().dtype(at::kFloat));
+    Tensor nll = at::empty({ T }, logits.options()), entropy = at::empty({ T }, logits.options());
     int64_t row = 0;
-    if (head.dim() == 3) {
-        Tensor nll = at::empty({ T }, x.options()), entropy = at::empty({ T }, x.options());
-        for (int64_t t = 0; t < T; t += block) {
-            int64_t n = std::min(block, T - t);
-            Tensor rows = project(x.narrow(0, t, n), head, V);
+    for (int64_t t = 0; t < T; t += block) {
+        const int64_t n = std::min(block, T - t);
+        Tensor rows = project(x.narrow(0, t, n), head, V);
+        if (head.dim() == 3) {
             for (int64_t i = 0; i < n; i++)
                 kernel_score(rows.data_ptr<float>() + i * V, V, target.data_ptr<int64_t>()[t + i],
                              nll.data_ptr<float>() + t + i, entropy.data_ptr<float>() + t + i);
-            for (; kept < end && *kept < t + n; kept++)
-                logits.select(0, row++).copy_(rows.select(0, *kept - t));
+        } else {
+            auto found = losses(rows, target.narrow(0, t, n));
+            nll.narrow(0, t, n).copy_(std::get<0>(found));
+            entropy.narrow(0, t, n).copy_(std::get<1>(found));
         }
-        return std::make_tuple(nll, entropy, logits);
-    }
-    std::vector<Tensor> losses, entropies;
-    for (int64_t t = 0; t < T; t += block) {
-        int64_t n = std::min(block, T - t);
-        Tensor to = target.narrow(0, t, n), rows = at::linear(x.narrow(0, t, n), head);
-        Tensor p = at::log_softmax(rows, -1, at::kFloat);
-        Tensor loss = -p.gather(1, to.clamp_min(0).unsqueeze(1)).squeeze(1);
-        losses.push_back(loss.masked_fill(to < 0, std::numeric_limits<double>::quiet_NaN()));
-        entropies.push_back(-p.exp().mul_(p).sum(-1));
         for (; kept < end && *kept < t + n; kept++)
             logits.select(0, row++).copy_(rows.select(0, *kept - t));
     }
-    return std::make_tuple(at::cat(losses, 0), at::cat(entropies, 0), logits);
+    return std::make_tuple(nll, entropy, logits);
 }
 
 /*
@@ -313,7 +336,8 @@ Tensor nll(const Tensor &x, const Tensor &head, const Tensor &target)
 {
     if (x.size(0) > 0 && grad_on_cpu({ x, head }))
         return nll_grad(x, head, target);
-    if (x.size(0) > 0 && grad_on_gpu({ x, head }))
+    const bool recorded = at::GradMode::is_enabled() && (x.requires_grad() || head.requires_grad());
+    if (x.size(0) > 0 && recorded && (x.is_cuda() || loss_has_kernels(x)))
         return nll_gpu(x, head, target);
     Tensor p = at::log_softmax(at::linear(x, head), -1, wide(x));
     return -p.gather(1, target.unsqueeze(1)).sum();

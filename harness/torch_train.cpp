@@ -3,7 +3,7 @@
  *
  * A run is cut into chunks, small enough that the ten or more passes of AdamW over one find it in the
  * cache. The chunks are dealt out to PARTS optimisers, whose parameters they are, and the optimisers
- * to threads. Only libtorch's AdamW on a GPU takes all at once.
+ * to threads. Only libtorch's AdamW on a GPU takes all at once, and so has its gradient in one run.
  *
  * With 8 bits the averages lie in blocks: a chunk's begin behind those of the chunk before. Where the
  * arithmetic is in bfloat16 the weights are in halves, and arithmetic reads the upper one.
@@ -11,6 +11,7 @@
 #include "torch_train.h"
 #include "splitmix.h"
 #include "torch_adam8.h"
+#include "torch_gradients.h"
 #include "torch_impl.h"
 
 #include <torch/csrc/autograd/autograd.h>
@@ -49,15 +50,10 @@ constexpr int RUNS = 4;
 
 struct chunk {
     int64_t offset, size;
+    size_t leaf;     // whose part it is; of a GPU's libtorch's, which are joined, the last one
     int64_t average; // where its averages begin, with 8 bits
     bool decays;
     double norm2; // of the gradient, squared
-};
-
-/* A gradient in the making: which parameters have had theirs. */
-struct slot {
-    Tensor gradient;
-    std::vector<char> has;
 };
 
 #if TORCH_VERSION_MAJOR < 2
@@ -76,18 +72,19 @@ void *state_key(const Tensor &t)
 
 struct adamw {
     adamw_setup setup;
-    Tensor run[RUNS];  // float32; undefined where the members below stand for it
+    Tensor run[RUNS];  // float32; undefined where other members stand for it
     Tensor arithmetic; // the weights in the arithmetic's dtype, where it is another
     Tensor low;        // the lower halves of the weights, whose upper ones are the arithmetic's
     adam8_average averages[2];
-    std::vector<slot> slots;
-    slot step;                        // where slots have no room of their own
-    std::mutex alone;                 // who adds to `step`
+    std::vector<gradients> slots;
+    gradients step;                   // the sum of what was added
+    std::mutex alone;                 // who adds to `step` from a slot
     std::vector<c10::Stream> streams; // of the slots, on a GPU
     std::vector<Tensor> leaves;       // that have gradients
     std::vector<int64_t> offsets;
     std::vector<chunk> chunks;
     std::unique_ptr<AdamW> parts[PARTS];
+    std::vector<Tensor> params; // libtorch's, the weights of each chunk
     bool prepared = false;
     int64_t steps = 0;
     bool added = false;
@@ -170,31 +167,54 @@ Tensor part(const Tensor &run, const chunk &c)
     return run.narrow(0, c.offset, c.size);
 }
 
-Tensor zero_run(const struct adamw *a)
+/* Does libtorch's AdamW take all at once? */
+bool whole(const struct adamw *a)
 {
-    auto options = at::TensorOptions().dtype(at::kFloat).device(at_device(a->setup.device));
-    return at::zeros({ a->setup.count }, options);
+    return on_gpu(a) && !eight_bits(a);
 }
 
-/* By one thread at a time. */
-Tensor &gradient_run(struct adamw *a)
+at::TensorOptions floats_of(const struct adamw *a)
+{
+    return at::TensorOptions().dtype(at::kFloat).device(at_device(a->setup.device));
+}
+
+/* The step's gradient of a chunk, float32; zeros where none came. */
+Tensor gradient_of(const struct adamw *a, const chunk &c)
+{
+    if (whole(a))
+        return part(a->run[ADAMW_GRADIENT], c);
+    Tensor all = a->step.get(c.leaf);
+    if (!all.defined())
+        return at::zeros({ c.size }, floats_of(a));
+    return all.narrow(0, c.offset - a->offsets[c.leaf], c.size).to(at::kFloat);
+}
+
+/* The step's gradient in one run. */
+void gather(struct adamw *a, double scale)
 {
     Tensor &run = a->run[ADAMW_GRADIENT];
     if (!run.defined())
-        run = zero_run(a);
-    return run;
+        run = at::zeros({ a->setup.count }, floats_of(a));
+    for (size_t i = 0; i < a->leaves.size(); i++) {
+        Tensor place = run.narrow(0, a->offsets[i], a->leaves[i].numel()), from = a->step.get(i);
+        if (from.defined())
+            place.copy_(from);
+        else
+            place.zero_();
+    }
+    if (scale != 1)
+        run.mul_(scale);
 }
 
 /* libtorch's optimisers, whose parameters are the chunks. */
 void make_parts(struct adamw *a)
 {
+    for (const chunk &c : a->chunks)
+        a->params.push_back(part(a->run[ADAMW_WEIGHTS], c));
     for (size_t p = 0; p < PARTS; p++) {
-        std::vector<Tensor> group[2], weights(a->chunks.size());
-        for (size_t i = p; i < a->chunks.size(); i += PARTS) {
-            weights[i] = part(a->run[ADAMW_WEIGHTS], a->chunks[i]);
-            weights[i].mutable_grad() = part(gradient_run(a), a->chunks[i]);
-            group[a->chunks[i].decays].push_back(weights[i]);
-        }
+        std::vector<Tensor> group[2];
+        for (size_t i = p; i < a->chunks.size(); i += PARTS)
+            group[a->chunks[i].decays].push_back(a->params[i]);
         std::vector<torch::optim::OptimizerParamGroup> groups;
         for (int decays = 0; decays < 2; decays++) {
             AdamWOptions options(0);
@@ -207,7 +227,7 @@ void make_parts(struct adamw *a)
             auto state = std::make_unique<AdamWParamState>();
             state->exp_avg(part(a->run[ADAMW_MEANS], a->chunks[i]));
             state->exp_avg_sq(part(a->run[ADAMW_SQUARES], a->chunks[i]));
-            a->parts[p]->state()[state_key(weights[i])] = std::move(state);
+            a->parts[p]->state()[state_key(a->params[i])] = std::move(state);
         }
     }
 }
@@ -248,26 +268,27 @@ void step_chunk(struct adamw *a, const chunk &c, double lr, double scale)
     Tensor halves = a->low.defined() ? part(a->arithmetic, c) : Tensor();
     Tensor w =
         a->low.defined() ? halves_join(halves, part(a->low, c)) : part(a->run[ADAMW_WEIGHTS], c);
-    adam8_step(w, part(a->run[ADAMW_GRADIENT], c), average_of(a, ADAMW_MEANS, c),
-               average_of(a, ADAMW_SQUARES, c), how, chance);
+    adam8_step(w, gradient_of(a, c), average_of(a, ADAMW_MEANS, c), average_of(a, ADAMW_SQUARES, c),
+               how, chance);
     if (a->low.defined())
         halves_split(w, halves, part(a->low, c));
 }
 
-/* One part's optimiser on gradients that are multiplied by `scale`. */
+/* One part's optimiser on gradients that are multiplied by `scale`; a whole run's are already. */
 void step_part(struct adamw *a, size_t p, double lr, double scale)
 {
     AdamW &optimiser = *a->parts[p];
-    for (auto &group : optimiser.param_groups()) {
+    for (auto &group : optimiser.param_groups())
         static_cast<AdamWOptions &>(group.options()).lr(lr);
-        for (Tensor &weights : group.params()) {
-            if (scale != 1 && !on_gpu(a))
-                weights.mutable_grad().mul_(scale);
-            auto &state = optimiser.state()[state_key(weights)];
-            static_cast<AdamWParamState &>(*state).step(a->steps);
-        }
+    for (size_t i = p; i < a->chunks.size(); i += PARTS) {
+        Tensor g = gradient_of(a, a->chunks[i]);
+        a->params[i].mutable_grad() = scale == 1 || whole(a) ? g : g * scale;
+        auto &state = optimiser.state()[state_key(a->params[i])];
+        static_cast<AdamWParamState &>(*state).step(a->steps);
     }
     optimiser.step();
+    for (size_t i = p; i < a->chunks.size(); i += PARTS)
+        a->params[i].mutable_grad() = Tensor();
 }
 
 /* What arithmetic sees follows what AdamW changed. */
@@ -278,18 +299,19 @@ void refresh(struct adamw *a)
     finish(a);
 }
 
+/* The chunks of the last parameter. */
 void add_chunks(struct adamw *a, int64_t offset, int64_t size, bool decays)
 {
-    const bool whole = on_gpu(a) && !eight_bits(a);
     const chunk *last = a->chunks.empty() ? nullptr : &a->chunks.back();
-    if (whole && last && last->decays == decays && last->offset + last->size == offset) {
+    if (whole(a) && last && last->decays == decays && last->offset + last->size == offset) {
         offset = last->offset;
         size += last->size;
         a->chunks.pop_back();
     }
-    const int64_t most = whole ? size : on_gpu(a) ? GPU_CHUNK : CPU_CHUNK;
+    const int64_t most = whole(a) ? size : on_gpu(a) ? GPU_CHUNK : CPU_CHUNK;
     for (int64_t at = 0; at < size; at += most)
-        a->chunks.push_back({ offset + at, std::min(most, size - at), 0, decays, 0 });
+        a->chunks.push_back(
+            { offset + at, std::min(most, size - at), a->leaves.size() - 1, 0, decays, 0 });
 }
 
 } // namespace
@@ -343,15 +365,16 @@ void adamw_free(struct adamw *a)
 }
 
 /* The gradient of parameter `i`, which may have had some already. */
-static void add_gradient(struct adamw *a, struct slot &to, size_t i, const Tensor &gradient)
+static void add_gradient(struct adamw *a, gradients &to, size_t i, const Tensor &gradient)
 {
-    Tensor place = to.gradient.narrow(0, a->offsets[i], a->leaves[i].numel());
-    place = place.view(a->leaves[i].sizes());
-    if (to.has[i])
-        place.add_(gradient);
-    else
-        place.copy_(gradient);
-    to.has[i] = 1;
+    gradient_sum s = to.add(i, { gradient.contiguous().view({ -1 }) }, true);
+    if (!s.to.defined())
+        return;
+    s.run(0, s.to.numel());
+    // Another slot's queue may have made it, and would be given its memory again too early.
+    if (on_gpu(a))
+        for (const Tensor &t : s.from)
+            t.record_stream(c10::impl::VirtualGuardImpl(at::kCUDA).getStream(t.device()));
 }
 
 #ifdef HAS_HOOKS
@@ -366,9 +389,11 @@ struct taker : torch::autograd::PostAccumulateGradHook {
 
     void operator()(const Tensor &leaf) override
     {
-        if (leaf.grad().defined())
-            add_gradient(a, a->step, i, leaf.grad());
+        Tensor gradient = leaf.grad();
         leaf.mutable_grad() = Tensor();
+        c10::AutoGradMode mode(false);
+        if (gradient.defined())
+            add_gradient(a, a->step, i, gradient);
     }
 };
 #endif
@@ -400,24 +425,14 @@ struct tensor *adamw_parameter(struct adamw *a, struct scope *s, int64_t offset,
 void adamw_begin(struct adamw *a, struct scope *s, int slot)
 {
     guarded(s, [&] {
-        struct slot &own = a->slots[static_cast<size_t>(slot)];
-        own.has.clear();
+        a->slots[static_cast<size_t>(slot)].begin(a->leaves.size());
+        // What the only slot was given and nobody added.
+        if (direct(a) && a->slots.size() == 1 && !a->added)
+            a->step.begin(a->leaves.size());
         if (on_gpu(a))
             c10::impl::VirtualGuardImpl(at::kCUDA).exchangeStream(
                 a->streams[static_cast<size_t>(slot)]);
-        if (!direct(a) && !own.gradient.defined())
-            own.gradient = zero_run(a);
     });
-}
-
-/* Parameters that no gradient came for have one of zero. */
-static void fill_up(struct adamw *a, struct slot &to)
-{
-    to.has.resize(a->leaves.size());
-    for (size_t i = 0; i < a->leaves.size(); i++)
-        if (!to.has[i])
-            to.gradient.narrow(0, a->offsets[i], a->leaves[i].numel()).zero_();
-    to.has.assign(a->leaves.size(), 1);
 }
 
 #ifdef HAS_HOOKS
@@ -426,8 +441,7 @@ static Tensor take_gradients(struct adamw *a, const std::vector<Tensor> &outputs
                              const std::vector<Tensor> &factors, const Tensor &x)
 {
     std::lock_guard<std::mutex> lock(a->alone);
-    a->step.gradient = gradient_run(a);
-    a->step.has.resize(a->leaves.size());
+    a->step.resize(a->leaves.size());
     torch::autograd::backward(outputs, factors);
     finish(a);
     return x.defined() ? x.grad() : Tensor();
@@ -436,19 +450,18 @@ static Tensor take_gradients(struct adamw *a, const std::vector<Tensor> &outputs
 
 /* Into a slot's. */
 static Tensor slot_gradients(struct adamw *a, const std::vector<Tensor> &outputs,
-                             const std::vector<Tensor> &factors, const Tensor &x, struct slot &to)
+                             const std::vector<Tensor> &factors, const Tensor &x, gradients &to)
 {
     std::vector<Tensor> inputs = a->leaves;
     if (x.defined())
         inputs.push_back(x);
-    auto gradients = torch::autograd::grad(outputs, inputs, factors, {}, false, true);
+    auto found = torch::autograd::grad(outputs, inputs, factors, {}, false, true);
     c10::AutoGradMode mode(false);
-    to.has.resize(a->leaves.size());
     for (size_t i = 0; i < a->leaves.size(); i++)
-        if (gradients[i].defined())
-            add_gradient(a, to, i, gradients[i]);
+        if (found[i].defined())
+            add_gradient(a, to, i, found[i]);
     finish(a);
-    return x.defined() ? gradients.back() : Tensor();
+    return x.defined() ? found.back() : Tensor();
 }
 
 struct tensor *adamw_gradient(struct adamw *a, struct scope *s, struct tensor *const *out,
@@ -485,43 +498,62 @@ struct tensor *tensor_cut(struct scope *s, const struct tensor *t)
     return out;
 }
 
+/* What is to be added to each parameter's gradient from slots 0 .. n - 1. */
+static std::vector<gradient_sum> sums_of(struct adamw *a, int n)
+{
+    std::vector<gradient_sum> sums(a->leaves.size());
+    a->step.resize(a->leaves.size());
+    for (size_t i = 0; i < a->leaves.size(); i++) {
+        std::vector<Tensor> more;
+        bool lasting = false;
+        for (size_t j = 0; j < static_cast<size_t>(n); j++) {
+            Tensor g = a->slots[j].get(i);
+            if (!g.defined())
+                continue;
+            lasting = a->slots[j].is_kept(i);
+            more.push_back(g);
+        }
+        sums[i] = a->step.add(i, more, lasting);
+    }
+    return sums;
+}
+
+static void add_slots(struct adamw *a, int n)
+{
+    const std::vector<gradient_sum> sums = sums_of(a, n);
+    for (size_t i = 0; i < sums.size() && on_gpu(a); i++)
+        if (sums[i].to.defined())
+            sums[i].run(0, sums[i].to.numel());
+    finish(a);
+    parallel(threads_of(a), on_gpu(a) ? 0 : a->chunks.size(), [&](size_t i) {
+        const chunk &c = a->chunks[i];
+        if (sums[c.leaf].to.defined())
+            sums[c.leaf].run(c.offset - a->offsets[c.leaf], c.size);
+    });
+}
+
 int adamw_add(struct adamw *a, int n, struct buf *err)
 {
     return checked(err, [&] {
         c10::AutoGradMode mode(false);
-        Tensor &sum = gradient_run(a);
-        for (int j = 0; j < n && !direct(a); j++) {
-            fill_up(a, a->slots[static_cast<size_t>(j)]);
-            if (!on_gpu(a))
-                continue;
-            if (j == 0 && !a->added)
-                sum.copy_(a->slots[0].gradient);
-            else
-                sum.add_(a->slots[static_cast<size_t>(j)].gradient);
-        }
-        finish(a);
-        parallel(threads_of(a), on_gpu(a) ? 0 : a->chunks.size(), [&](size_t i) {
-            Tensor to = part(sum, a->chunks[i]);
-            for (int j = 0; j < n; j++) {
-                Tensor from = part(a->slots[static_cast<size_t>(j)].gradient, a->chunks[i]);
-                if (j == 0 && !a->added)
-                    to.copy_(from);
-                else
-                    to.add_(from);
-            }
-        });
+        if (!direct(a))
+            add_slots(a, n);
         a->added = true;
     });
 }
 
-/* The gradient's norm: every chunk's own sum, and these in order. */
+/* On a GPU of each parameter, and these together; on the CPU every chunk's own sum, in order. */
 static double gradient_norm(struct adamw *a)
 {
+    std::vector<Tensor> norms;
+    for (size_t i = 0; i < a->leaves.size() && on_gpu(a); i++)
+        if (a->step.get(i).defined())
+            norms.push_back(at::norm(a->step.get(i), 2, at::kFloat));
     if (on_gpu(a))
-        return at::norm(a->run[ADAMW_GRADIENT]).item<double>();
+        return norms.empty() ? 0 : at::norm(at::stack(norms).to(at::kDouble)).item<double>();
     parallel(threads_of(a), a->chunks.size(), [&](size_t i) {
         chunk &c = a->chunks[i];
-        double n = at::norm(part(a->run[ADAMW_GRADIENT], c)).item<double>();
+        double n = at::norm(gradient_of(a, c)).item<double>();
         c.norm2 = n * n;
     });
     double sum = 0;
@@ -539,26 +571,35 @@ static void follow(struct adamw *a, double lr, double scale)
                  [&](size_t i) { step_chunk(a, a->chunks[i], lr, scale); });
         return;
     }
-    if (scale != 1 && on_gpu(a))
-        a->run[ADAMW_GRADIENT].mul_(scale);
+    if (whole(a))
+        gather(a, scale);
     parallel(threads_of(a), PARTS, [&](size_t p) { step_part(a, p, lr, scale); });
+}
+
+/* The step's gradient, once nothing reads it any more. */
+static void forget(struct adamw *a)
+{
+    struct buf ignored = BUF_INIT;
+    if (checked(&ignored, [&] { finish(a); }))
+        buf_release(&ignored);
+    a->step.begin(a->leaves.size());
+    a->added = false;
 }
 
 int adamw_step(struct adamw *a, double lr, double clip, double *norm, struct buf *err)
 {
-    return checked(err, [&] {
+    int rc = checked(err, [&] {
         c10::AutoGradMode mode(false);
         TORCH_CHECK(a->added, "a step without a gradient");
-        a->added = false;
-        if (direct(a))
-            fill_up(a, a->step);
-        a->step.has.clear();
+        a->step.resize(a->leaves.size());
         *norm = gradient_norm(a);
         TORCH_CHECK(std::isfinite(*norm), "the gradient is NaN or infinite");
         follow(a, lr, clip > 0 && *norm > clip ? clip / *norm : 1);
         a->steps++;
         refresh(a);
     });
+    forget(a);
+    return rc;
 }
 
 /* ---- runs, as float32 in the host's memory ---- */
@@ -568,18 +609,19 @@ int adamw_read(struct adamw *a, enum adamw_run run, float *values, struct buf *e
     return checked(err, [&] {
         if (eight_bits(a))
             prepare(a);
-        if (direct(a) && a->added)
-            fill_up(a, a->step);
         Tensor host = at::from_blob(values, { a->setup.count }, at::kFloat);
-        if (run == ADAMW_GRADIENT && !a->added) { // it is forgotten
+        if (run == ADAMW_GRADIENT) {
             host.zero_();
+            for (size_t i = 0; i < a->leaves.size() && a->added; i++)
+                if (a->step.get(i).defined())
+                    host.narrow(0, a->offsets[i], a->leaves[i].numel()).copy_(a->step.get(i));
         } else if (run == ADAMW_WEIGHTS && a->low.defined()) {
             for (int64_t at = 0; at < a->setup.count; at += GPU_CHUNK) {
                 const int64_t n = std::min(GPU_CHUNK, a->setup.count - at);
                 host.narrow(0, at, n).copy_(
                     halves_join(a->arithmetic.narrow(0, at, n), a->low.narrow(0, at, n)));
             }
-        } else if (run != ADAMW_WEIGHTS && run != ADAMW_GRADIENT && eight_bits(a)) {
+        } else if (run != ADAMW_WEIGHTS && eight_bits(a)) {
             host.zero_();
             for (const chunk &c : a->chunks)
                 part(host, c).copy_(adam8_load(average_of(a, run, c), c.size));
@@ -620,6 +662,77 @@ int adamw_write(struct adamw *a, enum adamw_run run, const float *values, struct
         } else {
             a->run[run].copy_(host);
         }
+        finish(a);
+    });
+}
+
+/* ---- the state, as the bytes that are there ---- */
+
+int64_t adamw_state_bytes(const struct adamw *a)
+{
+    int64_t room = 0;
+    for (const chunk &c : a->chunks)
+        room += adam8_room(c.size);
+    const int64_t floats = 4 * a->setup.count;
+    return floats + 2 * (eight_bits(a) ? room + room / ADAM8_BLOCK * 4 : floats);
+}
+
+/* Its parts, in their order. */
+static std::vector<Tensor> state_parts(struct adamw *a)
+{
+    std::vector<Tensor> parts;
+    if (a->low.defined())
+        parts = { a->arithmetic, a->low };
+    else
+        parts = { a->run[ADAMW_WEIGHTS] };
+    if (eight_bits(a)) {
+        prepare(a);
+        for (const adam8_average &average : a->averages)
+            parts.insert(parts.end(), { average.codes, average.scales });
+    } else {
+        parts.insert(parts.end(), { a->run[ADAMW_MEANS], a->run[ADAMW_SQUARES] });
+    }
+    for (Tensor &p : parts)
+        p = p.view(at::kByte);
+    return parts;
+}
+
+/* body(part, bytes) for what of each part is among the n bytes from `at` on, which are `bytes`. */
+template <typename F>
+static void each_state_part(struct adamw *a, int64_t at, int64_t n, void *bytes, F body)
+{
+    Tensor host = at::from_blob(bytes, { n }, at::kByte);
+    int64_t begin = 0;
+    for (const Tensor &p : state_parts(a)) {
+        const int64_t from = std::max(at, begin), to = std::min(at + n, begin + p.numel());
+        if (from < to)
+            body(p.narrow(0, from - begin, to - from), host.narrow(0, from - at, to - from));
+        begin += p.numel();
+    }
+    TORCH_CHECK(at >= 0 && at + n <= begin, "bytes beyond those of a state");
+}
+
+int adamw_state_get(struct adamw *a, int64_t at, int64_t n, void *bytes, struct buf *err)
+{
+    return checked(err, [&] {
+        c10::AutoGradMode mode(false);
+        each_state_part(a, at, n, bytes,
+                        [](const Tensor &part, const Tensor &host) { host.copy_(part); });
+        finish(a);
+    });
+}
+
+int adamw_state_put(struct adamw *a, int64_t at, int64_t n, const void *bytes, struct buf *err)
+{
+    return checked(err, [&] {
+        c10::AutoGradMode mode(false);
+        each_state_part(a, at, n, const_cast<void *>(bytes),
+                        [](const Tensor &part, const Tensor &host) { part.copy_(host); });
+        // Weights that arithmetic sees in another dtype, of which these bytes may hold a part.
+        const int64_t first = at / 4, end = std::min(a->setup.count, (at + n + 3) / 4);
+        if (a->arithmetic.defined() && !a->low.defined() && first < end)
+            a->arithmetic.narrow(0, first, end - first)
+                .copy_(a->run[ADAMW_WEIGHTS].narrow(0, first, end - first));
         finish(a);
     });
 }

@@ -47,7 +47,8 @@ void adamw_begin(struct adamw *a, struct scope *s, int slot);
  * output is multiplied by what stands beside it in `by`, of its shape (NULL: 1, and it is a scalar);
  * one that hangs on nothing trained counts for nothing.
  * Returns the gradient by `x`; NULL where x is, or where x has none. Errors are the scope's. With 8
- * bits on a GPU slots have no room of their own: what they get goes straight into the step's gradient.
+ * bits on a GPU slots have no room of their own: what they get goes straight into the step's
+ * gradient, and adamw_begin() forgets it only where there is one slot and nothing was added yet.
  */
 struct tensor *adamw_gradient(struct adamw *a, struct scope *s, struct tensor *const *out,
                               struct tensor *const *by, int n, const struct tensor *x, int slot);
@@ -67,6 +68,14 @@ enum adamw_run {
 /* values: [count], in the host's memory */
 int adamw_read(struct adamw *a, enum adamw_run run, float *values, struct buf *err) MUST_USE;
 int adamw_write(struct adamw *a, enum adamw_run run, const float *values, struct buf *err) MUST_USE;
+/*
+ * The bytes of weights and averages as they are: float32 each, or with 8 bits the codes and scales, and
+ * the weights in halves where the arithmetic is in bfloat16. All parameters are known by now.
+ */
+int64_t adamw_state_bytes(const struct adamw *a);
+int adamw_state_get(struct adamw *a, int64_t at, int64_t n, void *bytes, struct buf *err) MUST_USE;
+int adamw_state_put(struct adamw *a, int64_t at, int64_t n, const void *bytes,
+                    struct buf *err) MUST_USE;
 /* The weights from `offset` on, with the values of `t`: what a run begins with. */
 void adamw_load(struct adamw *a, struct scope *s, int64_t offset, const struct tensor *t);
 /* The most bytes that the program has had of the device's memory so far; 0: not known. */

@@ -9,6 +9,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <map>
+#include <mutex>
 #include <sys/mman.h>
 #include <vector>
 #ifndef __x86_64__
@@ -411,6 +412,8 @@ void cuda_host_allow(const void *kernel, size_t bytes)
 void cuda_host_run(const char *name, const void *kernel, dim3 grid, dim3 block, size_t shared,
                    const cuda_host_call &call)
 {
+    static std::mutex alone; // kernels of other threads wait
+    std::lock_guard<std::mutex> lock(alone);
     std::vector<unsigned> blocks, warps, lanes;
     kernel_name = name;
     gridDim = grid;
