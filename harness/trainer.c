@@ -177,6 +177,22 @@ static void trainer_set_steps(struct trainer *t, int64_t steps)
     adamw_set_steps(t->adamw, steps);
 }
 
+static int64_t trainer_state_bytes(const struct trainer *t)
+{
+    return adamw_state_bytes(t->adamw);
+}
+
+static int trainer_state_get(struct trainer *t, int64_t at, int64_t n, void *bytes, struct buf *err)
+{
+    return adamw_state_get(t->adamw, at, n, bytes, err);
+}
+
+static int trainer_state_put(struct trainer *t, int64_t at, int64_t n, const void *bytes,
+                             struct buf *err)
+{
+    return adamw_state_put(t->adamw, at, n, bytes, err);
+}
+
 static int64_t trainer_peak(const struct trainer *t)
 {
     return adamw_peak(t->adamw);
@@ -203,6 +219,9 @@ const struct trainer_functions trainer_functions = {
     .read = trainer_read,
     .write = trainer_write,
     .set_steps = trainer_set_steps,
+    .state_bytes = trainer_state_bytes,
+    .state_get = trainer_state_get,
+    .state_put = trainer_state_put,
     .score = trainer_score,
     .peak = trainer_peak,
 };

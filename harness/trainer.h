@@ -6,8 +6,10 @@
  * slot of its own; the slots are added in the order of the pieces. So a step's numbers are the same
  * to the bit on the CPU, however many threads there are.
  *
- * All that training changes or remembers is three runs of `count` float32: the weights, and AdamW's
- * two averages. The weights lie there tensor after tensor, as they are called in the model's files.
+ * All that training changes or remembers is three runs of `count` numbers: the weights, and AdamW's
+ * two averages. The weights lie there tensor after tensor, as they are called in the model's files. As
+ * numbers they are read and written in float32; as what training goes on from, in the bytes that they
+ * have in the trainer: 12 a parameter with adamw, with adamw8bit 6.03.
  * Leaves out: data, schedules, files (train/).
  */
 #ifndef TRAINER_H
@@ -84,6 +86,14 @@ struct trainer_functions {
     int (*read)(struct trainer *t, enum trainer_run run, float *values, struct buf *err);
     int (*write)(struct trainer *t, enum trainer_run run, const float *values, struct buf *err);
     void (*set_steps)(struct trainer *t, int64_t steps);
+    /*
+     * The bytes of all three runs; those from `at` to at + n - 1 go out and come in. They mean
+     * something to a trainer alone that was opened alike; one that was given all of them, and
+     * set_steps(), goes on to the bit.
+     */
+    int64_t (*state_bytes)(const struct trainer *t);
+    int (*state_get)(struct trainer *t, int64_t at, int64_t n, void *bytes, struct buf *err);
+    int (*state_put)(struct trainer *t, int64_t at, int64_t n, const void *bytes, struct buf *err);
     /* Losses without gradients, as of `struct engine`, by the weights as they are now. */
     int (*score)(struct trainer *t, const struct batch *batch, struct scored *out, struct buf *err);
     /* (optional) The most bytes of the device's memory so far; 0: not known, as on the CPU. */

@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ struct fake_piece {
 static struct {
     /* What is to happen: at a step, from 1; 0: never. */
     int64_t exit_at, nan_at, infinite_at, fail_at;
-    bool score_fails;
+    bool score_fails, state_fails, state_is_huge;
     /* What was asked. */
     struct fake_piece pieces[4096];
     size_t npieces;
@@ -211,6 +212,30 @@ static void fake_set_steps(struct trainer *t, int64_t steps)
     t->steps = steps;
 }
 
+/* The state: the three runs, which lie one behind the other. */
+static int64_t fake_state_bytes(const struct trainer *t)
+{
+    (void)t;
+    return fake.state_is_huge ? INT64_MAX / 4 : (int64_t)offsetof(struct trainer, gradient);
+}
+
+static int fake_state_get(struct trainer *t, int64_t at, int64_t n, void *bytes, struct buf *err)
+{
+    if (fake.state_fails)
+        return fail(err, "the fake trainer was told not to give its state");
+    memcpy(bytes, (const char *)t + at, (size_t)n);
+    return 0;
+}
+
+static int fake_state_put(struct trainer *t, int64_t at, int64_t n, const void *bytes,
+                          struct buf *err)
+{
+    if (fake.state_fails)
+        return fail(err, "the fake trainer was told not to take a state");
+    memcpy((char *)t + at, bytes, (size_t)n);
+    return 0;
+}
+
 static int fake_score(struct trainer *t, const struct batch *b, struct scored *out, struct buf *err)
 {
     if (fake.score_fails)
@@ -237,6 +262,9 @@ static const struct trainer_functions fake_functions = {
     .read = fake_read,
     .write = fake_write,
     .set_steps = fake_set_steps,
+    .state_bytes = fake_state_bytes,
+    .state_get = fake_state_get,
+    .state_put = fake_state_put,
     .score = fake_score,
 };
 

@@ -333,6 +333,21 @@ stopped_pretraining() {
         stopped INT 130 train l.db lp.lua
 }
 check "a longer training" uninterrupted
+without_states() {
+    trained without
+    sed 's/steps = 200/steps = 100000/' long.lua >endless.lua
+    "$seqtopk" train endless.lua --db n.db --checkpoint-seconds never >out 2>err &
+    pid=$!
+    i=0
+    until [ "$(sqlite3 n.db 'SELECT count(*) > 0 FROM v_training_steps' 2>/dev/null)" = 1 ]; do
+        i=$((i + 1))
+        [ $i -lt 1000 ] && sleep 0.02 || return 1
+    done
+    kill -INT $pid
+    wait $pid 2>/dev/null
+    [ $? -eq 130 ] && [ -z "$(find without -type f)" ]
+}
+check "a training without states leaves none where it is stopped" without_states
 check "Ctrl-C in train leaves a state, and the next one ends in the same weights" stopped INT 130 train i.db
 check "so it is in run" stopped INT 130 run j.db
 check "and the cells are done then" [ "$(sql j.db "SELECT count(*) || min(status) FROM v_cells")" = 1done ]
@@ -368,7 +383,7 @@ sed 's/train = .*/train = { none() } }/' s.lua >none.lua
 check "a sweep without training has nothing to train" fails 1 'none.lua: nothing to train; the sweep says no train = sft { ... }' \
     "$seqtopk" train none.lua --db x.db
 check "train wants a recipe" fails 2 'train needs an operand' "$seqtopk" train
-check "seconds are a number" fails 2 'train: --checkpoint-seconds x: a number from 0 to 1000000 is needed' \
+check "seconds are a number" fails 2 'train: --checkpoint-seconds x: a number from 0 to 1000000 is needed, or never' \
     "$seqtopk" train s.lua --checkpoint-seconds x
 check "and not below 0" fails 2 'run: --checkpoint-seconds -1: a number' "$seqtopk" run s.lua --checkpoint-seconds -1
 check "a device that is not there is refused first" fails 1 'cuda' "$seqtopk" train s.lua --db x.db --device cuda

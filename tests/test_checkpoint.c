@@ -400,52 +400,76 @@ static void what_a_killed_program_left_half_made_is_in_nobodys_way(void **state)
 
 /* ---- states ---- */
 
-enum { COUNT = 1000, EXTRA = 3 };
+enum { BYTES = 12000, EXTRA = 3, HEADER = 56, FILE_BYTES = HEADER + BYTES + 8 * EXTRA + 32 };
 
-static struct checkpoint_state state_of(int64_t step)
+/* Of the trainer's bytes in the state of a step. */
+static unsigned char byte_at(int64_t step, int64_t at)
 {
-    struct checkpoint_state s = {
-        .step = step, .tokens = 10 * step, .count = COUNT, .nextra = EXTRA
-    };
-    for (int r = 0; r < 3; r++) {
-        s.runs[r] = xcalloc(COUNT, sizeof(float));
-        for (int i = 0; i < COUNT; i++)
-            s.runs[r][i] = (float)(step * 7 + r) / (float)(i + 1);
-    }
-    s.extra = xcalloc(EXTRA, sizeof(double));
-    for (int i = 0; i < EXTRA; i++)
-        s.extra[i] = (double)step / (i + 3);
-    return s;
+    uint64_t x = (uint64_t)step * 1000003u + (uint64_t)at;
+    return (unsigned char)(x * 0x9e3779b97f4a7c15u >> 56);
 }
 
-/* 0, or -1 with `err`. */
+static int get(void *of, int64_t at, int64_t n, void *bytes, struct buf *e)
+{
+    (void)e;
+    for (int64_t i = 0; i < n; i++)
+        ((unsigned char *)bytes)[i] = byte_at(*(const int64_t *)of, at + i);
+    return 0;
+}
+
+/* What was put, of the step that its first byte is of. */
+struct taken {
+    unsigned char bytes[BYTES];
+    int64_t n;
+};
+
+static int put(void *of, int64_t at, int64_t n, const void *bytes, struct buf *e)
+{
+    struct taken *to = of;
+    (void)e;
+    assert_int_equal(at, to->n);
+    assert_true(at + n <= BYTES);
+    memcpy(to->bytes + at, bytes, (size_t)n);
+    to->n += n;
+    return 0;
+}
+
+/* 0, or -1 with `e`. */
+static int save_step(const char *root, int64_t step, struct buf *e)
+{
+    double extra[EXTRA];
+    for (int i = 0; i < EXTRA; i++)
+        extra[i] = (double)step / (i + 3);
+    const struct checkpoint_state s = {
+        .step = step, .tokens = 10 * step, .bytes = BYTES, .nextra = EXTRA, .extra = extra
+    };
+    return checkpoint_save(root, "id", &s, get, &step, e);
+}
+
 static int save(const char *root, int64_t step)
 {
-    struct checkpoint_state s = state_of(step);
-    int rc = checkpoint_save(root, "id", &s, &err);
-    checkpoint_state_release(&s);
-    return rc;
+    return save_step(root, step, &err);
 }
 
 /* The step of the state that is loaded, all of which is looked at; 0: none is there. */
 static int64_t load(const char *root)
 {
-    struct checkpoint_state s;
+    struct checkpoint_state s = { .bytes = BYTES, .nextra = EXTRA };
+    struct taken *taken = xcalloc(1, sizeof(*taken));
     bool found;
-    if (checkpoint_load(root, "id", COUNT, EXTRA, &found, &s, &err))
+    if (checkpoint_load(root, "id", &s, put, taken, &found, &err))
         fail_msg("%s", err.s);
+    assert_int_equal(taken->n, found ? BYTES : 0);
+    for (int64_t i = 0; i < taken->n; i++)
+        assert_int_equal(taken->bytes[i], byte_at(s.step, i));
+    free(taken);
     if (!found)
         return 0;
-    struct checkpoint_state want = state_of(s.step);
     int64_t step = s.step;
-    assert_int_equal(s.tokens, want.tokens);
-    assert_int_equal(s.count, COUNT);
-    assert_int_equal(s.nextra, EXTRA);
-    for (int r = 0; r < 3; r++)
-        assert_memory_equal(s.runs[r], want.runs[r], COUNT * sizeof(float));
-    assert_memory_equal(s.extra, want.extra, EXTRA * sizeof(double));
+    assert_int_equal(s.tokens, 10 * step);
+    for (int i = 0; i < EXTRA; i++)
+        assert_true(s.extra[i] == (double)step / (i + 3));
     checkpoint_state_release(&s);
-    checkpoint_state_release(&want);
     return step;
 }
 
@@ -515,9 +539,20 @@ static void damage(const char *root, const char *name, size_t at, bool cut)
 static void a_damaged_state_gives_way_to_the_one_before_it(void **state)
 {
     (void)state;
-    enum { BYTES = 56 + 3 * 4 * COUNT + 8 * EXTRA + 32 };
-    static const size_t places[] = { 0,   17,   25,   30,    41,         47,         48,
-                                     100, 4100, 8200, 12040, BYTES - 33, BYTES - 32, BYTES - 1 };
+    static const size_t places[] = { 0,
+                                     17,
+                                     25,
+                                     30,
+                                     41,
+                                     47,
+                                     48,
+                                     100,
+                                     4100,
+                                     8200,
+                                     12040,
+                                     FILE_BYTES - 33,
+                                     FILE_BYTES - 32,
+                                     FILE_BYTES - 1 };
     int was = quiet_from();
     for (size_t i = 0; i < 2 * ARRAY_LEN(places); i++) {
         char *root = fixture_dir();
@@ -569,20 +604,116 @@ static void two_damaged_states_are_none(void **state)
 static void a_state_of_another_size_is_not_taken(void **state)
 {
     (void)state;
-    static const int64_t sizes[][2] = { { COUNT + 1, EXTRA }, { COUNT, EXTRA - 1 }, { 4, EXTRA } };
+    static const int64_t sizes[][2] = { { BYTES + 1, EXTRA }, { BYTES, EXTRA - 1 }, { 4, EXTRA } };
     int was = quiet_from();
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
         char *root = fixture_dir();
-        struct checkpoint_state s;
+        struct checkpoint_state s = { .bytes = sizes[i][0], .nextra = sizes[i][1] };
         bool found = true;
         assert_int_equal(save(root, 1), 0);
-        assert_int_equal(checkpoint_load(root, "id", sizes[i][0], sizes[i][1], &found, &s, &err),
-                         0);
+        assert_int_equal(checkpoint_load(root, "id", &s, put, NULL, &found, &err), 0);
         assert_false(found);
         assert_true(there(root, "id.state.damaged"));
         fixture_remove(root);
     }
     quiet_to(was);
+}
+
+/* A state like `from`, of a header that the program has not written, with the sum that it must have. */
+static void write_state_of_version(const char *root, int64_t version, int64_t bytes)
+{
+    struct buf file = BUF_INIT;
+    const int64_t numbers[] = { version, 5, 50, bytes, 0 };
+    char sum[33];
+    buf_add(&file, "seqtopk state\0\0\0", 16);
+    buf_add(&file, (const char *)numbers, sizeof(numbers));
+    for (int64_t i = 0; i < bytes; i++)
+        buf_add(&file, "x", 1);
+    struct hash *h = hash_new();
+    hash_add(h, file.s, file.len);
+    hash_hex(h, sum);
+    hash_free(h);
+    buf_add(&file, sum, 32);
+    fixture_file(root, "id.state", file.s, file.len);
+    buf_release(&file);
+}
+
+static void a_state_of_another_version_is_refused_and_stays(void **state)
+{
+    (void)state;
+    static const int64_t versions[] = { 1, 3 };
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        char *root = fixture_dir();
+        struct checkpoint_state s = { .bytes = BYTES };
+        bool found = true;
+        assert_int_equal(save(root, 1), 0);
+        assert_int_equal(save(root, 2), 0);
+        write_state_of_version(root, versions[i], BYTES);
+        buf_reset(&err);
+        assert_int_equal(checkpoint_load(root, "id", &s, put, NULL, &found, &err), -1);
+        assert_false(found);
+        assert_non_null(strstr(err.s, "id.state: another version of this program wrote it"));
+        assert_non_null(strstr(err.s, "remove this file"));
+        assert_true(there(root, "id.state") && !there(root, "id.state.damaged"));
+        fixture_remove(root);
+    }
+    char *root = fixture_dir();
+    struct checkpoint_state s = { .bytes = 3 };
+    struct taken taken = { .n = 0 };
+    bool found;
+    write_state_of_version(root, 2, 3);
+    assert_int_equal(checkpoint_load(root, "id", &s, put, &taken, &found, &err), 0);
+    assert_true(found && s.step == 5 && s.tokens == 50 && taken.n == 3);
+    assert_memory_equal(taken.bytes, "xxx", 3);
+    checkpoint_state_release(&s);
+    fixture_remove(root);
+}
+
+/* Bytes of a large trainer come and go in more than one part. */
+static int64_t parts, wanted;
+
+static int get_large(void *of, int64_t at, int64_t n, void *bytes, struct buf *e)
+{
+    if (at > 0 && *(bool *)of)
+        return (fail)(e, "the trainer gives no more");
+    memset(bytes, (int)(at >> 20) + 1, (size_t)n);
+    return 0;
+}
+
+static int put_large(void *of, int64_t at, int64_t n, const void *bytes, struct buf *e)
+{
+    const unsigned char *b = bytes;
+    if (at > 0 && *(bool *)of)
+        return (fail)(e, "the trainer takes no more");
+    assert_true(at == wanted && b[0] == (at >> 20) + 1 && b[n - 1] == b[0]);
+    wanted += n;
+    parts++;
+    return 0;
+}
+
+static void a_large_state_comes_and_goes_in_parts(void **state)
+{
+    (void)state;
+    char *root = fixture_dir();
+    struct checkpoint_state s = { .step = 1, .bytes = (40 << 20) + 3 };
+    bool fails = false, found;
+    assert_int_equal(checkpoint_save(root, "id", &s, get_large, &fails, &err), 0);
+    assert_int_equal(checkpoint_load(root, "id", &s, put_large, &fails, &found, &err), 0);
+    assert_true(found && wanted == s.bytes && parts > 1);
+    checkpoint_state_release(&s);
+    // What the trainer says is handed on, and the state that is there stays.
+    s = (struct checkpoint_state){ .step = 2, .bytes = wanted };
+    fails = true;
+    wanted = 0;
+    buf_reset(&err);
+    assert_int_equal(checkpoint_save(root, "id", &s, get_large, &fails, &err), -1);
+    assert_string_equal(err.s, "the trainer gives no more");
+    assert_false(there(root, "id.state.tmp") || there(root, "id.state.before"));
+    buf_reset(&err);
+    assert_int_equal(checkpoint_load(root, "id", &s, put_large, &fails, &found, &err), -1);
+    assert_string_equal(err.s, "the trainer takes no more");
+    assert_true(!found && there(root, "id.state"));
+    fixture_remove(root);
 }
 
 static void publishing_removes_the_states(void **state)
@@ -642,10 +773,7 @@ static int limited(rlim_t limit, int (*work)(void *context, struct buf *err), vo
 
 static int save_third(void *root, struct buf *e)
 {
-    struct checkpoint_state s = state_of(3);
-    int rc = checkpoint_save(root, "id", &s, e);
-    checkpoint_state_release(&s);
-    return rc;
+    return save_step(root, 3, e);
 }
 
 static void a_state_that_has_no_room_leaves_the_old_ones(void **state)
@@ -791,6 +919,9 @@ static void too_little_room_is_told_beforehand(void **state)
     assert_int_equal(truncate(lies, 2 * margin), 0); // a hole takes no room
     assert_int_equal(checkpoint_room(root, "id", (room + margin) / 3, 1, &err), 0);
     assert_int_equal(checkpoint_room(root, "other", (room + margin) / 3, 1, &err), -1);
+    // Without states it is the model's room alone, and old states make none.
+    assert_int_equal(checkpoint_room(root, "id", 0, room - margin, &err), 0);
+    assert_int_equal(checkpoint_room(root, "id", 0, room + margin, &err), -1);
     free(lies);
     free(root);
     root = xasprintf("%s/file/b", dir);
@@ -823,9 +954,10 @@ static void a_program_killed_while_it_saves_leaves_a_state(void **state)
         pid_t child = fork();
         if (child == 0) {
             // As a training does: it goes on from what it finds.
-            struct checkpoint_state s;
+            struct checkpoint_state s = { .bytes = BYTES, .nextra = EXTRA };
+            struct taken taken = { .n = 0 };
             bool found;
-            if (checkpoint_load(root, "id", COUNT, EXTRA, &found, &s, &err))
+            if (checkpoint_load(root, "id", &s, put, &taken, &found, &err))
                 _exit(1);
             for (int64_t step = found ? s.step + 1 : 1;; step++)
                 if (save(root, step))
@@ -1208,6 +1340,8 @@ int main(void)
         cmocka_unit_test(bytes_behind_the_end_are_damage_too),
         cmocka_unit_test(two_damaged_states_are_none),
         cmocka_unit_test(a_state_of_another_size_is_not_taken),
+        cmocka_unit_test(a_state_of_another_version_is_refused_and_stays),
+        cmocka_unit_test(a_large_state_comes_and_goes_in_parts),
         cmocka_unit_test(publishing_removes_the_states),
         cmocka_unit_test(a_state_that_has_no_room_leaves_the_old_ones),
         cmocka_unit_test(a_model_that_has_no_room_is_not_there_at_all),

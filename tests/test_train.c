@@ -581,6 +581,29 @@ static void an_interrupted_run_saves_and_goes_on(void **state)
     buf_release(&got);
 }
 
+static void without_states_a_stopped_run_begins_anew(void **state)
+{
+    (void)state;
+    struct buf want = BUF_INIT, got = BUF_INIT;
+    undisturbed(NULL, &fake_engine, &want);
+    struct course c;
+    course_init(&c);
+    c.task.checkpoint_seconds = (double)INFINITY;
+    asked = 0;
+    stop_from = 3;
+    struct train_result r = course_run(&c, &fake_engine, stop_later);
+    assert_true(r.interrupted);
+    assert_false(course_has(&c, ".state") || course_has(&c, ""));
+    fake.npieces = 0;
+    course_run(&c, &fake_engine, NULL);
+    assert_int_equal(fake.pieces[0].step, 1);
+    course_file(&c, weights_file, &got);
+    same_bytes(&want, &got);
+    course_release(&c);
+    buf_release(&want);
+    buf_release(&got);
+}
+
 static void a_run_that_is_stopped_at_once_leaves_nothing(void **state)
 {
     (void)state;
@@ -632,6 +655,44 @@ static void fails_with(struct course *c, const char *words)
         fail_msg("'%s' has no '%s'", err.s, words);
     assert_false(course_has(c, ""));
     assert_false(course_has(c, ".lock"));
+}
+
+static void states_that_do_not_fit_are_refused_before_the_first_step(void **state)
+{
+    (void)state;
+    struct course c;
+    course_init(&c);
+    fake.state_is_huge = true;
+    fake.npieces = 0;
+    fails_with(&c, "MB are free, but the states and the model of this training need ");
+    assert_non_null(strstr(err.s, " MB; --checkpoint-seconds never trains without states"));
+    assert_int_equal(fake.npieces, 0);
+    c.task.checkpoint_seconds = (double)INFINITY;
+    struct train_result r = course_run(&c, &fake_engine, NULL);
+    assert_int_equal(r.steps, c.training.steps);
+    fake.state_is_huge = false;
+    course_release(&c);
+}
+
+static void what_the_trainer_says_of_its_state_is_told(void **state)
+{
+    (void)state;
+    struct course c;
+    course_init(&c);
+    c.task.checkpoint_seconds = 0;
+    fake.state_fails = true;
+    fails_with(&c, "the fake trainer was told not to give its state");
+    assert_false(course_has(&c, ".state") || course_has(&c, ".state.tmp"));
+    fake.state_fails = false;
+    killed_at(&c, &fake_engine, 5);
+    fake.state_fails = true;
+    fails_with(&c, "the fake trainer was told not to take a state");
+    // It is there for the next run.
+    fake.state_fails = false;
+    fake.npieces = 0;
+    course_run(&c, &fake_engine, NULL);
+    assert_int_equal(fake.pieces[0].step, 5);
+    course_release(&c);
 }
 
 static void a_loss_that_is_no_number_ends_the_training(void **state)
@@ -1265,6 +1326,9 @@ int main(void)
         cmocka_unit_test(a_run_killed_again_and_again_ends_in_the_same_bytes),
         cmocka_unit_test(a_damaged_state_costs_steps_and_no_more),
         cmocka_unit_test(an_interrupted_run_saves_and_goes_on),
+        cmocka_unit_test(without_states_a_stopped_run_begins_anew),
+        cmocka_unit_test(states_that_do_not_fit_are_refused_before_the_first_step),
+        cmocka_unit_test(what_the_trainer_says_of_its_state_is_told),
         cmocka_unit_test(a_run_that_is_stopped_at_once_leaves_nothing),
         cmocka_unit_test(two_programs_train_it_once),
         cmocka_unit_test(a_loss_that_is_no_number_ends_the_training),

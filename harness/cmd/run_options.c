@@ -5,6 +5,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,11 +41,13 @@ double run_checkpoint_seconds(const struct cmd *c, const char *text)
     char *end;
     if (!text)
         return CHECKPOINT_SECONDS;
+    if (strcmp(text, "never") == 0)
+        return INFINITY;
     double seconds = strtod(text, &end);
     if (end == text || *end || text[0] == ' ' || !(seconds >= 0) ||
         seconds > CHECKPOINT_SECONDS_MAX)
-        die(2, "%s: --checkpoint-seconds %s: a number from 0 to %d is needed", c->name, text,
-            CHECKPOINT_SECONDS_MAX);
+        die(2, "%s: --checkpoint-seconds %s: a number from 0 to %d is needed, or never", c->name,
+            text, CHECKPOINT_SECONDS_MAX);
     return seconds;
 }
 

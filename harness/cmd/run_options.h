@@ -14,7 +14,7 @@ void run_store_path(const char *db, const char *name, struct buf *path);
 /* The same, opened for this program alone; `path` gets it, where it has it not already. */
 struct store *run_store_open(const char *db, const char *name, struct buf *path);
 
-/* The value of --checkpoint-seconds; NULL: 300. */
+/* The value of --checkpoint-seconds; NULL: 300; never: INFINITY, and no state is kept. */
 double run_checkpoint_seconds(const struct cmd *c, const char *text);
 
 /* There is always a CPU, and asking for it costs nothing. */

@@ -46,7 +46,8 @@ int checkpoint_room(const char *root, const char *id, int64_t state, int64_t mod
         return fail(err, "%s: %s", root, strerror(errno));
     const double room = (double)fs.f_bavail * (double)fs.f_frsize, mb = 1e6;
     const double all = 2.0 * (double)state + (double)(model > state ? model : state);
-    const double need = all - states_size(root, id);
+    // Old states go when the model is there, and make no room for it.
+    const double need = all - (state ? states_size(root, id) : 0);
     if (room < need)
         return fail(
             err, "%s: %.1f MB are free, but the states and the model of this training need %.1f MB",

@@ -26,7 +26,7 @@ const char *checkpoint_root(void);
 /*
  * Is there room under `root`, which is made, for all that a training of ID leaves there: three states,
  * of so many bytes each, while the newest is written, or two and the model? What lies there already
- * is counted off.
+ * is counted off. state = 0: no state is written, and the model alone needs room.
  */
 int checkpoint_room(const char *root, const char *id, int64_t state, int64_t model,
                     struct buf *err) MUST_USE;
@@ -56,25 +56,31 @@ struct checkpoint_lock *checkpoint_lock(const char *root, const char *id, bool (
                                         struct buf *err) MUST_USE;
 void checkpoint_unlock(struct checkpoint_lock *l);
 
-/* What a training goes on from. `runs`: the trainer's three runs, then `extra` floats. */
+/*
+ * What a training goes on from. The trainer's bytes, as it has them (trainer.h), are not in here:
+ * they come and go a part at a time, so that no second copy of a large model is ever made.
+ */
 struct checkpoint_state {
     int64_t step;   /* that are done */
     int64_t tokens; /* trained on so far */
-    int64_t count;  /* floats of a run */
+    int64_t bytes;  /* the trainer's */
     int64_t nextra; /* moving averages of cutoffs, and what belongs to them */
-    float *runs[3]; /* [count] each: weights, means, squares */
     double *extra;  /* [nextra] */
 };
 void checkpoint_state_release(struct checkpoint_state *s);
+/* Bytes from `at` to at + n - 1, out of the trainer and into it; `of` is the caller's. */
+typedef int checkpoint_get(void *of, int64_t at, int64_t n, void *bytes, struct buf *err);
+typedef int checkpoint_put(void *of, int64_t at, int64_t n, const void *bytes, struct buf *err);
 /* Where it fails, the states that were there are there. The lock is held. */
 int checkpoint_save(const char *root, const char *id, const struct checkpoint_state *s,
-                    struct buf *err) MUST_USE;
+                    checkpoint_get *get, void *of, struct buf *err) MUST_USE;
 /*
- * The newest state that is whole and of this `count` and `nextra`. found = false: there is none. A
- * damaged one is told by a warning, and put aside.
+ * The newest state that is whole and of s->bytes and s->nextra, which the caller fills in; the rest of
+ * `s` gets it. found = false: there is none, and nothing was put. A damaged one is told by a warning,
+ * and put aside; a whole one of another version of this program is refused, and stays.
  */
-int checkpoint_load(const char *root, const char *id, int64_t count, int64_t nextra, bool *found,
-                    struct checkpoint_state *out, struct buf *err) MUST_USE;
+int checkpoint_load(const char *root, const char *id, struct checkpoint_state *s,
+                    checkpoint_put *put, void *of, bool *found, struct buf *err) MUST_USE;
 
 /* Learnt cutoffs, [layers, experts], and the K that they were learnt with: see cutoffs.h. */
 struct cutoffs;

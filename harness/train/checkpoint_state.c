@@ -1,6 +1,7 @@
 /*
- * checkpoint_state.c: see checkpoint.h. A state is one file: a header, the three runs, the extra
+ * checkpoint_state.c: see checkpoint.h. A state is one file: a header, the trainer's bytes, the extra
  * numbers, and behind them the sum of all that stands before. Numbers are as the machine has them.
+ * What is read is summed up first, and put into the trainer when the sum is known to be right.
  *
  * ID.state.tmp is written and flushed, ID.state becomes ID.state.before, ID.state.tmp becomes
  * ID.state. Between any two of these steps one whole state has its name. A damaged ID.state gets out
@@ -14,53 +15,71 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { VERSION = 1, SUM = 32 };
+/* Version 1 had the three runs in float32, whatever the optimiser. */
+enum { VERSION = 2, SUM = 32, CHUNK = 16 << 20 };
 
 struct header {
     char magic[16];
     int64_t version;
-    int64_t step, tokens, count, nextra;
+    int64_t step, tokens, bytes, nextra;
 };
 
 static const char magic[16] = "seqtopk state";
 
 void checkpoint_state_release(struct checkpoint_state *s)
 {
-    for (size_t i = 0; i < ARRAY_LEN(s->runs); i++)
-        free(s->runs[i]);
     free(s->extra);
     memset(s, 0, sizeof(*s));
 }
 
-static int write_state(const char *path, const struct checkpoint_state *s, struct buf *err)
+static int write_bytes(struct checkpoint_file *f, int64_t bytes, checkpoint_get *get, void *of,
+                       struct buf *err)
+{
+    char *chunk = xmalloc(CHUNK);
+    int rc = 0;
+    for (int64_t at = 0; at < bytes && rc == 0 && !f->error; at += CHUNK) {
+        const int64_t n = bytes - at < CHUNK ? bytes - at : CHUNK;
+        rc = get(of, at, n, chunk, err);
+        if (rc == 0)
+            checkpoint_file_write(f, chunk, (size_t)n);
+    }
+    free(chunk);
+    return rc;
+}
+
+static int write_state(const char *path, const struct checkpoint_state *s, checkpoint_get *get,
+                       void *of, struct buf *err)
 {
     struct checkpoint_file f;
     struct header h = { .version = VERSION,
                         .step = s->step,
                         .tokens = s->tokens,
-                        .count = s->count,
+                        .bytes = s->bytes,
                         .nextra = s->nextra };
     char sum[SUM + 1];
     if (checkpoint_file_open(&f, path, err))
         return -1;
     memcpy(h.magic, magic, sizeof(magic));
     checkpoint_file_write(&f, &h, sizeof(h));
-    for (size_t i = 0; i < ARRAY_LEN(s->runs); i++)
-        checkpoint_file_write(&f, s->runs[i], (size_t)s->count * sizeof(*s->runs[i]));
+    int rc = write_bytes(&f, s->bytes, get, of, err);
     checkpoint_file_write(&f, s->extra, (size_t)s->nextra * sizeof(*s->extra));
     hash_hex(f.hash, sum);
     checkpoint_file_write(&f, sum, SUM);
-    return checkpoint_file_close(&f, err);
+    struct buf ignored = BUF_INIT;
+    if (checkpoint_file_close(&f, rc ? &ignored : err))
+        rc = -1;
+    buf_release(&ignored);
+    return rc;
 }
 
 int checkpoint_save(const char *root, const char *id, const struct checkpoint_state *s,
-                    struct buf *err)
+                    checkpoint_get *get, void *of, struct buf *err)
 {
     if (make_dirs(root, err))
         return -1;
     char *state = xasprintf("%s/%s.state", root, id), *before = xasprintf("%s.before", state),
          *tmp = xasprintf("%s.tmp", state);
-    int rc = write_state(tmp, s, err);
+    int rc = write_state(tmp, s, get, of, err);
     if (rc == 0 && rename(state, before) != 0 && errno != ENOENT)
         rc = fail(err, "%s: %s", before, strerror(errno));
     if (rc == 0 && rename(tmp, state) != 0)
@@ -79,68 +98,101 @@ int checkpoint_save(const char *root, const char *id, const struct checkpoint_st
 
 enum found { NOTHING, WHOLE, DAMAGED, FAILED };
 
-/* Reads `len` bytes, which go into the sum; false where the file ends before. */
-static bool get(FILE *f, struct hash *h, void *data, size_t len)
+/* Has what stands before the file's last bytes the sum that they say? -1: it cannot be read. */
+static int has_its_sum(FILE *f, bool *has)
 {
-    if (len && fread(data, 1, len, f) != len)
-        return false;
-    hash_add(h, data, len);
-    return true;
+    char *chunk = xmalloc(CHUNK), want[SUM + 1], sum[SUM];
+    if (fseeko(f, 0, SEEK_END) != 0)
+        BUG("a file that was opened has no end");
+    off_t left = ftello(f) - SUM;
+    struct hash *h = hash_new();
+    rewind(f);
+    while (left > 0) {
+        size_t n = fread(chunk, 1, left < CHUNK ? (size_t)left : CHUNK, f);
+        if (n == 0)
+            break;
+        hash_add(h, chunk, n);
+        left -= (off_t)n;
+    }
+    hash_hex(h, want);
+    *has = left == 0 && fread(sum, 1, SUM, f) == SUM && memcmp(sum, want, SUM) == 0;
+    hash_free(h);
+    free(chunk);
+    const int rc = ferror(f) ? -1 : 0;
+    rewind(f);
+    return rc;
 }
 
-/* NULL: it is whole; else what is wrong with it. */
-static const char *read_parts(FILE *f, struct hash *hash, int64_t count, int64_t nextra,
-                              struct checkpoint_state *out)
+/* NULL: it is one that goes on; else what is wrong. `s` gets all but the trainer's bytes. */
+static const char *read_header(FILE *f, struct checkpoint_state *s, bool *other_version)
 {
     struct header h;
-    char want[SUM + 1], sum[SUM];
-    if (!get(f, hash, &h, sizeof(h)))
-        return "it is cut short";
-    if (memcmp(h.magic, magic, sizeof(magic)) != 0 || h.version != VERSION)
+    if (fread(&h, sizeof(h), 1, f) != 1 || memcmp(h.magic, magic, sizeof(magic)) != 0)
         return "it is no state that this program knows";
-    if (h.count != count || h.nextra != nextra)
+    *other_version = h.version != VERSION;
+    if (*other_version || h.bytes != s->bytes || h.nextra != s->nextra)
         return "it is of a model of another size";
-    out->step = h.step;
-    out->tokens = h.tokens;
-    out->count = count;
-    out->nextra = nextra;
-    out->extra = xcalloc((size_t)nextra, sizeof(*out->extra));
-    for (size_t i = 0; i < ARRAY_LEN(out->runs); i++) {
-        out->runs[i] = xmalloc((size_t)count * sizeof(*out->runs[i]));
-        if (!get(f, hash, out->runs[i], (size_t)count * sizeof(*out->runs[i])))
-            return "it is cut short";
-    }
-    if (!get(f, hash, out->extra, (size_t)nextra * sizeof(*out->extra)))
-        return "it is cut short";
-    hash_hex(hash, want);
-    if (fread(sum, 1, SUM, f) != SUM)
-        return "it is cut short";
-    return memcmp(sum, want, SUM) == 0 && fgetc(f) == EOF ? NULL : "its bytes have another sum";
+    s->step = h.step;
+    s->tokens = h.tokens;
+    return NULL;
 }
 
-static enum found read_state(const char *path, int64_t count, int64_t nextra,
-                             struct checkpoint_state *out, const char **wrong, struct buf *err)
+/* What comes behind the header of a file that has its sum. */
+static int read_rest(FILE *f, const char *path, struct checkpoint_state *s, checkpoint_put *put,
+                     void *of, struct buf *err)
+{
+    char *chunk = xmalloc(CHUNK);
+    int rc = 0;
+    for (int64_t at = 0; at < s->bytes && rc == 0; at += CHUNK) {
+        const int64_t n = s->bytes - at < CHUNK ? s->bytes - at : CHUNK;
+        if (fread(chunk, 1, (size_t)n, f) != (size_t)n)
+            rc = fail(err, "%s: %s", path, ferror(f) ? strerror(errno) : "it became shorter");
+        else
+            rc = put(of, at, n, chunk, err);
+    }
+    free(chunk);
+    s->extra = xcalloc((size_t)s->nextra, sizeof(*s->extra));
+    if (rc == 0 && fread(s->extra, sizeof(*s->extra), (size_t)s->nextra, f) != (size_t)s->nextra)
+        rc = fail(err, "%s: %s", path, ferror(f) ? strerror(errno) : "it became shorter");
+    return rc ? -1 : 0;
+}
+
+/* The file's state into `s` and the trainer, or why it is DAMAGED, or what FAILED. */
+static enum found read_opened(FILE *f, const char *path, struct checkpoint_state *s,
+                              checkpoint_put *put, void *of, const char **wrong, struct buf *err)
+{
+    bool whole, other_version = false;
+    if (has_its_sum(f, &whole)) {
+        fail(err, "%s: %s", path, strerror(errno));
+        return FAILED;
+    }
+    *wrong = whole ? read_header(f, s, &other_version) : "its bytes have another sum";
+    if (other_version) {
+        fail(err,
+             "%s: another version of this program wrote it, and states of other versions are not "
+             "read: end the training with that one, or remove this file to begin anew",
+             path);
+        return FAILED;
+    }
+    if (*wrong)
+        return DAMAGED;
+    if (read_rest(f, path, s, put, of, err) == 0)
+        return WHOLE;
+    checkpoint_state_release(s);
+    return FAILED;
+}
+
+static enum found read_state(const char *path, struct checkpoint_state *s, checkpoint_put *put,
+                             void *of, const char **wrong, struct buf *err)
 {
     FILE *f = fopen(path, "rb");
-    memset(out, 0, sizeof(*out));
     if (!f && errno == ENOENT)
         return NOTHING;
     if (!f) {
         fail(err, "%s: %s", path, strerror(errno));
         return FAILED;
     }
-    struct hash *h = hash_new();
-    enum found found = WHOLE;
-    *wrong = read_parts(f, h, count, nextra, out);
-    if (ferror(f)) {
-        fail(err, "%s: %s", path, strerror(errno));
-        found = FAILED;
-    } else if (*wrong) {
-        found = DAMAGED;
-    }
-    if (found != WHOLE)
-        checkpoint_state_release(out);
-    hash_free(h);
+    enum found found = read_opened(f, path, s, put, of, wrong, err);
     fclose(f);
     return found;
 }
@@ -158,8 +210,8 @@ static int put_aside(const char *path, const char *wrong, struct buf *err)
     return rc;
 }
 
-int checkpoint_load(const char *root, const char *id, int64_t count, int64_t nextra, bool *found,
-                    struct checkpoint_state *out, struct buf *err)
+int checkpoint_load(const char *root, const char *id, struct checkpoint_state *s,
+                    checkpoint_put *put, void *of, bool *found, struct buf *err)
 {
     static const char *const names[] = { "state", "state.before" };
     int rc = 0;
@@ -167,7 +219,7 @@ int checkpoint_load(const char *root, const char *id, int64_t count, int64_t nex
     for (size_t i = 0; i < ARRAY_LEN(names) && !*found && rc == 0; i++) {
         char *path = xasprintf("%s/%s.%s", root, id, names[i]);
         const char *wrong = NULL;
-        enum found what = read_state(path, count, nextra, out, &wrong, err);
+        enum found what = read_state(path, s, put, of, &wrong, err);
         *found = what == WHOLE;
         if (what == FAILED)
             rc = -1;

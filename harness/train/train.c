@@ -34,25 +34,35 @@ static int64_t extra_numbers(const struct training_run *r)
     return r->cutoffs ? r->average.nstate : 0;
 }
 
+static bool keeps_states(const struct training_run *r)
+{
+    return !isinf(r->task->checkpoint_seconds);
+}
+
+static int get_bytes(void *run, int64_t at, int64_t n, void *bytes, struct buf *err)
+{
+    const struct training_run *r = run;
+    return r->f->state_get(r->trainer, at, n, bytes, err);
+}
+
+static int put_bytes(void *run, int64_t at, int64_t n, const void *bytes, struct buf *err)
+{
+    const struct training_run *r = run;
+    return r->f->state_put(r->trainer, at, n, bytes, err);
+}
+
 static int save_state(struct training_run *r, struct buf *err)
 {
-    static const enum trainer_run runs[3] = { RUN_WEIGHTS, RUN_MEANS, RUN_SQUARES };
     struct checkpoint_state s = { .step = r->step,
                                   .tokens = r->tokens,
-                                  .count = r->f->count(r->trainer),
+                                  .bytes = r->f->state_bytes(r->trainer),
                                   .nextra = extra_numbers(r) };
-    int rc = 0;
-    if (r->step == 0 || r->saved == r->step)
+    if (r->step == 0 || r->saved == r->step || !keeps_states(r))
         return 0;
-    for (int i = 0; i < 3; i++)
-        s.runs[i] = xmalloc((size_t)s.count * sizeof(*s.runs[i]));
-    for (int i = 0; i < 3 && rc == 0; i++)
-        rc = r->f->read(r->trainer, runs[i], s.runs[i], err);
     s.extra = xcalloc((size_t)s.nextra, sizeof(*s.extra));
     if (s.nextra)
         memcpy(s.extra, r->average.state, (size_t)s.nextra * sizeof(*s.extra));
-    if (rc == 0)
-        rc = checkpoint_save(r->task->root, r->task->id, &s, err);
+    int rc = checkpoint_save(r->task->root, r->task->id, &s, get_bytes, r, err);
     if (rc == 0)
         r->saved = r->step;
     r->saved_at = now_seconds();
@@ -62,35 +72,34 @@ static int save_state(struct training_run *r, struct buf *err)
 
 static int load_state(struct training_run *r, struct buf *err)
 {
-    static const enum trainer_run runs[3] = { RUN_WEIGHTS, RUN_MEANS, RUN_SQUARES };
-    struct checkpoint_state s;
+    struct checkpoint_state s = { .bytes = r->f->state_bytes(r->trainer),
+                                  .nextra = extra_numbers(r) };
     bool found;
-    int rc = checkpoint_load(r->task->root, r->task->id, r->f->count(r->trainer), extra_numbers(r),
-                             &found, &s, err);
-    if (rc || !found)
-        return rc;
-    for (int i = 0; i < 3 && rc == 0; i++)
-        rc = r->f->write(r->trainer, runs[i], s.runs[i], err);
-    if (rc == 0) {
-        r->f->set_steps(r->trainer, s.step);
-        r->step = r->saved = s.step;
-        r->tokens = s.tokens;
-        if (s.nextra) {
-            memcpy(r->average.state, s.extra, (size_t)s.nextra * sizeof(*s.extra));
-            r->learnt = cutoff_average_value(&r->average, r->cutoffs);
-        }
+    if (checkpoint_load(r->task->root, r->task->id, &s, put_bytes, r, &found, err))
+        return -1;
+    if (!found)
+        return 0;
+    r->f->set_steps(r->trainer, s.step);
+    r->step = r->saved = s.step;
+    r->tokens = s.tokens;
+    if (s.nextra) {
+        memcpy(r->average.state, s.extra, (size_t)s.nextra * sizeof(*s.extra));
+        r->learnt = cutoff_average_value(&r->average, r->cutoffs);
     }
     checkpoint_state_release(&s);
-    return rc;
+    return 0;
 }
 
 /* ---- opening ---- */
 
 static int check_room(const struct training_run *r, struct buf *err)
 {
-    int64_t count = r->f->count(r->trainer);
-    return checkpoint_room(r->task->root, r->task->id, count * (int64_t)(3 * sizeof(float)),
-                           count * (int64_t)dtype_size(r->task->training->save), err);
+    const int64_t count = r->f->count(r->trainer);
+    const int64_t state = keeps_states(r) ? r->f->state_bytes(r->trainer) : 0;
+    if (checkpoint_room(r->task->root, r->task->id, state,
+                        count * (int64_t)dtype_size(r->task->training->save), err) == 0)
+        return 0;
+    return state ? fail(err, "%s; --checkpoint-seconds never trains without states", err->s) : -1;
 }
 
 static int open_trainer(struct training_run *r, struct buf *err)

@@ -31,7 +31,7 @@ struct train_task {
     const struct lessons *lessons;
     struct device device;
     int threads;
-    double checkpoint_seconds; /* between states; 0: after every step */
+    double checkpoint_seconds; /* between states; 0: after every step; INFINITY: none is kept */
     int64_t heldout_every;     /* steps between losses of what is held out; 0: at the end only */
 };
 
