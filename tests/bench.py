@@ -30,19 +30,16 @@ import torch.nn.functional as F
 def load(folder):
     with open(folder + "/config.json") as f:
         config = json.load(f)
-    with open(folder + "/model.safetensors.index.json") as f:
-        shards = sorted(set(json.load(f)["weight_map"].values()))
     weights = {}
-    for shard in shards:
-        with open(folder + "/" + shard, "rb") as f:
-            header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-            data = bytearray(f.read())
-        for name, t in header.items():
-            if name != "__metadata__":
-                begin, end = t["data_offsets"]
-                flat = torch.frombuffer(data, dtype=torch.bfloat16, offset=begin,
-                                        count=(end - begin) // 2)
-                weights[name] = flat.reshape(t["shape"]).float()
+    with open(folder + "/model.safetensors", "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        data = bytearray(f.read())
+    for name, t in header.items():
+        if name != "__metadata__":
+            begin, end = t["data_offsets"]
+            flat = torch.frombuffer(data, dtype=torch.bfloat16, offset=begin,
+                                    count=(end - begin) // 2)
+            weights[name] = flat.reshape(t["shape"]).float()
     return config, weights
 
 
