@@ -23,6 +23,7 @@ static const struct named_shape {
     const char *name;
     struct step_shape shape;
     int K;
+    bool norms; // of queries and keys, each of all heads together
 } shapes[] = {
     { "olmoe",
       { .layers = 16,
@@ -36,7 +37,8 @@ static const struct named_shape {
         .expert_ffn = 1024,
         .eps = 1e-5f,
         .half = true },
-      8 },
+      8,
+      true },
     { "qwen2_moe",
       { .layers = 24,
         .hidden = 2048,
@@ -50,7 +52,8 @@ static const struct named_shape {
         .shared_ffn = 5632,
         .eps = 1e-6f,
         .half = true },
-      4 },
+      4,
+      false },
     { "qwen3_moe", // of 30B-A3B a quarter of the layers
       { .layers = 12,
         .hidden = 2048,
@@ -65,7 +68,8 @@ static const struct named_shape {
         .half = true,
         .norm_heads = true,
         .normalise = true },
-      8 },
+      8,
+      false },
     { "mixtral", // of 8x7B a quarter of the layers
       { .layers = 8,
         .hidden = 4096,
@@ -79,7 +83,8 @@ static const struct named_shape {
         .eps = 1e-5f,
         .half = true,
         .normalise = true },
-      2 },
+      2,
+      false },
     { "tiny",
       { .layers = 2,
         .hidden = 64,
@@ -93,7 +98,8 @@ static const struct named_shape {
         .shared_ffn = 48,
         .eps = 1e-5f,
         .half = true },
-      4 },
+      4,
+      false },
 };
 
 enum { SAMPLE = 1 << 24, MOST_NUMBERS = 8 };
@@ -137,7 +143,7 @@ static void *ones(int64_t count)
     return p;
 }
 
-static struct step_layer random_layer(const struct step_spec *spec)
+static struct step_layer random_layer(const struct step_spec *spec, bool norms)
 {
     const struct step_shape *s = &spec->shape;
     int64_t d = s->hidden, N = s->experts, F = s->expert_ffn, Fs = s->shared_ffn;
@@ -146,8 +152,12 @@ static struct step_layer random_layer(const struct step_spec *spec)
     return (struct step_layer){
         .attn_norm = ones(d),
         .qkv = random_values((q + 2 * kv) * d),
-        .q_norm = s->norm_heads ? ones(s->head_dim) : NULL,
-        .k_norm = s->norm_heads ? ones(s->head_dim) : NULL,
+        .q_norm = s->norm_heads ? ones(s->head_dim)
+                  : norms       ? ones(q)
+                                : NULL,
+        .k_norm = s->norm_heads ? ones(s->head_dim)
+                  : norms       ? ones(kv)
+                                : NULL,
         .o = random_values(d * q),
         .ffn_norm = ones(d),
         .router = random_values(N * d),
@@ -313,7 +323,7 @@ static void open_bench(struct bench *b, const struct named_shape *s, int slots, 
     b->K = s->K;
     make_sample();
     for (int i = 0; i < s->shape.layers; i++)
-        layers[i] = random_layer(&b->spec);
+        layers[i] = random_layer(&b->spec, s->norms);
     b->spec.layers = layers;
     b->spec.ends.embedding = random_values((int64_t)s->shape.vocab * s->shape.hidden);
     b->spec.ends.norm = ones(s->shape.hidden);

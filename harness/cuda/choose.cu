@@ -2,67 +2,185 @@
  * choose.cu: the router's scores of every text, the experts that it takes, and the rows that the
  * experts' products are made of.
  *
- * Eight experts' logits a block, a warp each, in float32. The block of a text that ends last routes
- * it; the one that ends last of all orders the pairs by expert.
+ * A block has eight experts' logits of a text, in float32: each warp has a share of the columns for
+ * all eight, so that everything is loaded at once, and once. The block of a text that ends last
+ * routes it; the one that ends last of all orders the pairs by expert.
  */
 #include "cuda/kernels.cuh"
+#include "cuda/order.cuh"
 #include "routers/cuda.cuh"
 
-enum { MOST_EXPERTS = STEP_EXPERTS, WORDS = MOST_EXPERTS / 32 };
+enum { EACH = 8 }; // experts of a block
 
-static __device__ __forceinline__ int words_of(int N)
-{
-    return (N + 31) / 32;
-}
+/* Eight values as they lie in memory, of which `have` are there; zeros for the rest. */
+template <typename T> struct eight_of {
+    uint32_t word[2 * sizeof(T)];
 
-/* The logit of one expert, by a warp. */
-template <typename T>
-__device__ __forceinline__ float logit(const struct step_view &v, int text, const T *row,
-                                       const T *norm)
-{
-    const int d = v.s.hidden;
-    const float *x = v.x + static_cast<size_t>(text) * d;
-    float sum = 0;
-#pragma unroll 4
-    for (int at = threadIdx.x % 32 * 8; at < d; at += 256) {
-        float a[8], b[8], c[8];
-        load8(row + at, d - at, a);
-        load8(norm + at, d - at, b);
-        load8(x + at, d - at, c);
-        for (int i = 0; i < 8; i++)
-            sum = fmaf(a[i], c[i] * b[i], sum);
+    __device__ __forceinline__ void load(const T *p, int have)
+    {
+        if (have >= 8 && reinterpret_cast<uintptr_t>(p) % 16 == 0) {
+#pragma unroll
+            for (unsigned i = 0; i < sizeof(T) / 2; i++) {
+                const uint4 four = reinterpret_cast<const uint4 *>(p)[i];
+                word[4 * i] = four.x, word[4 * i + 1] = four.y;
+                word[4 * i + 2] = four.z, word[4 * i + 3] = four.w;
+            }
+            return;
+        }
+        T one[8];
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            put(&one[i], 0);
+            if (i < have)
+                one[i] = p[i];
+        }
+        memcpy(word, one, sizeof(word));
     }
-    return lanes_sum(sum, 32) * norm_scale(v, text);
+    __device__ __forceinline__ float at(int i) const
+    {
+        if (sizeof(T) == 4)
+            return __uint_as_float(word[i]);
+        return i % 2 ? high_half(word[i / 2]) : low_half(word[i / 2]);
+    }
+};
+
+/* What a thread has of the matrix: eight columns of the block's experts, and of the norm. */
+template <typename T> struct columns {
+    struct eight_of<T> row[EACH], norm;
+
+    __device__ __forceinline__ void load(const T *const (&rows)[EACH], const T *weights, int at,
+                                         int d)
+    {
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+            row[i].load(rows[i] + at, d - at);
+        norm.load(weights + at, d - at);
+    }
+    __device__ __forceinline__ void add(const float x[8], float (&sum)[EACH]) const
+    {
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const float y = x[j] * norm.at(j);
+#pragma unroll
+            for (int i = 0; i < EACH; i++)
+                sum[i] = fmaf(row[i].at(j), y, sum[i]);
+        }
+    }
+};
+
+/* Adds over a warp, in which four lanes get the same sum: returns that of expert lane / 4. */
+static __device__ __forceinline__ float sum_of_each(float (&sum)[EACH])
+{
+#pragma unroll
+    for (int half = EACH / 2, lanes = 16; half > 0; half /= 2, lanes /= 2) {
+        const bool upper = threadIdx.x & static_cast<unsigned>(lanes);
+#pragma unroll
+        for (int i = 0; i < half; i++) {
+            const float other = __shfl_xor_sync(~0u, upper ? sum[i] : sum[i + half], lanes);
+            sum[i] = (upper ? sum[i + half] : sum[i]) + other;
+        }
+    }
+    return lanes_sum(sum[0], 4);
 }
 
-/* Softmax of the text's logits, into shared scores [N]; false: one is NaN or infinite. */
-static __device__ bool softmax(const struct step_view &v, int text, float *scores, float *shared)
+/*
+ * The block's logits, and from the first block the norm's scale. Waits for the kernel before this
+ * one. true, in all threads: this is the text's last block, all of whose logits are there.
+ */
+template <typename T>
+static __device__ __forceinline__ bool put_logits(const struct step_view &v, int text,
+                                                  const T *router, const T *shared_gate,
+                                                  const T *norm)
 {
-    const int N = v.s.experts;
+    __shared__ float parts[WARPS * EACH];
+    __shared__ bool last;
+    const int N = v.s.experts, d = v.s.hidden, experts = N + (shared_gate ? 1 : 0);
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.x * EACH;
+    const float *x = v.x + static_cast<size_t>(text) * d;
+    const T *rows[EACH];
+    struct columns<T> own;
+    float sum[EACH] = {}, in[8];
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        const int e = min(first + i, experts - 1);
+        rows[i] = e < N ? router + static_cast<size_t>(e) * d : shared_gate;
+    }
+    own.load(rows, norm, threadIdx.x * 8, d);
+    follow();
+    load8(x + threadIdx.x * 8, d - static_cast<int>(threadIdx.x) * 8, in);
+    const float squares = warp == 0 ? norm_sum(v, text) : 0;
+    own.add(in, sum);
+#pragma unroll 1
+    for (int at = static_cast<int>(THREADS + threadIdx.x) * 8; at < d; at += THREADS * 8) {
+        own.load(rows, norm, at, d);
+        load8(x + at, d - at, in);
+        own.add(in, sum);
+    }
+    const float share = sum_of_each(sum);
+    if (lane % 4 == 0)
+        parts[warp * EACH + lane / 4] = share;
+    __syncthreads();
+    if (warp == 0) {
+        const float scale = norm_scale_of(v, squares);
+        float all = 0;
+#pragma unroll
+        for (int i = 0; i < WARPS; i++)
+            all += parts[i * EACH + lane % EACH];
+        if (lane < EACH && first + lane < experts)
+            v.logits[static_cast<size_t>(text) * (N + 1) + first + lane] = all * scale;
+        if (blockIdx.x == 0 && lane == 0)
+            v.scale[text] = scale;
+        __syncwarp();
+        if (lane == 0)
+            last = arrive(v.arrived + 1 + text, gridDim.x);
+    }
+    __syncthreads();
+    return last;
+}
+
+/* A text's logits: lane i has those of the experts i, i + 32 and so on. */
+template <int J>
+static __device__ __forceinline__ void load_logits(const struct step_view &v, int text,
+                                                   float (&x)[J])
+{
+    const int N = v.s.experts, lane = threadIdx.x % 32;
     const float *logits = v.logits + static_cast<size_t>(text) * (N + 1);
+#pragma unroll
+    for (int j = 0; j < J; j++)
+        x[j] = j * 32 + lane < N ? __ldcg(logits + j * 32 + lane) : -INFINITY;
+}
+
+/*
+ * Softmax of N logits into shared scores [N]; false: one is NaN or infinite, and the scores are 0.
+ * Every warp makes all of it, and writes its share.
+ */
+template <int J> static __device__ __forceinline__ bool softmax(float (&x)[J], int N, float *scores)
+{
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     float most = -INFINITY, sum = 0;
     bool finite = true;
-    for (int e = threadIdx.x; e < N; e += THREADS) {
-        scores[e] = __ldcg(logits + e);
-        finite = finite && scores[e] * 0 == 0;
-        most = fmaxf(most, scores[e]);
+#pragma unroll
+    for (int j = 0; j < J; j++) {
+        finite = finite && (j * 32 + lane >= N || x[j] * 0 == 0);
+        most = fmaxf(most, x[j]);
     }
+    finite = __all_sync(~0u, finite);
     most = lanes_max(most, 32);
-    if (threadIdx.x % 32 == 0)
-        shared[threadIdx.x / 32] = most;
-    finite = __syncthreads_and(finite);
-    for (int i = 0; i < WARPS; i++)
-        most = fmaxf(most, shared[i]);
-    for (int e = threadIdx.x; e < N; e += THREADS)
-        sum += scores[e] = expf(scores[e] - most);
-    sum = block_sum(sum, shared);
-    for (int e = threadIdx.x; e < N; e += THREADS)
-        scores[e] = finite ? scores[e] / sum : 0;
+#pragma unroll
+    for (int j = 0; j < J; j++) {
+        x[j] = j * 32 + lane < N ? expf(x[j] - most) : 0;
+        sum += x[j];
+    }
+    sum = lanes_sum(sum, 32);
+#pragma unroll
+    for (int j = 0; j < J; j++)
+        if (j % WARPS == warp && j * 32 + lane < N)
+            scores[j * 32 + lane] = finite ? x[j] / sum : 0;
     __syncthreads();
     return finite;
 }
 
-/* The bits of what was taken, in shared and for the grouping; all threads. taken NULL: nothing. */
+/* The bits of what was taken, into shared memory and for the grouping. taken NULL: nothing */
 static __device__ void put_bits(const struct step_view &v, int text, const uint8_t *taken,
                                 uint32_t *bits)
 {
@@ -78,25 +196,13 @@ static __device__ void put_bits(const struct step_view &v, int text, const uint8
     __syncthreads();
 }
 
-/* How many of the experts before e are in bits. */
-static __device__ __forceinline__ int rank_of(const uint32_t *bits, int e)
-{
-    int n = __popc(bits[e / 32] & ((1u << e % 32) - 1));
-    for (int w = 0; w < e / 32; w++)
-        n += __popc(bits[w]);
-    return n;
-}
-
 /* Scores and weights of the pairs that a text has. */
 static __device__ void put_weights(const struct step_view &v, int text, int layer,
                                    const float *scores, const uint32_t *bits, float *shared)
 {
     const int N = v.s.experts;
     float *out = v.out.scores + (static_cast<size_t>(layer) * v.rows + text) * N, sum = 0;
-    int count = 0;
-    for (int w = 0; w < words_of(N); w++)
-        count += __popc(bits[w]);
-    for (int e = threadIdx.x; e < N; e += THREADS)
+    for (int e = threadIdx.x; e < N && v.s.normalise; e += THREADS)
         sum += bits[e / 32] >> e % 32 & 1 ? scores[e] : 0;
     sum = v.s.normalise ? block_sum(sum, shared) : 1;
     for (int e = threadIdx.x; e < N; e += THREADS) {
@@ -105,135 +211,73 @@ static __device__ void put_weights(const struct step_view &v, int text, int laye
         if (taken)
             v.pairs.weight[text * N + rank_of(bits, e)] = scores[e] / sum;
     }
-    if (threadIdx.x == 0)
-        v.pairs.count[text] = count;
 }
 
-/* Routes a text, by the block that has seen all of its logits. r: of its slot, not of an idle row;
- * scratch: of route_token() */
-static __device__ void route_text(const struct step_view &v, int text, int layer, int slot,
-                                  const struct step_router &r, const struct route_ahead &ahead,
-                                  void *scratch)
+/*
+ * Routes a text, by the block that has seen all of its logits; an idle row (slot -1) takes nothing.
+ * true, in all threads: this was the last of all texts. bits: shared, what was taken; scratch: of
+ * route_token()
+ */
+template <int J>
+static __device__ __forceinline__ bool route_text(const struct step_view &v, int text, int layer,
+                                                  int slot, const struct step_router &r,
+                                                  uint32_t *bits, void *scratch)
 {
-    __shared__ float scores[MOST_EXPERTS], sums[WARPS];
-    __shared__ uint8_t taken[MOST_EXPERTS];
-    __shared__ uint32_t bits[WORDS];
-    if (slot < 0) {
-        put_bits(v, text, nullptr, bits);
-        if (threadIdx.x == 0)
-            v.pairs.count[text] = 0;
-        return;
+    __shared__ float scores[STEP_EXPERTS], sums[WARPS];
+    __shared__ uint8_t taken[STEP_EXPERTS];
+    __shared__ bool last;
+    unsigned char *state = r.state ? r.state + layer * r.stride : nullptr;
+    if (slot >= 0) {
+        float x[J];
+        load_logits<J>(v, text, x);
+        route_open(r.router, state, scratch);
+        if (!softmax<J>(x, v.s.experts, scores) && threadIdx.x == 0)
+            atomicCAS(v.out.bad, 0, layer + 1);
+        route_token(r.router, state, scores, taken, scratch);
     }
-    if (!softmax(v, text, scores, sums) && threadIdx.x == 0)
-        atomicCAS(v.out.bad, 0, layer + 1);
-    route_token(r.router, r.state ? r.state + layer * r.stride : nullptr, ahead, scores, taken,
-                scratch);
-    put_bits(v, text, taken, bits);
-    put_weights(v, text, layer, scores, bits, sums);
+    put_bits(v, text, slot >= 0 ? taken : nullptr, bits);
+    // Beside the weights, which no other block asks for.
+    if (threadIdx.x == THREADS - 32)
+        last = v.rows == 1 || arrive(v.arrived, static_cast<unsigned>(v.rows));
+    if (slot >= 0)
+        put_weights(v, text, layer, scores, bits, sums);
+    __syncthreads();
+    return last;
 }
 
-/* By the first warp: where each expert's rows begin, and its place among those that have some. */
-static __device__ void place_experts(const struct step_view &v, const int *count, int *begin)
-{
-    const int N = v.s.experts, lane = threadIdx.x;
-    int rows = 0, active = 0;
-    for (int from = 0; from < N; from += 32) {
-        const int e = from + lane, n = e < N ? count[e] : 0;
-        int upto = n;
-        for (int i = 1; i < 32; i *= 2) {
-            const int before = __shfl_up_sync(~0u, upto, i);
-            upto += lane >= i ? before : 0;
-        }
-        const uint32_t some = __ballot_sync(~0u, n > 0);
-        const int place = active + __popc(some & ((1u << lane) - 1));
-        if (e < N)
-            begin[e] = rows + upto - n;
-        if (n > 0) {
-            v.pairs.active[1 + place] = e;
-            v.pairs.begin[place] = rows + upto - n;
-        }
-        rows += __shfl_sync(~0u, upto, 31);
-        active += __popc(some);
-    }
-    if (lane == 0) {
-        v.pairs.active[0] = active;
-        v.pairs.begin[active] = rows;
-    }
-}
-
-/* Orders all texts' pairs by expert, then by text. bits: [rows, words], shared */
-static __device__ void order_pairs(const struct step_view &v, uint32_t *bits)
-{
-    __shared__ int count[MOST_EXPERTS], begin[MOST_EXPERTS];
-    const int N = v.s.experts, words = words_of(N);
-    for (int i = threadIdx.x; i < v.rows * words; i += THREADS)
-        bits[i] = __ldcg(v.pairs.taken + i);
-    __syncthreads();
-    for (int e = threadIdx.x; e < N; e += THREADS) {
-        int n = 0;
-        for (int b = 0; b < v.rows; b++)
-            n += bits[b * words + e / 32] >> e % 32 & 1;
-        count[e] = n;
-    }
-    __syncthreads();
-    if (threadIdx.x < 32)
-        place_experts(v, count, begin);
-    __syncthreads();
-    for (int e = threadIdx.x; e < N; e += THREADS) {
-        int row = begin[e];
-        for (int b = 0; count[e] && b < v.rows; b++) {
-            if (!(bits[b * words + e / 32] >> e % 32 & 1))
-                continue;
-            v.pairs.text[row] = b;
-            v.pairs.row[b * N + rank_of(bits + b * words, e)] = row;
-            row++;
-        }
-    }
-}
-
-/* Blocks: eights of the experts and the shared gate, texts. */
-template <typename T>
-__global__ void __launch_bounds__(THREADS)
+/* Blocks: eights of the experts and the shared gate, texts. N is J * 32 at most. */
+template <typename T, int J>
+__global__ void __launch_bounds__(THREADS, 2)
     choose_kernel(struct step_view v, const T *router, const T *shared_gate, const T *norm,
                   int layer)
 {
     DYNAMIC_SHARED(unsigned char, shared);
-    follow();
-    const int text = blockIdx.y, N = v.s.experts, d = v.s.hidden, slot = v.in->slot[text];
-    const int e = blockIdx.x * WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
+    __shared__ uint32_t bits[J];
+    const int text = blockIdx.y, slot = __ldcg(&v.in->slot[text]);
     struct step_router r = {};
-    struct route_ahead ahead = {};
-    if (slot >= 0)
+    if (slot >= 0) {
         r = v.routers[slot];
-    if (slot >= 0 && e < N + (shared_gate ? 1 : 0)) {
-        const T *row = e < N ? router + static_cast<size_t>(e) * d : shared_gate;
-        const float x = logit<T>(v, text, row, norm);
-        if (lane == 0)
-            v.logits[static_cast<size_t>(text) * (N + 1) + e] = x;
+        if (blockIdx.x == 0)
+            route_fetch(r.router, r.state ? r.state + layer * r.stride : nullptr);
     }
-    if (slot >= 0 && r.state)
-        ahead = route_ahead(r.router, r.state + layer * r.stride);
-    if (blockIdx.x == 0 && threadIdx.x < 32) {
-        const float scale = norm_scale(v, text);
-        if (lane == 0)
-            v.scale[text] = scale;
-    }
-    if (!arrive_last(v.arrived + 1 + text, gridDim.x))
+    if (!put_logits<T>(v, text, router, shared_gate, norm) ||
+        !route_text<J>(v, text, layer, slot, r, bits, shared))
         return;
-    route_text(v, text, layer, slot, r, ahead, shared);
-    if (arrive_last(v.arrived, gridDim.y))
-        order_pairs(v, reinterpret_cast<uint32_t *>(shared + route_shared_bytes(N)));
+    if (v.rows == 1)
+        order_text(v, bits);
+    else
+        order_pairs(v, reinterpret_cast<uint32_t *>(shared + route_shared_bytes(v.s.experts)));
 }
 
-template <typename T>
+template <typename T, int J>
 static void choose(const struct launch &l, const struct step_view &v, const struct step_layer &w,
                    int layer)
 {
     const int rows = v.s.experts + (w.shared_gate ? 1 : 0);
-    const size_t words = static_cast<size_t>(v.rows) * ((v.s.experts + 31) / 32);
+    const size_t words = static_cast<size_t>(v.rows) * words_of(v.s.experts);
     const size_t shared = route_shared_bytes(v.s.experts) + words * sizeof(uint32_t);
-    CHAIN(l.overlap, choose_kernel<T>,
-          dim3(static_cast<unsigned>((rows + WARPS - 1) / WARPS), static_cast<unsigned>(v.rows)),
+    CHAIN(l.overlap, (choose_kernel<T, J>),
+          dim3(static_cast<unsigned>((rows + EACH - 1) / EACH), static_cast<unsigned>(v.rows)),
           THREADS, shared, l.stream, v, static_cast<const T *>(w.router),
           static_cast<const T *>(w.shared_gate), static_cast<const T *>(w.ffn_norm), layer);
 }
@@ -241,8 +285,13 @@ static void choose(const struct launch &l, const struct step_view &v, const stru
 void launch_choose(const struct launch &l, const struct step_view &v, const struct step_layer &w,
                    int layer)
 {
-    if (v.s.half)
-        choose<nv_bfloat16>(l, v, w, layer);
+    const bool few = v.s.experts <= 64;
+    if (v.s.half && few)
+        choose<nv_bfloat16, 2>(l, v, w, layer);
+    else if (v.s.half)
+        choose<nv_bfloat16, STEP_EXPERTS / 32>(l, v, w, layer);
+    else if (few)
+        choose<float, 2>(l, v, w, layer);
     else
-        choose<float>(l, v, w, layer);
+        choose<float, STEP_EXPERTS / 32>(l, v, w, layer);
 }

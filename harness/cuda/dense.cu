@@ -1,16 +1,12 @@
 /*
  * dense.cu: products with matrices that every text goes through: queries, keys and values, what
- * follows attention, and the head.
+ * follows attention, and the head; see dense_ring.cu for more texts than a few.
  *
  * A block has 16 rows of the matrix, so that a batch of 1 has enough blocks to keep memory busy:
  * 2048 x 2048 of bfloat16 is 128 blocks of 64 kB. Matrices with few rows get more warps a block.
  */
 #include "cuda/kernels.cuh"
 #include "cuda/tile.cuh"
-
-enum {
-    FEW_ROWS = 4096, // a matrix with fewer rows than this has blocks of 16 warps
-};
 
 /* The rows' product with the norm of x, scaled, bias added. y: [texts, n] */
 template <typename T, int NT>
@@ -21,7 +17,7 @@ __global__ void __launch_bounds__(512)
     __shared__ float scale[STEP_TEXTS];
     const int d = v.s.hidden, from = blockIdx.x * 16;
     const tile_rows<T, 1> rows = rows_from<T, 1>(w, from, n, d);
-    follow(rows.first[0], rows.count[0] * d * static_cast<unsigned>(sizeof(T)));
+    follow_early(rows.first[0], rows.count[0] * d * static_cast<unsigned>(sizeof(T)));
     for (int c = 0; c < v.rows; c += NT * 8) {
         const int texts = min(NT * 8, v.rows - c);
         const T *x = static_cast<const T *>(v.xw) + static_cast<size_t>(c) * d;
@@ -36,9 +32,8 @@ __global__ void __launch_bounds__(512)
             const int row = at % 16, text = at / 16;
             if (from + row >= n || text >= texts)
                 continue;
-            const float sum = tile_at<1, NT>(sums, row, text) * scale[text];
             y[static_cast<size_t>(c + text) * n + from + row] =
-                bias ? sum + number(bias[from + row]) : sum;
+                normed(tile_at<1, NT>(sums, row, text), scale[text], bias, from + row);
         }
     }
 }
@@ -50,7 +45,9 @@ __global__ void __launch_bounds__(512) out_kernel(struct step_view v, const T *w
     DYNAMIC_SHARED(float, sums);
     const int d = v.s.hidden, k = v.s.heads * v.s.head_dim, from = blockIdx.x * 16;
     const tile_rows<T, 1> rows = rows_from<T, 1>(w, from, d, k);
-    follow(rows.first[0], rows.count[0] * k * static_cast<unsigned>(sizeof(T)));
+    const int own = from + static_cast<int>(threadIdx.x) % 16; // at % 16 is the thread's
+    const float weight = own < d ? number(norm[own]) : 0;
+    follow_early(rows.first[0], rows.count[0] * k * static_cast<unsigned>(sizeof(T)));
     for (int c = 0; c < v.rows; c += NT * 8) {
         const int texts = min(NT * 8, v.rows - c);
         const T *x = static_cast<const T *>(v.attended) + static_cast<size_t>(c) * k;
@@ -60,7 +57,8 @@ __global__ void __launch_bounds__(512) out_kernel(struct step_view v, const T *w
             const bool in = column < d && text < v.rows;
             const float old = in ? v.x[static_cast<size_t>(text) * d + column] : 0;
             // Whole warps are here, and texts come 16 lanes at a time.
-            put_x<T>(v, text, in ? column : d, old + tile_at<1, NT>(sums, at % 16, at / 16), norm);
+            put_x<T>(v, text, in ? column : d, old + tile_at<1, NT>(sums, at % 16, at / 16),
+                     weight);
         }
     }
 }
@@ -68,7 +66,7 @@ __global__ void __launch_bounds__(512) out_kernel(struct step_view v, const T *w
 /* Hangs on the matrix alone, so that sums do too. */
 static int warps_for(int n)
 {
-    return n < FEW_ROWS ? 16 : 8;
+    return n < RING_ROWS ? 16 : WARPS;
 }
 
 template <typename T, int NT>
@@ -76,9 +74,9 @@ static void norm_product(const struct launch &l, const struct step_view &v, cons
                          const void *bias, int n, float *y)
 {
     const int warps = warps_for(n);
-    CHAIN(l.overlap, (norm_product_kernel<T, NT>), (n + 15) / 16, warps * 32,
-          tile_floats(1, NT, warps) * sizeof(float), l.stream, v, static_cast<const T *>(w),
-          static_cast<const T *>(bias), n, y);
+    const size_t shared = tile_floats(1, NT, warps) * sizeof(float);
+    CHAIN_CACHED(NT > 1, l.overlap, (norm_product_kernel<T, NT>), (n + 15) / 16, warps * 32, shared,
+                 l.stream, v, static_cast<const T *>(w), static_cast<const T *>(bias), n, y);
 }
 
 template <typename T, int NT>
@@ -86,16 +84,16 @@ static void out_product(const struct launch &l, const struct step_view &v,
                         const struct step_layer &w)
 {
     const int warps = warps_for(v.s.hidden);
-    CHAIN(l.overlap, (out_kernel<T, NT>), v.tiles, warps * 32,
-          tile_floats(1, NT, warps) * sizeof(float), l.stream, v, static_cast<const T *>(w.o),
-          static_cast<const T *>(w.ffn_norm));
+    const size_t shared = tile_floats(1, NT, warps) * sizeof(float);
+    CHAIN_CACHED(NT > 1, l.overlap, (out_kernel<T, NT>), v.tiles, warps * 32, shared, l.stream, v,
+                 static_cast<const T *>(w.o), static_cast<const T *>(w.ffn_norm));
 }
 
 template <typename T>
 static void norm_product_of(const struct launch &l, const struct step_view &v, const void *w,
                             const void *bias, int n, float *y)
 {
-    if (v.rows <= 8)
+    if (v.rows <= FEW_TEXTS)
         norm_product<T, 1>(l, v, w, bias, n, y);
     else if (v.rows <= 16)
         norm_product<T, 2>(l, v, w, bias, n, y);
@@ -106,7 +104,7 @@ static void norm_product_of(const struct launch &l, const struct step_view &v, c
 template <typename T>
 static void out_of(const struct launch &l, const struct step_view &v, const struct step_layer &w)
 {
-    if (v.rows <= 8)
+    if (v.rows <= FEW_TEXTS)
         out_product<T, 1>(l, v, w);
     else if (v.rows <= 16)
         out_product<T, 2>(l, v, w);
@@ -117,7 +115,9 @@ static void out_of(const struct launch &l, const struct step_view &v, const stru
 static void any_norm_product(const struct launch &l, const struct step_view &v, const void *w,
                              const void *bias, int n, float *y)
 {
-    if (v.s.half)
+    if (!is_direct(v.s, v.rows) && n >= RING_ROWS)
+        launch_norm_product(l, v, w, bias, n, y);
+    else if (v.s.half)
         norm_product_of<nv_bfloat16>(l, v, w, bias, n, y);
     else
         norm_product_of<float>(l, v, w, bias, n, y);

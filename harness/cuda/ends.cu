@@ -12,7 +12,8 @@ __global__ void embed_kernel(struct step_view v, const T *embedding, const T *no
     const int text = blockIdx.x, column = blockIdx.y * THREADS + threadIdx.x, d = v.s.hidden;
     const bool in = column < d, idle = v.in->slot[text] < 0;
     const size_t row = idle ? 0 : static_cast<size_t>(v.in->id[text]) * d;
-    put_x<T>(v, text, in ? column : d, in && !idle ? number(embedding[row + column]) : 0, norm);
+    put_x<T>(v, text, in ? column : d, in && !idle ? number(embedding[row + column]) : 0,
+             in ? number(norm[column]) : 0);
     if (text == 0 && column == 0)
         *v.out.bad = 0;
 }

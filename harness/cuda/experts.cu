@@ -1,5 +1,7 @@
 /*
- * experts.cu: the selected experts of every text, the shared one among them, and their weighted sum.
+ * experts.cu: the selected experts of every text, the shared one among them: silu(gate) * up, and the
+ * weighted sum of what they make of it where texts are few or the format is float32; see down.cu for
+ * the others.
  *
  * Work comes in items: some rows of one expert for all of its texts, so that a weight is read once
  * and an expert without texts is not read. Blocks take items in turn; how many there are is known on
@@ -50,7 +52,10 @@ __global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
     gate_up_kernel(struct step_view v, const T *gate_up, const T *shared)
 {
     DYNAMIC_SHARED(float, sums);
-    follow();
+    if (MOST == 1)
+        follow_early();
+    else
+        follow(); // down.cu reads ahead what was there before this kernel
     const int d = v.s.hidden, before = (v.s.shared_ffn + 15) / 16,
               tiles = (v.s.expert_ffn + 15) / 16;
     const int items = before + v.pairs.active[0] * tiles;
@@ -105,19 +110,18 @@ __device__ __forceinline__ void add_experts(const struct step_view &v, int from,
 {
     const int N = v.s.experts, d = v.s.hidden, column = from + threadIdx.x % 32;
     const bool in = column < d;
+    const float weight = in ? number(norm[column]) : 0;
     for (int b = threadIdx.x / 32; b < v.rows; b += WARPS) {
         const size_t at = static_cast<size_t>(b) * d + column;
         const int pairs = v.pairs.count[b];
-        float sum = 0;
+        float sum = in ? v.x[at] : 0;
         for (int j = 0; in && j < pairs; j++) {
             const size_t row = static_cast<size_t>(v.pairs.row[b * N + j]);
             sum = fmaf(v.pairs.weight[b * N + j], __ldcg(v.made + row * d + column), sum);
         }
-        if (in && v.s.shared_ffn) {
-            const float gate = v.logits[static_cast<size_t>(b) * (N + 1) + N];
-            sum += __ldcg(v.shared_made + at) / (1 + expf(-gate));
-        }
-        put_x<T>(v, b, in ? column : d, in ? v.x[at] + sum : 0, norm);
+        if (in && v.s.shared_ffn)
+            sum = fmaf(shared_weight(v, b), __ldcg(v.shared_made + at), sum);
+        put_x<T>(v, b, in ? column : d, sum, weight);
     }
 }
 
@@ -126,7 +130,7 @@ __global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
     down_kernel(struct step_view v, const T *down, const T *shared, const T *norm)
 {
     DYNAMIC_SHARED(float, sums);
-    follow();
+    follow_early();
     const int d = v.s.hidden, active = v.pairs.active[0], first = v.s.shared_ffn ? 1 : 0;
     const int each = active + first > 0 ? active + first : 1, items = (d + 31) / 32 * each;
     for (int i = blockIdx.x; i < items; i += gridDim.x) {
@@ -161,36 +165,60 @@ __global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
     }
 }
 
-template <typename T, int MOST>
-static void experts(const struct launch &l, const struct step_view &v, const struct step_layer &w,
-                    const void *norm)
+/* Shared memory of tiles of MOST eights of texts. */
+static size_t room_of(int MOST)
 {
-    const unsigned blocks = static_cast<unsigned>(l.processors) * (MOST == 1 ? 3 : 2);
-    const size_t shared = tile_floats(2, MOST, WARPS) * sizeof(float);
-    CHAIN(l.overlap, (gate_up_kernel<T, MOST>), blocks, THREADS, shared, l.stream, v,
-          static_cast<const T *>(w.gate_up), static_cast<const T *>(w.shared_gate_up));
-    CHAIN(l.overlap, (down_kernel<T, MOST>), blocks, THREADS, shared, l.stream, v,
-          static_cast<const T *>(w.down), static_cast<const T *>(w.shared_down),
-          static_cast<const T *>(norm));
+    return tile_floats(2, MOST, WARPS) * sizeof(float);
+}
+
+template <typename T, int MOST>
+static void gate_up_most(const struct launch &l, const struct step_view &v,
+                         const struct step_layer &w)
+{
+    CHAIN_CACHED(MOST > 1, l.overlap, (gate_up_kernel<T, MOST>), l.processors * (MOST == 1 ? 3 : 2),
+                 THREADS, room_of(MOST), l.stream, v, static_cast<const T *>(w.gate_up),
+                 static_cast<const T *>(w.shared_gate_up));
 }
 
 template <typename T>
-static void experts_of(const struct launch &l, const struct step_view &v,
-                       const struct step_layer &w, const void *norm)
+static void gate_up(const struct launch &l, const struct step_view &v, const struct step_layer &w)
 {
-    if (v.rows <= 8)
-        experts<T, 1>(l, v, w, norm);
+    if (v.rows <= FEW_TEXTS)
+        gate_up_most<T, 1>(l, v, w);
     else if (v.rows <= 16)
-        experts<T, 2>(l, v, w, norm);
+        gate_up_most<T, 2>(l, v, w);
     else
-        experts<T, 4>(l, v, w, norm);
+        gate_up_most<T, 4>(l, v, w);
+}
+
+template <typename T, int MOST>
+static void down(const struct launch &l, const struct step_view &v, const struct step_layer &w,
+                 const void *norm)
+{
+    CHAIN_CACHED(MOST > 1, l.overlap, (down_kernel<T, MOST>), l.processors * (MOST == 1 ? 3 : 2),
+                 THREADS, room_of(MOST), l.stream, v, static_cast<const T *>(w.down),
+                 static_cast<const T *>(w.shared_down), static_cast<const T *>(norm));
+}
+
+static void any_down(const struct launch &l, const struct step_view &v, const struct step_layer &w,
+                     const void *norm)
+{
+    if (!is_direct(v.s, v.rows))
+        launch_down(l, v, w, norm);
+    else if (v.s.half)
+        down<nv_bfloat16, 1>(l, v, w, norm);
+    else if (v.rows <= FEW_TEXTS)
+        down<float, 1>(l, v, w, norm);
+    else
+        down<float, 4>(l, v, w, norm);
 }
 
 void launch_experts(const struct launch &l, const struct step_view &v, const struct step_layer &w,
                     const void *norm)
 {
     if (v.s.half)
-        experts_of<nv_bfloat16>(l, v, w, norm);
+        gate_up<nv_bfloat16>(l, v, w);
     else
-        experts_of<float>(l, v, w, norm);
+        gate_up<float>(l, v, w);
+    any_down(l, v, w, norm);
 }

@@ -10,6 +10,7 @@
 struct launch {
     cudaStream_t stream;
     int processors; // of the GPU
+    size_t shared;  // bytes of shared memory that a block may have; at least 99 kB
     bool overlap;   // see CHAIN()
 };
 
@@ -29,6 +30,13 @@ void launch_choose(const struct launch &l, const struct step_view &v, const stru
 /* v.act, then x += the experts' weighted sum; `norm`: of what follows, the next layer or the head */
 void launch_experts(const struct launch &l, const struct step_view &v, const struct step_layer &w,
                     const void *norm);
+/* The second half of it where !is_direct(); launch_experts() calls it */
+void launch_down(const struct launch &l, const struct step_view &v, const struct step_layer &w,
+                 const void *norm);
+/* y [texts, n] = norm(x) * w^T + bias, where !is_direct() and n is RING_ROWS at least; by the two that
+ * have such products */
+void launch_norm_product(const struct launch &l, const struct step_view &v, const void *w,
+                         const void *bias, int n, float *y);
 /* v.vocabulary = norm(x) * head^T; then next, nll, entropy */
 void launch_head(const struct launch &l, const struct step_view &v, const void *head);
 void launch_finish(const struct launch &l, const struct step_view &v);

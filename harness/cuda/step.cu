@@ -49,16 +49,21 @@ static int open_device(struct step *s, size_t output_bytes, struct buf *err)
 {
     const size_t table = static_cast<size_t>(s->spec.slots) * sizeof(*s->own_routers);
     s->launch.processors = 3;
+    s->launch.shared = 227 << 10;
 #ifndef CUDA_HOST
-    int major = 0;
+    int major = 0, shared = 0;
     if (check(cudaSetDevice(s->spec.device), err, "the GPU") ||
         check(cudaDeviceGetAttribute(&s->launch.processors, cudaDevAttrMultiProcessorCount,
                                      s->spec.device),
               err, "the GPU") ||
         check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, s->spec.device),
               err, "the GPU") ||
+        check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
+                                     s->spec.device),
+              err, "the GPU") ||
         check(cudaStreamCreateWithFlags(&s->launch.stream, cudaStreamNonBlocking), err, "a stream"))
         return -1;
+    s->launch.shared = static_cast<size_t>(shared);
     s->launch.overlap = major >= 9 && kernels_wait() && !s->spec.no_overlap;
 #endif
     if (check(cudaMallocHost(&s->own_routers, table), err, "pinned memory"))

@@ -11,6 +11,7 @@
  * order k is counted as long as both sides agree, so a lane takes 8 neighbouring values of its row of
  * either side, which are its shares of two multiplications. k must be a multiple of 8 there. float32
  * is multiplied and added plainly, each lane with the same elements of the result.
+ * Leaves out: copies ahead, which many texts are worth; see ring.cuh.
  */
 #ifndef TILE_CUH
 #define TILE_CUH

@@ -1,6 +1,6 @@
 /*
  * view.cuh: what the kernels of a step share: where everything is in device memory, numbers of both
- * formats, how kernels follow each other, and sums whose order never changes.
+ * formats, and sums whose order never changes.
  *
  * The numbers of a text do not hang on the other texts of the batch, nor on their number: every sum
  * has one order that only the model's shape and the decoder's capacity decide. No float atomics.
@@ -13,7 +13,7 @@
 #ifndef VIEW_CUH
 #define VIEW_CUH
 
-#include "cuda/gpu.h"
+#include "cuda/chain.cuh"
 #include "cuda/step.h"
 #include "routers/cuda.h"
 
@@ -22,6 +22,8 @@ enum {
     WARPS = THREADS / 32,
     SQUARES = 16,
     CHUNKS = 32, // parts of a text's logits
+    FEW_TEXTS = 8,
+    RING_ROWS = 4096, // products of matrices with fewer rows have other blocks
 };
 
 /* What the host writes before a step. A text without a slot (-1) is an idle row. */
@@ -44,8 +46,8 @@ struct step_pairs {
     int32_t *begin;  // [N + 1]: by the place in `active`, its rows
     int32_t *text;   // [rows * N]: of each row
     uint32_t *taken; // [rows, words of 32 experts]
-    int32_t *count;  // [rows]: pairs of each text
-    int32_t *row;    // [rows, N]: of a text's pairs, experts ascending
+    int32_t *count;  // [rows]: pairs of each text; is_direct()
+    int32_t *row;    // [rows, N]: of a text's pairs, experts ascending; is_direct()
     float *weight;   // [rows, N]: theirs
 };
 
@@ -77,14 +79,20 @@ struct step_view {
     float *logits;      // [rows, N + 1]: the router's, and behind them the shared expert's gate
     void *act;          // [rows * N, F]
     void *shared_act;   // [rows, shared F]
-    float *made;        // [rows * N, d]: each pair's output
-    float *shared_made; // [rows, d]
+    float *made;        // [rows * N, d]: each pair's output; is_direct()
+    float *shared_made; // [rows, d]; is_direct()
     float *vocabulary;  // [rows, V]
     float *chunk;       // [rows, CHUNKS, 4]
-    unsigned *arrived;  // counters, zero between kernels: [max(rows * H + 1, tiles)]
+    unsigned *arrived;  // counters, zero between kernels: [rows * (H + 1) + 1 + tiles]
 
     const struct step_router *routers; // [slots]
 };
+
+/* Every matrix goes through tile.cuh; else those that many texts share go through ring.cuh. */
+__host__ __device__ __forceinline__ bool is_direct(const struct step_shape &s, int rows)
+{
+    return !s.half || rows <= FEW_TEXTS;
+}
 
 /* ---- numbers ---- */
 
@@ -175,95 +183,53 @@ __device__ __forceinline__ float block_sum(float x, float *shared)
     return x;
 }
 
-/* The scale of a text's norm, by a whole warp. */
-__device__ __forceinline__ float norm_scale(const struct step_view &v, int text)
+/* The scale of a text's norm, by a whole warp: a lane's share of the sum, and what comes of it. */
+__device__ __forceinline__ float norm_sum(const struct step_view &v, int text)
 {
     float sum = 0;
+#pragma unroll 4
     for (int i = threadIdx.x % 32; i < v.tiles; i += 32)
         sum += v.squares[static_cast<size_t>(text) * v.tiles + i];
+    return sum;
+}
+__device__ __forceinline__ float norm_scale_of(const struct step_view &v, float sum)
+{
     return rsqrtf(lanes_sum(sum, 32) / v.s.hidden + v.s.eps);
 }
+__device__ __forceinline__ float norm_scale(const struct step_view &v, int text)
+{
+    return norm_scale_of(v, norm_sum(v, text));
+}
 
-/* x of one column, by 16 neighbouring lanes that have one tile's; `weight`: of the norm that follows */
+/* What a text's shared expert counts. */
+__device__ __forceinline__ float shared_weight(const struct step_view &v, int text)
+{
+    const int N = v.s.experts;
+    return 1 / (1 + expf(-v.logits[static_cast<size_t>(text) * (N + 1) + N]));
+}
+
+/* A product with x * w, as one with the norm's output. bias NULL: none */
+template <typename T>
+__device__ __forceinline__ float normed(float sum, float scale, const T *bias, int column)
+{
+    return bias ? fmaf(sum, scale, number(bias[column])) : sum * scale;
+}
+
+/* x of one column, by 16 neighbouring lanes that have one tile's; `weight`: the column's, of the norm
+ * that follows */
 template <typename T>
 __device__ __forceinline__ void put_x(const struct step_view &v, int text, int column, float x,
-                                      const T *weight)
+                                      float weight)
 {
     const bool in = column < v.s.hidden;
     const size_t at = static_cast<size_t>(text) * v.s.hidden + column;
-    const float sum = lanes_sum(in ? x * x : 0, SQUARES);
+    const float sum = lanes_sum(in ? __fmul_rn(x, x) : 0, SQUARES);
     if (!in)
         return;
     v.x[at] = x;
-    put(static_cast<T *>(v.xw) + at, x * number(weight[column]));
+    put(static_cast<T *>(v.xw) + at, x * weight);
     if (column % SQUARES == 0)
         v.squares[static_cast<size_t>(text) * v.tiles + column / SQUARES] = sum;
 }
-
-/* ---- how blocks and kernels follow each other ---- */
-
-/*
- * true in all threads of the last of `blocks` that come here with this counter: it sees what all of
- * them wrote before, and reads that with __ldcg(). The counter is zero again.
- */
-__device__ __forceinline__ bool arrive_last(unsigned *counter, unsigned blocks)
-{
-    __shared__ bool last;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        last = atomicAdd(counter, 1u) + 1 == blocks;
-        if (last)
-            *counter = 0;
-    }
-    __syncthreads();
-    const bool is_last = last;
-    __threadfence();
-    __syncthreads(); // before another call writes `last`
-    return is_last;
-}
-
-/*
- * Every kernel of a step begins with this: it waits for the kernel before it, which lets it start
- * early (CHAIN), and says that the next may start. What the kernel will read anyway, whatever comes
- * before, is fetched meanwhile: `bytes` of weights from `p` on.
- */
-__device__ __forceinline__ void follow(const void *p = nullptr, unsigned bytes = 0)
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    const bool whole = bytes % 16 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0;
-    if (bytes && whole && threadIdx.x == 0)
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(bytes));
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#else
-    (void)p, (void)bytes;
-#endif
-}
-
-/* LAUNCH(), but the kernel may start while the one before it in the stream ends: see follow(). */
-#ifdef CUDA_HOST
-#define CHAIN(overlap, kernel, grid, block, shared_bytes, stream, ...) \
-    ((void)(overlap), LAUNCH(kernel, grid, block, shared_bytes, stream, __VA_ARGS__))
-#else
-template <typename... P, typename... A>
-void chain(bool overlap, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
-           cudaStream_t stream, A... args)
-{
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = block;
-    config.dynamicSmemBytes = shared;
-    config.stream = stream;
-    config.attrs = &early;
-    config.numAttrs = overlap ? 1 : 0;
-    cudaLaunchKernelEx(&config, kernel, P(args)...);
-}
-#define CHAIN(overlap, kernel, grid, block, shared_bytes, stream, ...) \
-    chain(overlap, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
-#endif
 
 #endif

@@ -1,0 +1,113 @@
+/*
+ * chain.cuh: how the kernels of a step follow each other, and how blocks learn that they are the last.
+ *
+ * A kernel is launched by CHAIN() while the one before it still runs, and calls follow() or
+ * follow_early() where it needs that one's end. As every kernel waits for the one before it, what has
+ * ended is all that stands before.
+ * Leaves out: the kernels' order, see step.cu.
+ */
+#ifndef CHAIN_CUH
+#define CHAIN_CUH
+
+#include "cuda/gpu.h"
+
+/*
+ * true in all threads of the last of `blocks` that come here with this counter: it sees what all of
+ * them wrote before, and reads that with __ldcg(). The counter is zero again.
+ */
+__device__ __forceinline__ bool arrive_last(unsigned *counter, unsigned blocks)
+{
+    __shared__ bool last;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(counter, 1u) + 1 == blocks;
+        if (last)
+            *counter = 0;
+    }
+    __syncthreads();
+    const bool is_last = last;
+    __threadfence();
+    __syncthreads(); // before another call writes `last`
+    return is_last;
+}
+
+/* Fetches memory that will be read soon into L2; one thread of a block asks. `bytes` up to 2^31, of
+ * which whole sixteens from a multiple of 16 on are fetched, or nothing. */
+__device__ __forceinline__ void fetch(const void *p, size_t bytes)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    const unsigned whole = static_cast<unsigned>(bytes / 16 * 16);
+    if (whole && reinterpret_cast<uintptr_t>(p) % 16 == 0 && threadIdx.x == 0)
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(p), "r"(whole));
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+/*
+ * All threads of every kernel of a step call one of these two once, and before it may read what no
+ * kernel of a step writes, and write shared memory alone. `bytes` from `p` on are fetched meanwhile.
+ *
+ * follow() waits for the end of the kernel before it, which let it start early (CHAIN), and then lets
+ * the next one start: before its own follow() that one may read what the kernel before this one
+ * wrote, with __ldcg(). follow_early() first lets the next one start, which may not.
+ */
+__device__ __forceinline__ void follow(const void *p = nullptr, size_t bytes = 0)
+{
+    fetch(p, bytes);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void follow_early(const void *p = nullptr, size_t bytes = 0)
+{
+    fetch(p, bytes);
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/*
+ * LAUNCH(), but the kernel may start while the one before it in the stream ends: see follow(). It
+ * may have the shared memory that it wants, and all kernels of a step have the same share of an SM's
+ * memory for it: one that wants another share could not start beside the one before it. Those that
+ * read more of what they share through L1 than it has beside that take CHAIN_CACHED(true, ...), which
+ * leaves the share to the driver.
+ */
+#ifdef CUDA_HOST
+#define CHAIN_CACHED(cached, overlap, kernel, grid, block, shared_bytes, stream, ...)      \
+    ((void)(cached), (void)(overlap),                                                      \
+     (shared_bytes) > 48 << 10 ? (void)gpu_allow_shared((kernel), shared_bytes) : (void)0, \
+     LAUNCH(kernel, grid, block, shared_bytes, stream, __VA_ARGS__))
+#else
+template <typename... P, typename... A>
+void chain(bool cached, bool overlap, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+           cudaStream_t stream, A... args)
+{
+    const void *own = reinterpret_cast<const void *>(kernel);
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = grid;
+    config.blockDim = block;
+    config.dynamicSmemBytes = shared;
+    config.stream = stream;
+    config.attrs = &early;
+    config.numAttrs = overlap ? 1 : 0;
+    cudaFuncSetAttribute(own, cudaFuncAttributePreferredSharedMemoryCarveout,
+                         cached ? cudaSharedmemCarveoutDefault : cudaSharedmemCarveoutMaxShared);
+    if (shared > 48 << 10)
+        gpu_allow_shared(kernel, shared);
+    cudaLaunchKernelEx(&config, kernel, P(args)...);
+}
+#define CHAIN_CACHED(cached, overlap, kernel, grid, block, shared_bytes, stream, ...) \
+    chain(cached, overlap, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
+#endif
+#define CHAIN(overlap, kernel, grid, block, shared_bytes, stream, ...) \
+    CHAIN_CACHED(false, overlap, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
+
+#endif
