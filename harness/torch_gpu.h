@@ -43,8 +43,9 @@ at::Tensor attention_gpu(const at::Tensor &q, const at::Tensor &k, const at::Ten
  * Pairs lie sorted by expert, so that each of the products is one for all experts (grouped), and the
  * gradients' likewise; what it costs hangs on the number of pairs. A token's rows are summed in the
  * order of its experts, in float32. What stands around the products are kernels of our own where the
- * program has them, which multiply by the weights behind the last product, in float32. Where the libtorch cannot group (before 2.10, or not bfloat16)
- * the experts follow one another, with one wait for the GPU.
+ * program has them, which multiply by the weights behind the last product, in float32. Where the
+ * libtorch cannot group (before 2.10, or not bfloat16) the experts follow one another, with one wait
+ * for the GPU.
  */
 at::Tensor experts_gpu(const at::Tensor &x, const at::Tensor &scores, const at::Tensor &token,
                        const at::Tensor &expert, const at::Tensor &gate_up, const at::Tensor &down,

@@ -4,75 +4,16 @@
  * all texts are in order. What each router takes is test_router_cuda's.
  */
 #include "cuda/kernels.cuh"
-#include "tests/cuda_device.h"
+#include "tests/cuda_arrays.cuh"
 #include "skip.h"
 
 #include <cmath>
-#include <vector>
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 extern "C" {
 #include <cmocka.h>
-}
-
-typedef std::vector<float> floats;
-
-static uint32_t noise_state = 7;
-static float noise()
-{
-    noise_state = noise_state * 1664525u + 1013904223u;
-    return static_cast<float>(noise_state >> 8) / (1 << 23) - 1;
-}
-static floats noise_of(size_t n)
-{
-    floats v(n);
-    for (float &x : v)
-        x = noise();
-    return v;
-}
-
-/* Device memory of one test. */
-struct device_memory {
-    std::vector<void *> all;
-    ~device_memory()
-    {
-        for (void *p : all)
-            cuda_device_free(p);
-    }
-    template <typename T> T *put(const std::vector<T> &v)
-    {
-        all.push_back(cuda_device_new(v.data(), v.size() * sizeof(T)));
-        return static_cast<T *>(all.back());
-    }
-    template <typename T> T *room(size_t n)
-    {
-        all.push_back(cuda_device_new(nullptr, n * sizeof(T)));
-        return static_cast<T *>(all.back());
-    }
-    /* In the format of the step; v becomes what was kept of it. */
-    void *put(floats &v, bool half)
-    {
-        if (!half)
-            return put(v);
-        std::vector<uint16_t> h(v.size());
-        for (size_t i = 0; i < v.size(); i++) {
-            uint32_t u;
-            memcpy(&u, &v[i], sizeof(u));
-            h[i] = static_cast<uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
-            u = static_cast<uint32_t>(h[i]) << 16;
-            memcpy(&v[i], &u, sizeof(u));
-        }
-        return put(h);
-    }
-};
-
-template <typename T> static std::vector<T> got(const T *p, size_t n)
-{
-    std::vector<T> v(n);
-    cuda_device_get(v.data(), p, n * sizeof(T));
-    return v;
 }
 
 static void near(double want, float is, const char *what, size_t i, size_t j)

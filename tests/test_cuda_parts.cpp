@@ -3,12 +3,11 @@
  * any number of texts, long pasts, experts with no text and with many, in both formats.
  */
 #include "cuda/kernels.cuh"
-#include "tests/cuda_device.h"
+#include "tests/cuda_arrays.cuh"
 #include "skip.h"
 
 #include <cmath>
 #include <functional>
-#include <vector>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,72 +16,6 @@ extern "C" {
 #include <cmocka.h>
 }
 
-typedef std::vector<float> floats;
-
-static uint32_t noise_state = 1;
-static float noise()
-{
-    noise_state = noise_state * 1664525u + 1013904223u;
-    return static_cast<float>(noise_state >> 8) / (1 << 23) - 1;
-}
-static floats noise_of(size_t n, float scale = 1)
-{
-    floats v(n);
-    for (float &x : v)
-        x = noise() * scale;
-    return v;
-}
-
-static uint16_t halved(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof(u));
-    return static_cast<uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-static float widened(uint16_t h)
-{
-    uint32_t u = static_cast<uint32_t>(h) << 16;
-    float x;
-    memcpy(&x, &u, sizeof(x));
-    return x;
-}
-
-/* Device memory of one test. */
-struct device_memory {
-    std::vector<void *> all;
-    ~device_memory()
-    {
-        for (void *p : all)
-            cuda_device_free(p);
-    }
-    template <typename T> T *put(const std::vector<T> &v)
-    {
-        all.push_back(cuda_device_new(v.data(), v.size() * sizeof(T)));
-        return static_cast<T *>(all.back());
-    }
-    template <typename T> T *room(size_t n)
-    {
-        all.push_back(cuda_device_new(nullptr, n * sizeof(T)));
-        return static_cast<T *>(all.back());
-    }
-    /* In the format of the step; v becomes what was kept of it. */
-    void *put(floats &v, bool half)
-    {
-        if (!half)
-            return put(v);
-        std::vector<uint16_t> h(v.size());
-        for (size_t i = 0; i < v.size(); i++)
-            v[i] = widened(h[i] = halved(v[i]));
-        return put(h);
-    }
-};
-
-template <typename T> static std::vector<T> got(const T *p, size_t n)
-{
-    std::vector<T> v(n);
-    cuda_device_get(v.data(), p, n * sizeof(T));
-    return v;
-}
 static floats got(const void *p, size_t n, bool half)
 {
     if (!half)

@@ -5,13 +5,12 @@
  */
 #include "cuda/pass.h"
 #include "routers/cuda.h"
-#include "tests/cuda_device.h"
+#include "tests/cuda_arrays.cuh"
 #include "skip.h"
 
 #include <cmath>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,58 +19,13 @@ extern "C" {
 #include <cmocka.h>
 }
 
-typedef std::vector<float> floats;
 typedef std::vector<int32_t> ints;
 
-static uint32_t noise_state = 1;
-static float noise()
-{
-    noise_state = noise_state * 1664525u + 1013904223u;
-    return static_cast<float>(noise_state >> 8) / (1 << 23) - 1;
-}
-static floats noise_of(size_t n, float scale = 1)
-{
-    floats v(n);
-    for (float &x : v)
-        x = noise() * scale;
-    return v;
-}
-
-static uint16_t halved(float x)
-{
-    uint32_t u;
-    memcpy(&u, &x, sizeof(u));
-    return static_cast<uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-static float widened(uint16_t h)
-{
-    uint32_t u = static_cast<uint32_t>(h) << 16;
-    float x;
-    memcpy(&x, &u, sizeof(x));
-    return x;
-}
-
-/* Device memory of one test; what it is given to keep is rounded as the format does. */
-struct device_memory {
-    std::vector<void *> all;
+/* What it is given to keep is rounded as the format does. */
+struct format_memory : device_memory {
     bool half;
-    explicit device_memory(bool half_) : half(half_)
+    explicit format_memory(bool half_) : half(half_)
     {
-    }
-    ~device_memory()
-    {
-        for (void *p : all)
-            cuda_device_free(p);
-    }
-    template <typename T> T *put(const std::vector<T> &v)
-    {
-        all.push_back(cuda_device_new(v.data(), v.size() * sizeof(T)));
-        return static_cast<T *>(all.back());
-    }
-    template <typename T> T *room(size_t n)
-    {
-        all.push_back(cuda_device_new(nullptr, n * sizeof(T)));
-        return static_cast<T *>(all.back());
     }
     /* Values in the format; `odd`: not where 16 bytes begin */
     void *values(floats &v, bool odd = false)
@@ -107,13 +61,6 @@ struct device_memory {
         return half ? 4.5e-3 : 2e-6;
     }
 };
-
-template <typename T> static std::vector<T> got(const T *p, size_t n)
-{
-    std::vector<T> v(n);
-    cuda_device_get(v.data(), p, n * sizeof(T));
-    return v;
-}
 
 static void near(double want, float is, double tolerance, const char *what, size_t i, size_t j)
 {
@@ -186,7 +133,7 @@ static void places_are_those_of_the_sorted_pairs(void **)
 {
     NEEDS_DEVICE();
     for (const pairs &p : all_pairs()) {
-        device_memory m(false);
+        format_memory m(false);
         int32_t *place = m.room<int32_t>(p.T * p.N);
         WORKS(pass_place(m.put(p.source), m.put(p.ends), static_cast<int>(p.P), T_(p), N_(p), place,
                          nullptr, &err));
@@ -205,7 +152,7 @@ static void a_score_that_is_no_number_is_seen_and_becomes_0(void **)
     for (size_t n : { 0, 1, 1023, 1025, 5000 })
         for (float bad : { 1.0f, large, -large, NAN, INFINITY, -INFINITY })
             for (size_t at : { size_t(0), n / 2, n - 1 }) {
-                device_memory m(false);
+                format_memory m(false);
                 floats scores = noise_of(n);
                 if (n > 0)
                     scores[at] = bad;
@@ -225,7 +172,7 @@ static void weights_and_their_gradients_are_those_of_plain_loops(void **)
     NEEDS_DEVICE();
     for (const pairs &p : all_pairs())
         for (int normalise = 0; normalise < 2; normalise++) {
-            device_memory m(false);
+            format_memory m(false);
             floats scores = noise_of(p.T * p.N), dweight = noise_of(p.P);
             for (size_t i = 0; i < scores.size(); i++)
                 scores[i] = i / p.N == 3 ? 0 : scores[i] * scores[i] + 0.01f;
@@ -263,14 +210,14 @@ static void weights_and_their_gradients_are_those_of_plain_loops(void **)
 
 /* ---- between tokens and rows ---- */
 
-static struct pass_tokens tokens_of(device_memory &m, const pairs &p, size_t d)
+static struct pass_tokens tokens_of(format_memory &m, const pairs &p, size_t d)
 {
     return { T_(p), N_(p), static_cast<int>(d), m.half, m.put(p.place) };
 }
 
 static void check_spread(const pairs &p, size_t d, bool half, bool odd)
 {
-    device_memory m(half);
+    format_memory m(half);
     floats x = noise_of(p.T * d);
     void *rows = m.empty(p.P * d + 1);
     const struct pass_tokens t = tokens_of(m, p, d);
@@ -284,7 +231,7 @@ static void check_spread(const pairs &p, size_t d, bool half, bool odd)
 
 static void check_combine(const pairs &p, size_t d, bool half, bool weighted, bool odd)
 {
-    device_memory m(half);
+    format_memory m(half);
     floats rows = noise_of(p.P * d), weight = noise_of(p.P);
     void *out = m.empty(p.T * d);
     const struct pass_tokens t = tokens_of(m, p, d);
@@ -327,7 +274,7 @@ static void a_sum_has_the_same_bits_each_time(void **)
 {
     NEEDS_DEVICE();
     const pairs p(40, 64, some);
-    device_memory m(false);
+    format_memory m(false);
     const size_t d = 72;
     floats rows = noise_of(p.P * d), weight = noise_of(p.P), first;
     const void *on = m.values(rows);
@@ -352,7 +299,7 @@ static double sigmoid(double x)
 
 static void check_swiglu(size_t P, size_t F, bool half, bool odd)
 {
-    device_memory m(half);
+    format_memory m(half);
     floats x = noise_of(P * 2 * F, 6);
     x[0] = 90, x[F - 1] = -90; // exp() of these is out of range
     void *act = m.empty(P * F);
@@ -369,7 +316,7 @@ static void check_swiglu(size_t P, size_t F, bool half, bool odd)
 
 static void check_swiglu_back(size_t P, size_t F, bool half, bool odd, bool wants_weighted)
 {
-    device_memory m(half);
+    format_memory m(half);
     floats x = noise_of(P * 2 * F, 6), dact = noise_of(P * F), weight = noise_of(P);
     void *dx = m.empty(P * 2 * F), *weighted = m.empty(P * F);
     float *dweight = m.room<float>(P);
@@ -419,7 +366,7 @@ static void activations_and_their_gradients_are_those_of_plain_loops(void **)
 
 static void check_norm(size_t rows, size_t d, size_t stride, bool half, bool odd)
 {
-    device_memory m(half);
+    format_memory m(half);
     floats x = noise_of(rows * stride, 3), weight = noise_of(d);
     void *out = m.empty(rows * d);
     const float eps = 0.25f; // as much as can be seen
@@ -465,7 +412,7 @@ struct rotation {
 };
 
 /* One token's heads, turned. */
-static void check_turned(const rotation &c, const device_memory &m, const floats &x, size_t heads,
+static void check_turned(const rotation &c, const format_memory &m, const floats &x, size_t heads,
                          size_t stride, const floats &is, const floats &cos, const floats &sin,
                          const ints &position, double sign)
 {
@@ -485,7 +432,7 @@ static void check_turned(const rotation &c, const device_memory &m, const floats
 
 static void check_rope(const rotation &c)
 {
-    device_memory m(c.half);
+    format_memory m(c.half);
     const size_t h = c.D / 2, context = 50, q = c.H * c.D, k = c.G * c.D;
     floats x[2] = { noise_of(c.T * (q + c.gap)), noise_of(c.T * (k + c.gap)) };
     const floats cos = noise_of(context * h), sin = noise_of(context * h);
