@@ -1,7 +1,7 @@
 /*
  * torch_launch.h: how libtorch's operators launch the kernels of harness/cuda/: on which tensors they
  * can work, on which stream, and a launch that failed as an exception, which guarded() catches.
- * C++, for torch_gpu.cpp and torch_experts.cpp.
+ * C++, for torch_gpu.cpp, torch_experts.cpp and torch_loss.cpp.
  */
 #ifndef TORCH_LAUNCH_H
 #define TORCH_LAUNCH_H
@@ -53,7 +53,7 @@ inline void *stream_of(const at::Tensor &t)
     return nullptr;
 }
 
-/* launch(stream, err) is one of pass.h's functions. */
+/* launch(stream, err) is one of pass.h's or loss.h's functions. */
 template <typename F> void launched(const at::Tensor &on, F launch)
 {
     struct buf err = BUF_INIT;

@@ -3,9 +3,8 @@
  */
 #include "torch_loss.h"
 #include "cuda/loss.h"
-#include "cuda/step.h"
 #include "torch_grad.h"
-#include "torch_impl.h"
+#include "torch_launch.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -19,44 +18,29 @@ using torch::autograd::variable_list;
 #ifdef SEQTOPK_CUDA
 bool loss_has_kernels(const Tensor &t)
 {
-    const bool half = t.scalar_type() == at::kBFloat16;
+    const bool half = is_half(t);
     return t.is_cuda() ? half || t.scalar_type() == at::kFloat
                        : t.is_cpu() && half && step_emulated();
 }
 
-static void *stream_of(const Tensor &t)
-{
-    const struct device cpu = { DEVICE_CPU, 0 };
-    return device_stream(t.is_cuda() ? device{ DEVICE_CUDA, static_cast<int>(t.get_device()) }
-                                     : cpu);
-}
-
-static void check(int rc, struct buf *err)
-{
-    std::string sentence = rc ? err->s : "";
-    buf_release(err);
-    TORCH_CHECK(rc == 0, sentence);
-}
-
 void loss_score(const Tensor &logits, const Tensor &target, Tensor nll, Tensor entropy)
 {
-    struct buf err = BUF_INIT;
-    check(gpu_loss(logits.data_ptr(), logits.scalar_type() == at::kBFloat16,
-                   static_cast<int>(logits.size(0)), static_cast<int>(logits.size(1)),
-                   target.data_ptr<int64_t>(), nll.data_ptr<float>(), entropy.data_ptr<float>(),
-                   stream_of(logits), &err),
-          &err);
+    launched(logits, [&](void *stream, struct buf *err) {
+        return gpu_loss(logits.data_ptr(), is_half(logits), static_cast<int>(logits.size(0)),
+                        static_cast<int>(logits.size(1)), target.data_ptr<int64_t>(),
+                        nll.data_ptr<float>(), entropy.data_ptr<float>(), stream, err);
+    });
 }
 
 /* Logits become their gradients; returns the losses [n]. */
 static Tensor loss_back(Tensor logits, const Tensor &target)
 {
-    struct buf err = BUF_INIT;
     Tensor nll = at::empty({ logits.size(0) }, logits.options().dtype(at::kFloat));
-    check(gpu_loss_back(logits.data_ptr(), logits.scalar_type() == at::kBFloat16,
-                        static_cast<int>(logits.size(0)), static_cast<int>(logits.size(1)),
-                        target.data_ptr<int64_t>(), nll.data_ptr<float>(), stream_of(logits), &err),
-          &err);
+    launched(logits, [&](void *stream, struct buf *err) {
+        return gpu_loss_back(logits.data_ptr(), is_half(logits), static_cast<int>(logits.size(0)),
+                             static_cast<int>(logits.size(1)), target.data_ptr<int64_t>(),
+                             nll.data_ptr<float>(), stream, err);
+    });
     return nll;
 }
 #else
