@@ -5,9 +5,9 @@
  *     bench-step [--shape olmoe|qwen2_moe|qwen3_moe|mixtral|tiny] [--batch 1,32] [--position 256,4096]
  *               [--steps 60] [--no-overlap] [--no-graph]
  *
- * One line for each batch, position and router: medians, tokens a second, the bytes of weights, keys
- * and values that the step reads (of experts those that were taken) and what share of 3.0 TB/s that
- * is, and the Expert Cache's cost beside topk.
+ * One line for each batch, position and router: medians, tokens a second, how many experts a token
+ * took and the bytes of weights, keys and values that a step read (of experts those that were taken),
+ * both on average, and what share of 3.0 TB/s that is, and the Expert Cache's cost beside topk.
  * Leaves out: prompts, tokenizer, database; `make bench` times those.
  */
 #include "cuda_device.h"
@@ -242,12 +242,11 @@ static void begin(struct bench *b, int batch, int position, const struct router 
     free(prompts);
 }
 
-/* Bytes that the last step read, and the experts that a token took. */
+/* Bytes that the last step read; adds the experts that a token took. */
 static double bytes_read(const struct bench *b, int batch, int position, double *taken)
 {
     const struct step_shape *s = &b->spec.shape;
     double d = s->hidden, q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim, values = 0;
-    *taken = 0;
     for (int l = 0; l < s->layers; l++)
         for (int e = 0; e < s->experts; e++) {
             int texts = 0;
@@ -266,26 +265,29 @@ static void run(struct bench *b, int batch, int position, const struct router *r
 {
     struct buf err = BUF_INIT;
     struct step_text texts[STEP_TEXTS];
-    double *ms = xcalloc((size_t)b->steps, sizeof(*ms)), taken;
+    double *ms = xcalloc((size_t)b->steps, sizeof(*ms)), taken = 0, bytes = 0;
     begin(b, batch, position, r, args);
     for (int i = 0; i < batch; i++)
         texts[i] = (struct step_text){ .slot = i, .position = position, .id = i };
     for (int t = -5; t < b->steps; t++) {
         double start = now_seconds();
         check(step_run(b->step, texts, batch, NULL, &err), &err);
-        if (t >= 0)
+        if (t >= 0) {
             ms[t] = (now_seconds() - start) * 1e3;
+            bytes += bytes_read(b, batch, texts[0].position, &taken) / b->steps;
+        }
         for (int i = 0; i < batch; i++) {
             texts[i].id = texts[i].next;
             texts[i].position++;
         }
     }
     qsort(ms, (size_t)b->steps, sizeof(*ms), by_value);
-    double median = ms[b->steps / 2], bytes = bytes_read(b, batch, position, &taken);
+    double median = ms[b->steps / 2];
     b->topk = r == &router_topk ? median : b->topk;
     printf("%5d %8d  %-14s %8.3f %8.3f %8.3f %10.0f %8.2f %7.2f %6.0f%% %+7.1f%%\n", batch,
            position, name, median, ms[b->steps / 10], ms[b->steps * 9 / 10], batch / median * 1e3,
-           taken, bytes / 1e9, bytes / 3.0e12 / (median / 1e3) * 100, (median / b->topk - 1) * 100);
+           taken / b->steps, bytes / 1e9, bytes / 3.0e12 / (median / 1e3) * 100,
+           (median / b->topk - 1) * 100);
     fflush(stdout);
     free(ms);
 }

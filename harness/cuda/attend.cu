@@ -2,7 +2,7 @@
  * attend.cu: attention of one query a head on its own text's past, and what comes before it: norm
  * and rotation of queries and keys, the new rows of the caches.
  *
- * A text's positions come in units of v.unit; each unit gives a sum of values, a largest score and a
+ * A text's positions come in units of unit_of(); each unit gives a sum of values, a largest score and a
  * sum of exponentials, and these are put together in the order of the units by the block that ends
  * last. How many blocks share the units is free, so the numbers do not hang on it, and the launch is
  * the same for every length. Within a unit a position is read by LP lanes, 8 columns each: its key
@@ -123,7 +123,8 @@ __global__ void __launch_bounds__(THREADS, HG == 1 ? 3 : 2)
     DYNAMIC_SHARED(unsigned char, shared);
     const int text = blockIdx.x, h0 = blockIdx.y * HG, D = v.s.head_dim, H = v.s.heads;
     const int slot = __ldcg(v.in->slot + text), position = __ldcg(v.in->position + text);
-    const int units = position / v.unit + 1, shares = min(static_cast<int>(gridDim.z), units);
+    const int unit = unit_of(v, position), units = position / unit + 1,
+              shares = min(static_cast<int>(gridDim.z), units);
     const int group = H / v.s.kv_heads, g = h0 / group, kv = v.s.kv_heads * D;
     if (slot < 0 || static_cast<int>(blockIdx.z) >= shares) {
         follow();
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(THREADS, HG == 1 ? 3 : 2)
     struct past_copies<T, HG> past;
     past.slots = reinterpret_cast<struct eight<T> *>(shared) + threadIdx.x;
     past.keys = own_keys, past.values = own_values;
-    past.position = position, past.units = units, past.shares = shares;
+    past.position = position, past.unit = unit, past.units = units, past.shares = shares;
     past.open(v, z, LP);
     follow();
     prepare_all<T, HG>(v, q_norm, k_norm, cos, sin, text, position, h0, r.fed);
@@ -177,12 +178,11 @@ static void attend(const struct launch &l, const struct step_view &v, const stru
     const int share = enough / (v.rows * blocks), LP = lanes_for(v.s.head_dim);
     const int shares = share < 1 ? 1 : share < v.units ? share : v.units;
     const size_t shared = ahead_bytes<T, HG>() + room_bytes(HG, v.s.head_dim, LP);
-    CHAIN(l.overlap, (attend_kernel<T, HG>),
+    CHAIN(l, (attend_kernel<T, HG>),
           dim3(static_cast<unsigned>(v.rows), static_cast<unsigned>(blocks),
                static_cast<unsigned>(shares)),
-          THREADS, shared, l.stream, v, static_cast<const T *>(w.q_norm),
-          static_cast<const T *>(w.k_norm), static_cast<T *>(w.keys), static_cast<T *>(w.values),
-          slot_size, cos, sin, LP);
+          THREADS, shared, v, static_cast<const T *>(w.q_norm), static_cast<const T *>(w.k_norm),
+          static_cast<T *>(w.keys), static_cast<T *>(w.values), slot_size, cos, sin, LP);
 }
 
 template <typename T>

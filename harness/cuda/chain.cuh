@@ -70,44 +70,52 @@ __device__ __forceinline__ void follow_early(const void *p = nullptr, size_t byt
 #endif
 }
 
+/* Where a step's kernels go, and how. */
+struct launch {
+    cudaStream_t stream;
+    int processors; // of the GPU
+    size_t shared;  // bytes of shared memory that a block may have; at least 99 kB
+    bool overlap;   // a kernel may start while the one before it ends: see follow()
+    int share;      // percent of a multiprocessor's memory that its blocks share; DRIVERS
+};
+enum { DRIVERS = -1 }; // what the driver finds right
+
 /*
- * LAUNCH(), but the kernel may start while the one before it in the stream ends: see follow(). It
- * may have the shared memory that it wants, and all kernels of a step have the same share of an SM's
- * memory for it: one that wants another share could not start beside the one before it. Those that
- * read more of what they share through L1 than it has beside that take CHAIN_CACHED(true, ...), which
- * leaves the share to the driver.
+ * LAUNCH() where `l` says, with the shared memory that the kernel wants. What of a multiprocessor's
+ * memory is not shared by blocks is L1, through which all loads into registers come: a kernel that has
+ * many under way needs much of it, and is slow without. One that wants another share than the kernel
+ * before it cannot start beside that one.
  */
 #ifdef CUDA_HOST
-#define CHAIN_CACHED(cached, overlap, kernel, grid, block, shared_bytes, stream, ...)      \
-    ((void)(cached), (void)(overlap),                                                      \
-     (shared_bytes) > 48 << 10 ? (void)gpu_allow_shared((kernel), shared_bytes) : (void)0, \
-     LAUNCH(kernel, grid, block, shared_bytes, stream, __VA_ARGS__))
+#define CHAIN(l, kernel, grid, block, shared_bytes, ...)                                   \
+    ((shared_bytes) > 48 << 10 ? (void)gpu_allow_shared((kernel), shared_bytes) : (void)0, \
+     LAUNCH(kernel, grid, block, shared_bytes, (l).stream, __VA_ARGS__))
 #else
 template <typename... P, typename... A>
-void chain(bool cached, bool overlap, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
-           cudaStream_t stream, A... args)
+void chain(const struct launch &l, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared,
+           A... args)
 {
-    const void *own = reinterpret_cast<const void *>(kernel);
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchAttribute attrs[2] = {};
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = block;
     config.dynamicSmemBytes = shared;
-    config.stream = stream;
-    config.attrs = &early;
-    config.numAttrs = overlap ? 1 : 0;
-    cudaFuncSetAttribute(own, cudaFuncAttributePreferredSharedMemoryCarveout,
-                         cached ? cudaSharedmemCarveoutDefault : cudaSharedmemCarveoutMaxShared);
+    config.stream = l.stream;
+    config.attrs = attrs;
+    if (l.overlap) {
+        attrs[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attrs[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    }
+    if (l.share != DRIVERS) {
+        attrs[config.numAttrs].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+        attrs[config.numAttrs++].val.sharedMemCarveout = static_cast<unsigned>(l.share);
+    }
     if (shared > 48 << 10)
         gpu_allow_shared(kernel, shared);
     cudaLaunchKernelEx(&config, kernel, P(args)...);
 }
-#define CHAIN_CACHED(cached, overlap, kernel, grid, block, shared_bytes, stream, ...) \
-    chain(cached, overlap, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
+#define CHAIN(l, kernel, grid, block, shared_bytes, ...) \
+    chain(l, kernel, grid, block, shared_bytes, __VA_ARGS__)
 #endif
-#define CHAIN(overlap, kernel, grid, block, shared_bytes, stream, ...) \
-    CHAIN_CACHED(false, overlap, kernel, grid, block, shared_bytes, stream, __VA_ARGS__)
 
 #endif

@@ -276,9 +276,9 @@ static void choose(const struct launch &l, const struct step_view &v, const stru
     const int rows = v.s.experts + (w.shared_gate ? 1 : 0);
     const size_t words = static_cast<size_t>(v.rows) * words_of(v.s.experts);
     const size_t shared = route_shared_bytes(v.s.experts) + words * sizeof(uint32_t);
-    CHAIN(l.overlap, (choose_kernel<T, J>),
+    CHAIN(l, (choose_kernel<T, J>),
           dim3(static_cast<unsigned>((rows + EACH - 1) / EACH), static_cast<unsigned>(v.rows)),
-          THREADS, shared, l.stream, v, static_cast<const T *>(w.router),
+          THREADS, shared, v, static_cast<const T *>(w.router),
           static_cast<const T *>(w.shared_gate), static_cast<const T *>(w.ffn_norm), layer);
 }
 

@@ -3,7 +3,8 @@
  * follows attention, and the head; see dense_ring.cu for more texts than a few.
  *
  * A block has 16 rows of the matrix, so that a batch of 1 has enough blocks to keep memory busy:
- * 2048 x 2048 of bfloat16 is 128 blocks of 64 kB. Matrices with few rows get more warps a block.
+ * 2048 x 2048 of bfloat16 is 128 blocks of 64 kB. Matrices with few rows get more warps a block. The
+ * first loads of the matrix are under way before the kernel before has ended.
  */
 #include "cuda/kernels.cuh"
 #include "cuda/tile.cuh"
@@ -17,11 +18,15 @@ __global__ void __launch_bounds__(512)
     __shared__ float scale[STEP_TEXTS];
     const int d = v.s.hidden, from = blockIdx.x * 16;
     const tile_rows<T, 1> rows = rows_from<T, 1>(w, from, n, d);
-    follow_early(rows.first[0], rows.count[0] * d * static_cast<unsigned>(sizeof(T)));
+    tile_weights<T, 1, NT> own;
+    own.open(rows, d, tile_block());
+    follow_early(rows.first[0], min(16, n - from) * d * static_cast<unsigned>(sizeof(T)));
     for (int c = 0; c < v.rows; c += NT * 8) {
         const int texts = min(NT * 8, v.rows - c);
         const T *x = static_cast<const T *>(v.xw) + static_cast<size_t>(c) * d;
-        tile_product<T, 1, NT>(rows, { x, nullptr, texts }, d, sums);
+        if (c > 0)
+            own.open(rows, d, tile_block());
+        tile_product<T, 1, NT>(own, { x, nullptr, texts }, d, sums);
         for (int i = threadIdx.x / 32; i < texts; i += blockDim.x / 32) {
             const float r = norm_scale(v, c + i);
             if (threadIdx.x % 32 == 0)
@@ -45,13 +50,17 @@ __global__ void __launch_bounds__(512) out_kernel(struct step_view v, const T *w
     DYNAMIC_SHARED(float, sums);
     const int d = v.s.hidden, k = v.s.heads * v.s.head_dim, from = blockIdx.x * 16;
     const tile_rows<T, 1> rows = rows_from<T, 1>(w, from, d, k);
-    const int own = from + static_cast<int>(threadIdx.x) % 16; // at % 16 is the thread's
-    const float weight = own < d ? number(norm[own]) : 0;
-    follow_early(rows.first[0], rows.count[0] * k * static_cast<unsigned>(sizeof(T)));
+    const int mine = from + static_cast<int>(threadIdx.x) % 16; // at % 16 is the thread's
+    const float weight = mine < d ? number(norm[mine]) : 0;
+    tile_weights<T, 1, NT> own;
+    own.open(rows, k, tile_block());
+    follow_early(rows.first[0], min(16, d - from) * k * static_cast<unsigned>(sizeof(T)));
     for (int c = 0; c < v.rows; c += NT * 8) {
         const int texts = min(NT * 8, v.rows - c);
         const T *x = static_cast<const T *>(v.attended) + static_cast<size_t>(c) * k;
-        tile_product<T, 1, NT>(rows, { x, nullptr, texts }, k, sums);
+        if (c > 0)
+            own.open(rows, k, tile_block());
+        tile_product<T, 1, NT>(own, { x, nullptr, texts }, k, sums);
         for (int at = threadIdx.x; at < 16 * NT * 8; at += blockDim.x) {
             const int column = from + at % 16, text = c + at / 16;
             const bool in = column < d && text < v.rows;
@@ -75,8 +84,8 @@ static void norm_product(const struct launch &l, const struct step_view &v, cons
 {
     const int warps = warps_for(n);
     const size_t shared = tile_floats(1, NT, warps) * sizeof(float);
-    CHAIN_CACHED(NT > 1, l.overlap, (norm_product_kernel<T, NT>), (n + 15) / 16, warps * 32, shared,
-                 l.stream, v, static_cast<const T *>(w), static_cast<const T *>(bias), n, y);
+    CHAIN(l, (norm_product_kernel<T, NT>), (n + 15) / 16, warps * 32, shared, v,
+          static_cast<const T *>(w), static_cast<const T *>(bias), n, y);
 }
 
 template <typename T, int NT>
@@ -85,8 +94,8 @@ static void out_product(const struct launch &l, const struct step_view &v,
 {
     const int warps = warps_for(v.s.hidden);
     const size_t shared = tile_floats(1, NT, warps) * sizeof(float);
-    CHAIN_CACHED(NT > 1, l.overlap, (out_kernel<T, NT>), v.tiles, warps * 32, shared, l.stream, v,
-                 static_cast<const T *>(w.o), static_cast<const T *>(w.ffn_norm));
+    CHAIN(l, (out_kernel<T, NT>), v.tiles, warps * 32, shared, v, static_cast<const T *>(w.o),
+          static_cast<const T *>(w.ffn_norm));
 }
 
 template <typename T>

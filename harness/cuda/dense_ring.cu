@@ -82,8 +82,8 @@ static void norm_ring(const struct launch &l, const struct step_view &v, const v
                       const void *bias, int n, float *y)
 {
     const int tiles = (n + MT * 16 - 1) / (MT * 16), most = (MT == 1 ? 2 : 1) * l.processors;
-    CHAIN(l.overlap, (norm_ring_kernel<MT, NT, S>), tiles < most ? tiles : most, THREADS,
-          ring_bytes(MT, NT, S), l.stream, v, static_cast<const nv_bfloat16 *>(w),
+    CHAIN(l, (norm_ring_kernel<MT, NT, S>), tiles < most ? tiles : most, THREADS,
+          ring_bytes(MT, NT, S), v, static_cast<const nv_bfloat16 *>(w),
           static_cast<const nv_bfloat16 *>(bias), n, y);
 }
 

@@ -131,7 +131,7 @@ static void down(const struct launch &l, const struct step_view &v, const struct
                  const void *norm)
 {
     const size_t room = ring_bytes(1, NT, S);
-    CHAIN(l.overlap, (down_ring_kernel<NT, S>), v.tiles, THREADS, room + down_room(v), l.stream, v,
+    CHAIN(l, (down_ring_kernel<NT, S>), v.tiles, THREADS, room + down_room(v), v,
           static_cast<const nv_bfloat16 *>(w.down), static_cast<const nv_bfloat16 *>(w.shared_down),
           static_cast<const nv_bfloat16 *>(norm), static_cast<int>(room));
 }

@@ -23,10 +23,12 @@ static void embed(const struct launch &l, const struct step_view &v, const void 
                   const void *norm)
 {
     // The host's copy comes before this one, which therefore waits like any other.
-    CHAIN(false, embed_kernel<T>,
+    struct launch alone = l;
+    alone.overlap = false;
+    CHAIN(alone, embed_kernel<T>,
           dim3(static_cast<unsigned>(v.rows),
                static_cast<unsigned>((v.s.hidden + THREADS - 1) / THREADS)),
-          THREADS, 0, l.stream, v, static_cast<const T *>(embedding), static_cast<const T *>(norm));
+          THREADS, 0, v, static_cast<const T *>(embedding), static_cast<const T *>(norm));
 }
 
 void launch_embed(const struct launch &l, const struct step_view &v, const void *embedding,
@@ -128,6 +130,5 @@ static __global__ void __launch_bounds__(THREADS) finish_kernel(struct step_view
 
 void launch_finish(const struct launch &l, const struct step_view &v)
 {
-    CHAIN(l.overlap, finish_kernel, dim3(static_cast<unsigned>(v.rows), CHUNKS), THREADS, 0,
-          l.stream, v);
+    CHAIN(l, finish_kernel, dim3(static_cast<unsigned>(v.rows), CHUNKS), THREADS, 0, v);
 }

@@ -5,9 +5,9 @@
  *
  * Work comes in items: some rows of one expert for all of its texts, so that a weight is read once
  * and an expert without texts is not read. Blocks take items in turn; how many there are is known on
- * the device alone, so the launch is the same whatever was selected.
- * The sum of a text over its pairs is in the order of the experts, then the shared one, by the block
- * that ends the last item of those columns.
+ * the device alone, so the launch is the same whatever was selected. With few texts an item is
+ * smaller, so that all multiprocessors end at the same time, and its first weights are asked for
+ * while the item before it is put together.
  */
 #include "cuda/kernels.cuh"
 #include "cuda/tile.cuh"
@@ -26,6 +26,11 @@ static __device__ __forceinline__ struct item routed_item(const struct step_view
              v.pairs.text + begin };
 }
 
+static __device__ __forceinline__ float silu(float x)
+{
+    return x / (1 + expf(-x));
+}
+
 /* silu(gate) * up of 16 of the expert's columns for NT * 8 of its texts, from the c-th on. */
 template <typename T, int NT>
 __device__ __forceinline__ void gate_up_texts(const struct step_view &v, const struct item &it,
@@ -35,7 +40,9 @@ __device__ __forceinline__ void gate_up_texts(const struct step_view &v, const s
     const int d = v.s.hidden, texts = min(NT * 8, it.count - c);
     const T *x = static_cast<const T *>(v.xw) + (it.index ? 0 : static_cast<size_t>(c) * d);
     const int32_t *index = it.index ? it.index + c : nullptr;
-    tile_product<T, 2, NT>(w, { x, index, texts }, d, sums);
+    tile_weights<T, 2, NT> own;
+    own.open(w, d, tile_block());
+    tile_product<T, 2, NT>(own, { x, index, texts }, d, sums);
     for (int at = threadIdx.x; at < 16 * NT * 8; at += THREADS) {
         const int row = at % 16, text = at / 16;
         if (from + row >= F || text >= texts)
@@ -43,19 +50,16 @@ __device__ __forceinline__ void gate_up_texts(const struct step_view &v, const s
         const float scale = v.scale[index ? index[text] : c + text];
         const float gate = tile_at<2, NT>(sums, row, text) * scale;
         const float up = tile_at<2, NT>(sums, row + 16, text) * scale;
-        put(out + static_cast<size_t>(c + text) * F + from + row, gate / (1 + expf(-gate)) * up);
+        put(out + static_cast<size_t>(c + text) * F + from + row, silu(gate) * up);
     }
 }
 
 template <typename T, int MOST>
-__global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
+__global__ void __launch_bounds__(THREADS, 2)
     gate_up_kernel(struct step_view v, const T *gate_up, const T *shared)
 {
     DYNAMIC_SHARED(float, sums);
-    if (MOST == 1)
-        follow_early();
-    else
-        follow(); // down.cu reads ahead what was there before this kernel
+    follow(); // those behind this one read ahead what was there before it
     const int d = v.s.hidden, before = (v.s.shared_ffn + 15) / 16,
               tiles = (v.s.expert_ffn + 15) / 16;
     const int items = before + v.pairs.active[0] * tiles;
@@ -68,17 +72,16 @@ __global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
         const T *w = routed ? gate_up + static_cast<size_t>(it.expert) * 2 * F * d : shared;
         T *out = routed ? static_cast<T *>(v.act) + static_cast<size_t>(it.begin) * F
                         : static_cast<T *>(v.shared_act);
-        const int n = min(16, F - from);
-        const tile_rows<T, 2> rows = {
-            { w + static_cast<size_t>(from) * d, w + (static_cast<size_t>(F) + from) * d }, { n, n }
-        };
+        tile_rows<T, 2> rows;
+        rows.put(0, 2, w, from, F, d);
+        rows.put(2, 2, w + static_cast<size_t>(F) * d, from, F, d);
         for (int c = 0; c < it.count;) {
             const int left = it.count - c;
             if (MOST >= 4 && left > 16) {
                 gate_up_texts<T, MOST >= 4 ? 4 : 1>(v, it, rows, c, from, F, out, sums);
                 c += 32;
-            } else if (MOST >= 2 && left > 8) {
-                gate_up_texts<T, MOST >= 2 ? 2 : 1>(v, it, rows, c, from, F, out, sums);
+            } else if (left > 8) {
+                gate_up_texts<T, 2>(v, it, rows, c, from, F, out, sums);
                 c += 16;
             } else {
                 gate_up_texts<T, 1>(v, it, rows, c, from, F, out, sums);
@@ -88,129 +91,239 @@ __global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
     }
 }
 
-/* 32 columns of the output of NT * 8 of an expert's texts. in: [texts, k]; out: [texts, d] */
-template <typename T, int NT>
-__device__ __forceinline__ void down_texts(const struct step_view &v, const tile_rows<T, 2> &w,
-                                           const T *in, int texts, int k, int from, float *out,
-                                           float *sums)
+/* ---- for few texts: items of 8 columns ---- */
+
+enum { FEW_BLOCKS = 3 }; // of a multiprocessor
+
+/* The i-th of a launch: 8 columns from the `from` on. */
+struct few_item {
+    struct item of;
+    int F, from;
+};
+
+/* active: of experts, loaded here so that it is waited for together with the rest; false: none */
+static __device__ __forceinline__ bool few_item_at(const struct step_view &v, int i,
+                                                   struct few_item &it)
 {
-    const int d = v.s.hidden;
-    texts = min(NT * 8, texts);
-    tile_product<T, 2, NT>(w, { in, nullptr, texts }, k, sums);
-    for (int at = threadIdx.x; at < 32 * NT * 8; at += THREADS) {
-        const int row = at % 32, text = at / 32;
-        if (from + row < d && text < texts)
-            out[static_cast<size_t>(text) * d + from + row] = tile_at<2, NT>(sums, row, text);
-    }
+    const int before = (v.s.shared_ffn + 7) / 8, tiles = (v.s.expert_ffn + 7) / 8;
+    const bool routed = i >= before;
+    const int place = routed ? min((i - before) / tiles, v.s.experts - 1) : 0;
+    const int active = v.pairs.active[0];
+    it.of = routed_item(v, place);
+    if (!routed)
+        it.of = { -1, 0, v.rows, nullptr };
+    if (v.rows == 1)
+        it.of.index = nullptr; // row 0 of the texts is its only one
+    it.F = routed ? v.s.expert_ffn : v.s.shared_ffn;
+    it.from = (routed ? (i - before) % tiles : i) * 8;
+    return i < before + active * tiles;
 }
 
-/* The residual stream of 32 columns, a warp a text. */
 template <typename T>
-__device__ __forceinline__ void add_experts(const struct step_view &v, int from, const T *norm)
-{
-    const int N = v.s.experts, d = v.s.hidden, column = from + threadIdx.x % 32;
-    const bool in = column < d;
-    const float weight = in ? number(norm[column]) : 0;
-    for (int b = threadIdx.x / 32; b < v.rows; b += WARPS) {
-        const size_t at = static_cast<size_t>(b) * d + column;
-        const int pairs = v.pairs.count[b];
-        float sum = in ? v.x[at] : 0;
-        for (int j = 0; in && j < pairs; j++) {
-            const size_t row = static_cast<size_t>(v.pairs.row[b * N + j]);
-            sum = fmaf(v.pairs.weight[b * N + j], __ldcg(v.made + row * d + column), sum);
-        }
-        if (in && v.s.shared_ffn)
-            sum = fmaf(shared_weight(v, b), __ldcg(v.shared_made + at), sum);
-        put_x<T>(v, b, in ? column : d, sum, weight);
-    }
-}
-
-template <typename T, int MOST>
-__global__ void __launch_bounds__(THREADS, MOST == 1 ? 3 : 2)
-    down_kernel(struct step_view v, const T *down, const T *shared, const T *norm)
+__global__ void __launch_bounds__(THREADS, FEW_BLOCKS)
+    gate_up_few_kernel(struct step_view v, const T *gate_up, const T *shared)
 {
     DYNAMIC_SHARED(float, sums);
-    follow_early();
-    const int d = v.s.hidden, active = v.pairs.active[0], first = v.s.shared_ffn ? 1 : 0;
-    const int each = active + first > 0 ? active + first : 1, items = (d + 31) / 32 * each;
-    for (int i = blockIdx.x; i < items; i += gridDim.x) {
-        const int from = i / each * 32, turn = i % each;
-        const bool routed = turn >= first;
-        const struct item it = turn < first            ? item{ -1, 0, v.rows, nullptr }
-                               : turn - first < active ? routed_item(v, turn - first)
-                                                       : item{ -2, 0, 0, nullptr };
-        const int k = routed ? v.s.expert_ffn : v.s.shared_ffn;
-        const T *w = routed && it.count ? down + static_cast<size_t>(it.expert) * d * k : shared;
-        const T *in = static_cast<const T *>(routed ? v.act : v.shared_act) +
-                      static_cast<size_t>(it.begin) * k;
-        float *out = (routed ? v.made : v.shared_made) + static_cast<size_t>(it.begin) * d;
-        const tile_rows<T, 2> rows = rows_from<T, 2>(w, from, d, k);
-        for (int c = 0; c < it.count;) {
-            const int left = it.count - c;
-            const T *x = in + static_cast<size_t>(c) * k;
-            float *y = out + static_cast<size_t>(c) * d;
-            if (MOST >= 4 && left > 16) {
-                down_texts<T, MOST >= 4 ? 4 : 1>(v, rows, x, left, k, from, y, sums);
-                c += 32;
-            } else if (MOST >= 2 && left > 8) {
-                down_texts<T, MOST >= 2 ? 2 : 1>(v, rows, x, left, k, from, y, sums);
-                c += 16;
-            } else {
-                down_texts<T, 1>(v, rows, x, left, k, from, y, sums);
-                c += 8;
-            }
+    const int d = v.s.hidden, row = threadIdx.x % 8, text = threadIdx.x / 8;
+    tile_weights<T, 1, 1> own;
+    struct few_item it;
+    follow(); // as above
+    const auto open = [&](int i) {
+        if (!few_item_at(v, i, it))
+            return false;
+        const size_t up = static_cast<size_t>(it.F) * d;
+        const T *w = it.of.expert >= 0 ? gate_up + it.of.expert * 2 * up : shared;
+        tile_rows<T, 1> rows;
+        rows.put(0, 1, w, it.from, it.F, d);
+        rows.put(1, 1, w + up, it.from, it.F, d);
+        own.open(rows, d, tile_block());
+        return true;
+    };
+    bool more = open(blockIdx.x);
+    for (int i = blockIdx.x; more;) {
+        T *out = nullptr;
+        float scale = 0, c[1][1][4] = {};
+        if (text < it.of.count && it.from + row < it.F) {
+            out = static_cast<T *>(it.of.expert >= 0 ? v.act : v.shared_act) +
+                  static_cast<size_t>(it.of.begin + text) * it.F + it.from + row;
+            scale = v.scale[it.of.index ? it.of.index[text] : text];
         }
-        if (arrive_last(v.arrived + i / each, static_cast<unsigned>(each)))
-            add_experts(v, from, norm);
+        tile_multiply<1, 1>(c, own, { static_cast<const T *>(v.xw), it.of.index, it.of.count }, d,
+                            tile_block());
+        i += gridDim.x;
+        more = open(i);
+        __syncthreads(); // the sums of the item before were read
+        tile_put<1, 1>(c, sums, threadIdx.x / 32);
+        __syncthreads();
+        if (out) {
+            const float gate = tile_at<1, 1>(sums, row, text, WARPS) * scale;
+            const float up = tile_at<1, 1>(sums, row + 8, text, WARPS) * scale;
+            put(out, silu(gate) * up);
+        }
     }
 }
 
-/* Shared memory of tiles of MOST eights of texts. */
-static size_t room_of(int MOST)
+/* ---- the weighted sum ---- */
+
+enum {
+    GROUPS = 4, // of WARPS: each has items of its own
+    SLOTS = 16, // items whose sums are kept until they are added
+};
+
+/* Eight of an expert's texts, from the `first` on. */
+struct eight_item {
+    int place, first;
+};
+
+/*
+ * A block has 16 columns of the residual stream, each of its threads one of a text, and goes through
+ * all experts that have texts in their order, then the shared one: its sums need no other block. The
+ * first weights of each group are under way before the kernel before has ended.
+ */
+template <typename T> struct direct_sum {
+    const struct step_view &v;
+    const T *down, *shared;
+    int active, all; // experts; and with the shared one
+    struct tile_warp own;
+
+    __device__ __forceinline__ struct item at(struct eight_item e) const
+    {
+        return e.place < active ? routed_item(v, e.place) : item{ -1, 0, v.rows, nullptr };
+    }
+    /* n items on */
+    __device__ __forceinline__ void advance(struct eight_item &e, int n) const
+    {
+        if (v.rows <= 8) {
+            e.place += n;
+            return;
+        }
+        for (; n > 0 && e.place < all; n--) {
+            e.first += 8;
+            if (e.first >= at(e).count)
+                e = { e.place + 1, 0 };
+        }
+    }
+    __device__ __forceinline__ int width(struct eight_item e) const
+    {
+        return e.place < active ? v.s.expert_ffn : v.s.shared_ffn;
+    }
+    __device__ __forceinline__ void open(tile_weights<T, 1, 1> &w, struct eight_item e) const
+    {
+        if (e.place >= all)
+            return;
+        const int k = width(e), d = v.s.hidden;
+        const T *from = shared;
+        if (e.place < active)
+            from = down + static_cast<size_t>(__ldcg(v.pairs.active + 1 + e.place)) * d * k;
+        w.open(rows_from<T, 1>(from, blockIdx.x * 16, d, k), k, own);
+    }
+    /* The item's sums into its slot, and where its texts are: of [STEP_TEXTS] */
+    __device__ __forceinline__ void multiply(tile_weights<T, 1, 1> &w, struct eight_item e,
+                                             struct eight_item next, float *slot,
+                                             signed char *of) const
+    {
+        const struct item it = at(e);
+        const int k = width(e), texts = min(8, it.count - e.first), lane = threadIdx.x % 32;
+        const T *x = static_cast<const T *>(e.place < active ? v.act : v.shared_act) +
+                     static_cast<size_t>(it.begin + e.first) * k;
+        float c[1][1][4] = {};
+        tile_multiply<1, 1>(c, w, { x, nullptr, texts }, k, own);
+        open(w, next);
+        tile_put<1, 1>(c, slot, own.warp);
+        if (own.warp > 0)
+            return;
+        for (int b = lane; b < STEP_TEXTS; b += 32)
+            of[b] = -1;
+        __syncwarp();
+        if (lane < texts)
+            of[it.index ? it.index[e.first + lane] : e.first + lane] =
+                static_cast<signed char>(lane);
+    }
+};
+
+template <typename T>
+__global__ void __launch_bounds__(GROUPS *THREADS, 1)
+    down_direct_kernel(struct step_view v, const T *down, const T *shared, const T *norm)
 {
-    return tile_floats(2, MOST, WARPS) * sizeof(float);
+    DYNAMIC_SHARED(float, sums);
+    constexpr int SLOT = tile_floats(1, 1, WARPS);
+    __shared__ signed char of[SLOTS][STEP_TEXTS];
+    // The kernel before is gate_up, which reads the pairs and follows those that wrote them.
+    const int active = __ldcg(v.pairs.active), group = threadIdx.x / THREADS;
+    const struct direct_sum<T> sum = {
+        v, down, shared, active, active + (v.s.shared_ffn ? 1 : 0),
+        {
+            static_cast<int>(threadIdx.x % THREADS / 32), WARPS
+        }
+    };
+    struct eight_item first = { 0, 0 }, e = first;
+    tile_weights<T, 1, 1> w;
+    sum.advance(e, group);
+    sum.open(w, e);
+    const int d = v.s.hidden, text = threadIdx.x / 16, column = blockIdx.x * 16 + threadIdx.x % 16;
+    const bool in = text < v.rows && column < d;
+    const float weight = column < d ? number(norm[column]) : 0;
+    float x = in ? __ldcg(v.x + static_cast<size_t>(text) * d + column) : 0;
+    int seen = 0; // of the text's pairs
+    follow();
+    while (first.place < sum.all) {
+        for (int j = group; j < SLOTS && e.place < sum.all; j += GROUPS) {
+            struct eight_item next = e;
+            sum.advance(next, GROUPS);
+            sum.multiply(w, e, next, sums + j * SLOT, of[j]);
+            e = next;
+        }
+        __syncthreads();
+        for (int j = 0; j < SLOTS && first.place < sum.all; j++, sum.advance(first, 1)) {
+            const int i = in ? of[j][text] : -1;
+            if (i < 0)
+                continue;
+            const float of_pair = first.place < active ? v.pairs.weight[text * v.s.experts + seen]
+                                                       : shared_weight(v, text);
+            x = fmaf(of_pair, tile_at<1, 1>(sums + j * SLOT, threadIdx.x % 16, i, WARPS), x);
+            seen++;
+        }
+        __syncthreads();
+    }
+    if (text / 2 * 2 < v.rows) // whole warps
+        put_x<T>(v, text, in ? column : d, x, weight);
+}
+
+static_assert(GROUPS * THREADS == STEP_TEXTS * 16, "a thread has a column of a text");
+
+/* Shared memory of a tile's sums. */
+static size_t room_of(int MT, int NT)
+{
+    return tile_floats(MT, NT, WARPS) * sizeof(float);
 }
 
 template <typename T, int MOST>
 static void gate_up_most(const struct launch &l, const struct step_view &v,
                          const struct step_layer &w)
 {
-    CHAIN_CACHED(MOST > 1, l.overlap, (gate_up_kernel<T, MOST>), l.processors * (MOST == 1 ? 3 : 2),
-                 THREADS, room_of(MOST), l.stream, v, static_cast<const T *>(w.gate_up),
-                 static_cast<const T *>(w.shared_gate_up));
+    CHAIN(l, (gate_up_kernel<T, MOST>), l.processors * 2, THREADS, room_of(2, MOST), v,
+          static_cast<const T *>(w.gate_up), static_cast<const T *>(w.shared_gate_up));
 }
 
 template <typename T>
 static void gate_up(const struct launch &l, const struct step_view &v, const struct step_layer &w)
 {
     if (v.rows <= FEW_TEXTS)
-        gate_up_most<T, 1>(l, v, w);
+        CHAIN(l, gate_up_few_kernel<T>, l.processors * FEW_BLOCKS, THREADS, room_of(1, 1), v,
+              static_cast<const T *>(w.gate_up), static_cast<const T *>(w.shared_gate_up));
     else if (v.rows <= 16)
         gate_up_most<T, 2>(l, v, w);
     else
         gate_up_most<T, 4>(l, v, w);
 }
 
-template <typename T, int MOST>
-static void down(const struct launch &l, const struct step_view &v, const struct step_layer &w,
-                 const void *norm)
+template <typename T>
+static void down_direct(const struct launch &l, const struct step_view &v,
+                        const struct step_layer &w, const void *norm)
 {
-    CHAIN_CACHED(MOST > 1, l.overlap, (down_kernel<T, MOST>), l.processors * (MOST == 1 ? 3 : 2),
-                 THREADS, room_of(MOST), l.stream, v, static_cast<const T *>(w.down),
-                 static_cast<const T *>(w.shared_down), static_cast<const T *>(norm));
-}
-
-static void any_down(const struct launch &l, const struct step_view &v, const struct step_layer &w,
-                     const void *norm)
-{
-    if (!is_direct(v.s, v.rows))
-        launch_down(l, v, w, norm);
-    else if (v.s.half)
-        down<nv_bfloat16, 1>(l, v, w, norm);
-    else if (v.rows <= FEW_TEXTS)
-        down<float, 1>(l, v, w, norm);
-    else
-        down<float, 4>(l, v, w, norm);
+    CHAIN(l, down_direct_kernel<T>, v.tiles, GROUPS * THREADS, SLOTS * room_of(1, 1), v,
+          static_cast<const T *>(w.down), static_cast<const T *>(w.shared_down),
+          static_cast<const T *>(norm));
 }
 
 void launch_experts(const struct launch &l, const struct step_view &v, const struct step_layer &w,
@@ -220,5 +333,10 @@ void launch_experts(const struct launch &l, const struct step_view &v, const str
         gate_up<nv_bfloat16>(l, v, w);
     else
         gate_up<float>(l, v, w);
-    any_down(l, v, w, norm);
+    if (!is_direct(v.s, v.rows))
+        launch_down(l, v, w, norm);
+    else if (v.s.half)
+        down_direct<nv_bfloat16>(l, v, w, norm);
+    else
+        down_direct<float>(l, v, w, norm);
 }

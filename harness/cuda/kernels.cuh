@@ -7,13 +7,6 @@
 
 #include "cuda/view.cuh"
 
-struct launch {
-    cudaStream_t stream;
-    int processors; // of the GPU
-    size_t shared;  // bytes of shared memory that a block may have; at least 99 kB
-    bool overlap;   // see CHAIN()
-};
-
 /* Residual stream of the fed tokens. `norm`: of the first layer */
 void launch_embed(const struct launch &l, const struct step_view &v, const void *embedding,
                   const void *norm);

@@ -51,13 +51,11 @@ static __device__ void order_text(const struct step_view &v, const uint32_t *bit
             v.pairs.active[1 + place] = e;
             v.pairs.begin[place] = place;
             v.pairs.text[place] = 0;
-            v.pairs.row[place] = place;
         }
         if (e == N - 1) {
             const int all = place + taken;
             v.pairs.active[0] = all;
             v.pairs.begin[all] = all;
-            v.pairs.count[0] = all;
         }
     }
 }
@@ -115,7 +113,6 @@ static __device__ void order_pairs(const struct step_view &v, uint32_t *bits)
     __shared__ unsigned long long texts[STEP_EXPERTS];
     __shared__ int begin[STEP_EXPERTS];
     const int N = v.s.experts, words = words_of(N), lane = threadIdx.x % 32;
-    const bool rows = is_direct(v.s, v.rows);
     for (int i = threadIdx.x; i < v.rows * words; i += THREADS)
         bits[i] = __ldcg(v.pairs.taken + i);
     __syncthreads();
@@ -130,12 +127,7 @@ static __device__ void order_pairs(const struct step_view &v, uint32_t *bits)
             if (texts[e] >> b & 1) {
                 const int row = begin[e] + __popcll(texts[e] & ((1ull << b) - 1));
                 v.pairs.text[row] = b;
-                if (rows)
-                    v.pairs.row[b * N + rank_of(bits + b * words, e)] = row;
             }
-    for (int b = threadIdx.x; rows && b < v.rows; b += THREADS)
-        v.pairs.count[b] =
-            rank_of(bits + b * words, N - 1) + (bits[b * words + (N - 1) / 32] >> (N - 1) % 32 & 1);
 }
 
 #endif

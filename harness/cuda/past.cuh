@@ -110,7 +110,6 @@ template <typename T, int HG> struct past_copies {
         values += own;
         stride = static_cast<size_t>(v.s.kv_heads) * D;
         have = D - own;
-        unit = v.unit;
         u = first;
         p = first * unit;
         stage = 0;
@@ -150,7 +149,7 @@ __device__ __forceinline__ void attend_unit(const struct step_view &v, const str
 {
     constexpr int U = at_once<T, HG>, S = steps_ahead<T, HG>;
     const int D = v.s.head_dim, groups = THREADS / LP, own = threadIdx.x % LP * LANES;
-    const int group = threadIdx.x / LP, to = min((u + 1) * v.unit, past.position + 1);
+    const int group = threadIdx.x / LP, to = min((u + 1) * past.unit, past.position + 1);
     float query[HG][LANES];
     for (int h = 0; h < HG; h++) {
         t.most[h] = -INFINITY;
@@ -161,7 +160,7 @@ __device__ __forceinline__ void attend_unit(const struct step_view &v, const str
         }
     }
 #pragma unroll 1
-    for (int from = u * v.unit; from < to; from += groups * U) {
+    for (int from = u * past.unit; from < to; from += groups * U) {
         float value[U][LANES], score[U][HG];
         past.copies.template wait<S - 1>();
 #pragma unroll

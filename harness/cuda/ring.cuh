@@ -73,7 +73,7 @@ template <int MT, int NT, typename J> struct supply {
         step = 0;
         do
             more = job.next(at, t);
-        while (more && tile_column(0) >= t.k);
+        while (more && tile_block().column(0) >= t.k);
         if (!more)
             return;
         k = t.k;
@@ -89,13 +89,13 @@ template <int MT, int NT, typename J> struct supply {
     }
     __device__ __forceinline__ void advance(const J &job)
     {
-        if (tile_column(++step) >= k)
+        if (tile_block().column(++step) >= k)
             open(job);
     }
     /* slots: of the stage, this thread's */
     __device__ __forceinline__ void weights(struct ahead &copies, uint4 *slots) const
     {
-        const int column = tile_column(step), own = threadIdx.x % 4 * 8;
+        const int column = tile_block().column(step), own = threadIdx.x % 4 * 8;
         const bool in = column + own < k;
 #pragma unroll
         for (int j = 0; j < 2 * MT; j++)
@@ -103,7 +103,7 @@ template <int MT, int NT, typename J> struct supply {
     }
     __device__ __forceinline__ void values(struct ahead &copies, uint4 *slots) const
     {
-        const int column = tile_column(step), own = threadIdx.x % 4 * 8;
+        const int column = tile_block().column(step), own = threadIdx.x % 4 * 8;
         const bool in = column + own < k;
 #pragma unroll
         for (int n = 0; n < NT; n++)
@@ -198,7 +198,7 @@ __device__ __forceinline__ void ring_all(J &job, struct walk from, void *shared)
     while (job.next(from, t)) {
         float c[MT][NT][4] = {};
 #pragma unroll 1
-        for (int i = 0; tile_column(i) < t.k; i++) {
+        for (int i = 0; tile_block().column(i) < t.k; i++) {
             uint4 *slots = ring + stage * STAGE;
             copies.wait<S - 1>();
             ring_step<MT, NT>(c, slots, t.texts);

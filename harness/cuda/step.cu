@@ -154,12 +154,15 @@ void step_close(struct step *s)
 
 /* ---- one step ---- */
 
+static const int MANY_SHARE = 58; // struct launch's, with more texts than a few: measured
+
 static void launch_all(const struct step *s, const struct step_view *v, cudaStream_t stream)
 {
     struct launch l = s->launch;
     const struct step_ends *e = &s->spec.ends;
     const int layers = v->s.layers;
     l.stream = stream;
+    l.share = v->rows <= FEW_TEXTS ? DRIVERS : MANY_SHARE;
     launch_embed(l, *v, e->embedding, s->layers[0].attn_norm);
     for (int i = 0; i < layers; i++) {
         const struct step_layer *w = &s->layers[i];

@@ -32,16 +32,12 @@ void step_carve_output(struct carver *c, const struct step_shape *s, size_t rows
     carve(c, &o->scores, static_cast<size_t>(s->layers) * rows * s->experts);
 }
 
-/* direct: as many of the rows as is_direct() can be true for */
-static void carve_pairs(struct carver *c, size_t rows, size_t direct, size_t N,
-                        struct step_pairs *p)
+static void carve_pairs(struct carver *c, size_t rows, size_t N, struct step_pairs *p)
 {
     carve(c, &p->active, N + 1);
     carve(c, &p->begin, N + 1);
     carve(c, &p->text, rows * N);
     carve(c, &p->taken, rows * ((N + 31) / 32));
-    carve(c, &p->count, direct);
-    carve(c, &p->row, direct * N);
     carve(c, &p->weight, rows * N);
 }
 
@@ -54,8 +50,7 @@ static void carve_work(struct carver *c, const struct step_spec *spec, size_t mo
     const size_t N = static_cast<size_t>(s->experts), F = static_cast<size_t>(s->expert_ffn);
     const size_t H = static_cast<size_t>(s->heads), D = static_cast<size_t>(s->head_dim);
     const size_t kv = static_cast<size_t>(s->kv_heads) * D, Fs = static_cast<size_t>(s->shared_ffn);
-    const size_t direct = is_direct(*s, static_cast<int>(most)) ? most : size_t{ FEW_TEXTS };
-    carve_pairs(c, most, direct, N, &v->pairs);
+    carve_pairs(c, most, N, &v->pairs);
     carve(c, &v->x, most * d);
     carve_bytes(c, &v->xw, most * d * size);
     carve(c, &v->squares, most * static_cast<size_t>(v->tiles));
@@ -66,11 +61,9 @@ static void carve_work(struct carver *c, const struct step_spec *spec, size_t mo
     carve(c, &v->logits, most * (N + 1));
     carve_bytes(c, &v->act, most * N * F * size);
     carve_bytes(c, &v->shared_act, most * Fs * size);
-    carve(c, &v->made, direct * N * d);
-    carve(c, &v->shared_made, Fs ? direct * d : 0);
     carve(c, &v->vocabulary, most * static_cast<size_t>(s->vocab));
     carve(c, &v->chunk, most * CHUNKS * 4);
-    carve(c, &v->arrived, most * (H + 1) + 1 + static_cast<size_t>(v->tiles));
+    carve(c, &v->arrived, most * H + most + 1);
 }
 
 /* The sizes that a view has whatever the number of texts. */
@@ -80,7 +73,7 @@ struct step_view step_view_of(const struct step_spec *spec)
     v.s = spec->shape;
     v.capacity = spec->capacity;
     v.unit = (spec->capacity + UNIT * MOST_UNITS - 1) / (UNIT * MOST_UNITS) * UNIT;
-    v.units = (spec->capacity + v.unit - 1) / v.unit;
+    v.units = most_units(spec->capacity, v.unit);
     v.tiles = (spec->shape.hidden + SQUARES - 1) / SQUARES;
     return v;
 }

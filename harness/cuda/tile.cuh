@@ -31,14 +31,23 @@ template <typename T> struct tile_texts {
     }
 };
 
-/* Rows of the matrix: of each 16, where the first is, and how many there are, at least one. */
+/* Rows of the matrix: of each eight, where the first is, and how many there are, at least one. */
 template <typename T, int MT> struct tile_rows {
-    const T *first[MT];
-    int count[MT];
+    const T *first[2 * MT];
+    int count[2 * MT];
 
-    __device__ __forceinline__ const T *row(int m, int i, int k) const
+    __device__ __forceinline__ const T *row(int eight, int i, int k) const
     {
-        return first[m] + static_cast<size_t>(i < count[m] ? i : count[m] - 1) * k;
+        return first[eight] + static_cast<size_t>(i < count[eight] ? i : count[eight] - 1) * k;
+    }
+    /* Eights of neighbouring rows of w [n, k], from row `from` on. */
+    __device__ __forceinline__ void put(int eight, int eights, const T *w, int from, int n, int k)
+    {
+        for (int e = 0; e < eights; e++) {
+            const int at = min(from + 8 * e, n - 1);
+            first[eight + e] = w + static_cast<size_t>(at) * k;
+            count[eight + e] = min(8, n - at);
+        }
     }
 };
 
@@ -47,81 +56,128 @@ template <typename T, int MT>
 __device__ __forceinline__ tile_rows<T, MT> rows_from(const T *w, int from, int n, int k)
 {
     tile_rows<T, MT> r;
-    for (int m = 0; m < MT; m++) {
-        const int at = min(from + 16 * m, n - 1);
-        r.first[m] = w + static_cast<size_t>(at) * k;
-        r.count[m] = min(16, n - at);
-    }
+    r.put(0, 2 * MT, w, from, n, k);
     return r;
 }
 
-/* Where step s of 32 columns begins for this warp. */
-__device__ __forceinline__ int tile_column(int s)
+/* Which of the warps that share a tile this one is. */
+struct tile_warp {
+    int warp, warps;
+
+    /* Where its step s of 32 columns begins. */
+    __device__ __forceinline__ int column(int s) const
+    {
+        return ((s / 2) * warps + warp) * 64 + s % 2 * 32;
+    }
+};
+/* Of all of its block. */
+__device__ __forceinline__ struct tile_warp tile_block()
 {
-    const int warp = threadIdx.x / 32, warps = blockDim.x / 32;
-    return ((s / 2) * warps + warp) * 64 + s % 2 * 32;
+    return { static_cast<int>(threadIdx.x / 32), static_cast<int>(blockDim.x / 32) };
+}
+
+/* A warp's part of the matrix, of which the first loads are under way from open() on. */
+template <typename T, int MT, int NT> struct tile_weights;
+
+template <int MT, int NT> struct tile_weights<nv_bfloat16, MT, NT> {
+    static constexpr int U = MT == 1 && NT == 1 ? 4 : 2; // steps whose loads are under way together
+    const nv_bfloat16 *row[2 * MT];
+    uint4 a[U][2 * MT];
+
+    __device__ __forceinline__ void load(int s, int k, const struct tile_warp &of)
+    {
+        const int own = threadIdx.x % 4 * 8;
+#pragma unroll
+        for (int u = 0; u < U; u++) {
+            const int at = of.column(s + u);
+#pragma unroll
+            for (int j = 0; j < 2 * MT; j++)
+                a[u][j] = at + own < k ? load_once(row[j] + at) : make_uint4(0, 0, 0, 0);
+        }
+    }
+    __device__ __forceinline__ void open(const tile_rows<nv_bfloat16, MT> &w, int k,
+                                         const struct tile_warp &of)
+    {
+#pragma unroll
+        for (int j = 0; j < 2 * MT; j++)
+            row[j] = w.row(j, threadIdx.x % 32 / 4, k) + threadIdx.x % 4 * 8;
+        load(0, k, of);
+    }
+};
+
+template <int MT, int NT> struct tile_weights<float, MT, NT> {
+    tile_rows<float, MT> rows;
+
+    __device__ __forceinline__ void open(const tile_rows<float, MT> &w, int,
+                                         const struct tile_warp &)
+    {
+        rows = w;
+    }
+};
+
+/* 32 columns more. */
+template <int MT, int NT>
+__device__ __forceinline__ void tile_step(float (&c)[MT][NT][4], const uint4 (&a)[2 * MT],
+                                          const uint4 (&b)[NT])
+{
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        const uint4 p = a[2 * m], q = a[2 * m + 1];
+        const uint32_t first[4] = { p.x, q.x, p.y, q.y }, second[4] = { p.z, q.z, p.w, q.w };
+#pragma unroll
+        for (int n = 0; n < NT; n++) {
+            const uint32_t b0[2] = { b[n].x, b[n].y }, b1[2] = { b[n].z, b[n].w };
+            mma_bf16(c[m][n], first, b0);
+            mma_bf16(c[m][n], second, b1);
+        }
+    }
 }
 
 /* Adds this warp's part of the product to c, laid out as gpu.h's mma_bf16() has it. */
 template <int MT, int NT>
-__device__ __forceinline__ void tile_multiply(float (&c)[MT][NT][4],
-                                              const tile_rows<nv_bfloat16, MT> &w,
-                                              const tile_texts<nv_bfloat16> &x, int k)
+__device__ __forceinline__ void
+tile_multiply(float (&c)[MT][NT][4], tile_weights<nv_bfloat16, MT, NT> &w,
+              const tile_texts<nv_bfloat16> &x, int k, const struct tile_warp &of)
 {
-    constexpr int U = MT == 1 && NT == 1 ? 4 : 2; // steps whose loads are under way together
-    const int lane = threadIdx.x % 32, g = lane / 4, own = lane % 4 * 8;
-    const uint4 zero = make_uint4(0, 0, 0, 0);
-    const nv_bfloat16 *a_row[MT][2], *b_row[NT];
-    for (int m = 0; m < MT; m++)
-        for (int h = 0; h < 2; h++)
-            a_row[m][h] = w.row(m, g + 8 * h, k) + own;
+    constexpr int U = tile_weights<nv_bfloat16, MT, NT>::U;
+    const int g = threadIdx.x % 32 / 4, own = threadIdx.x % 4 * 8;
+    const nv_bfloat16 *b_row[NT];
     for (int n = 0; n < NT; n++)
         b_row[n] = x.row(n * 8 + g, k) + own;
 #pragma unroll 1
-    for (int s = 0; tile_column(s) < k; s += U) {
-        uint4 a[U][MT][2], b[U][NT];
+    for (int s = 0; of.column(s) < k;) {
+        uint4 b[U][NT];
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            const int at = tile_column(s + u);
-            const bool in = at + own < k;
-#pragma unroll
-            for (int m = 0; m < MT; m++)
-                for (int h = 0; h < 2; h++)
-                    a[u][m][h] = in ? load_once(a_row[m][h] + at) : zero;
+            const int at = of.column(s + u);
 #pragma unroll
             for (int n = 0; n < NT; n++)
-                b[u][n] = in ? *reinterpret_cast<const uint4 *>(b_row[n] + at) : zero;
+                b[u][n] = at + own < k ? *reinterpret_cast<const uint4 *>(b_row[n] + at)
+                                       : make_uint4(0, 0, 0, 0);
         }
 #pragma unroll
         for (int u = 0; u < U; u++)
-#pragma unroll
-            for (int m = 0; m < MT; m++) {
-                const uint4 p = a[u][m][0], q = a[u][m][1];
-                const uint32_t first[4] = { p.x, q.x, p.y, q.y },
-                               second[4] = { p.z, q.z, p.w, q.w };
-#pragma unroll
-                for (int n = 0; n < NT; n++) {
-                    const uint32_t b0[2] = { b[u][n].x, b[u][n].y },
-                                   b1[2] = { b[u][n].z, b[u][n].w };
-                    mma_bf16(c[m][n], first, b0);
-                    mma_bf16(c[m][n], second, b1);
-                }
-            }
+            tile_step<MT, NT>(c, w.a[u], b[u]);
+        s += U;
+        if (of.column(s) < k)
+            w.load(s, k, of);
     }
 }
 
 template <int MT, int NT>
-__device__ __forceinline__ void tile_multiply(float (&c)[MT][NT][4], const tile_rows<float, MT> &w,
-                                              const tile_texts<float> &x, int k)
+__device__ __forceinline__ void
+tile_multiply(float (&c)[MT][NT][4], const tile_weights<float, MT, NT> &w,
+              const tile_texts<float> &x, int k, const struct tile_warp &of)
 {
     const int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4 * 2;
 #pragma unroll 1
-    for (int s = 0; tile_column(s) < k; s++) {
-        const int from = tile_column(s), to = min(from + 32, k);
+    for (int s = 0; of.column(s) < k; s++) {
+        const int from = of.column(s), to = min(from + 32, k);
         for (int m = 0; m < MT; m++)
             for (int n = 0; n < NT; n++)
                 for (int e = 0; e < 4; e++) {
-                    const float *a = w.row(m, g + e / 2 * 8, k), *b = x.row(n * 8 + i + e % 2, k);
+                    const float *a = w.rows.row(2 * m + e / 2, g, k),
+                                *b = x.row(n * 8 + i + e % 2, k);
                     float sum = c[m][n][e];
                     for (int at = from; at < to; at++)
                         sum = fmaf(a[at], b[at], sum);
@@ -143,32 +199,41 @@ __host__ __device__ constexpr int tile_floats(int MT, int NT, int warps)
     return warps * NT * 8 * tile_stride(MT);
 }
 
+/* A warp's part, into where tile_at() finds it; barriers are the caller's. sums: tile_floats() */
+template <int MT, int NT>
+__device__ __forceinline__ void tile_put(const float (&c)[MT][NT][4], float *sums, int warp)
+{
+    constexpr int stride = tile_stride(MT);
+    const int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4 * 2;
+    float *own = sums + warp * (NT * 8 * stride);
+    for (int m = 0; m < MT; m++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e++)
+                own[(n * 8 + i + e % 2) * stride + m * 16 + g + e / 2 * 8] = c[m][n][e];
+}
+
 /*
  * The product by the whole block, into sums (shared, tile_floats()), where tile_at() finds it.
  * Columns behind the last text and rows behind the last are there too, and mean nothing.
  */
 template <typename T, int MT, int NT>
-__device__ __forceinline__ void tile_product(const tile_rows<T, MT> &w, const tile_texts<T> &x,
+__device__ __forceinline__ void tile_product(tile_weights<T, MT, NT> &w, const tile_texts<T> &x,
                                              int k, float *sums)
 {
-    constexpr int stride = tile_stride(MT);
-    const int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4 * 2;
+    const struct tile_warp own = tile_block();
     float c[MT][NT][4] = {};
-    tile_multiply<MT, NT>(c, w, x, k);
+    tile_multiply<MT, NT>(c, w, x, k, own);
     __syncthreads(); // the sums of a product before this one were read
-    float *own = sums + threadIdx.x / 32 * (NT * 8 * stride);
-    for (int m = 0; m < MT; m++)
-        for (int n = 0; n < NT; n++)
-            for (int e = 0; e < 4; e++)
-                own[(n * 8 + i + e % 2) * stride + m * 16 + g + e / 2 * 8] = c[m][n][e];
+    tile_put<MT, NT>(c, sums, own.warp);
     __syncthreads();
 }
 
+/* The sum of all warps. */
 template <int MT, int NT>
-__device__ __forceinline__ float tile_at(const float *sums, int row, int text)
+__device__ __forceinline__ float tile_at(const float *sums, int row, int text,
+                                         int warps = blockDim.x / 32)
 {
     constexpr int stride = tile_stride(MT);
-    const int warps = blockDim.x / 32;
     float sum = 0;
     for (int p = 0; p < warps; p++)
         sum += sums[(p * NT * 8 + text) * stride + row];

@@ -23,6 +23,8 @@ enum {
     SQUARES = 16,
     CHUNKS = 32, // parts of a text's logits
     FEW_TEXTS = 8,
+    SMALL_UNIT = 64,
+    SMALL_UNITS = 16, // so many of them, and the next unit is twice as large
     RING_ROWS = 4096, // products of matrices with fewer rows have other blocks
 };
 
@@ -46,9 +48,7 @@ struct step_pairs {
     int32_t *begin;  // [N + 1]: by the place in `active`, its rows
     int32_t *text;   // [rows * N]: of each row
     uint32_t *taken; // [rows, words of 32 experts]
-    int32_t *count;  // [rows]: pairs of each text; is_direct()
-    int32_t *row;    // [rows, N]: of a text's pairs, experts ascending; is_direct()
-    float *weight;   // [rows, N]: theirs
+    float *weight;   // [rows, N]: of a text's pairs, experts ascending
 };
 
 /* How a slot's text is routed. */
@@ -60,30 +60,28 @@ struct step_router {
 
 struct step_view {
     struct step_shape s;
-    int rows;  // texts that the launch is for
-    int units; // most parts of `unit` positions that a text has
-    int unit, capacity;
+    int rows;        // texts that the launch is for
+    int unit, units; // of attention: the largest, see unit_of(), and the most that a text has
+    int capacity;
     int tiles; // of SQUARES columns that x has
 
     const struct step_input *in;
     struct step_output out;
     struct step_pairs pairs;
 
-    float *x;           // [rows, d]
-    void *xw;           // [rows, d]
-    float *squares;     // [rows, tiles]
-    float *scale;       // [rows]: of the norm before the experts
-    float *qkv;         // [rows, q + 2 kv]
-    float *parts;       // [rows, H, units, D + 2]: sums of values, then the largest and the sum
-    void *attended;     // [rows, H*D]
-    float *logits;      // [rows, N + 1]: the router's, and behind them the shared expert's gate
-    void *act;          // [rows * N, F]
-    void *shared_act;   // [rows, shared F]
-    float *made;        // [rows * N, d]: each pair's output; is_direct()
-    float *shared_made; // [rows, d]; is_direct()
-    float *vocabulary;  // [rows, V]
-    float *chunk;       // [rows, CHUNKS, 4]
-    unsigned *arrived;  // counters, zero between kernels: [rows * (H + 1) + 1 + tiles]
+    float *x;          // [rows, d]
+    void *xw;          // [rows, d]
+    float *squares;    // [rows, tiles]
+    float *scale;      // [rows]: of the norm before the experts
+    float *qkv;        // [rows, q + 2 kv]
+    float *parts;      // [rows, H, units, D + 2]: sums of values, then the largest and the sum
+    void *attended;    // [rows, H*D]
+    float *logits;     // [rows, N + 1]: the router's, and behind them the shared expert's gate
+    void *act;         // [rows * N, F]
+    void *shared_act;  // [rows, shared F]
+    float *vocabulary; // [rows, V]
+    float *chunk;      // [rows, CHUNKS, 4]
+    unsigned *arrived; // counters, zero between kernels: [rows * H + rows + 1]
 
     const struct step_router *routers; // [slots]
 };
@@ -92,6 +90,26 @@ struct step_view {
 __host__ __device__ __forceinline__ bool is_direct(const struct step_shape &s, int rows)
 {
     return !s.half || rows <= FEW_TEXTS;
+}
+
+/*
+ * Positions that attention gathers together, for a text with so many tokens before: the more the
+ * longer the text is, so that a short one is shared by several blocks and a long one has few parts to
+ * put together.
+ */
+__host__ __device__ __forceinline__ int unit_of(const struct step_view &v, int position)
+{
+    int unit = SMALL_UNIT;
+    while (unit < v.unit && position >= unit * SMALL_UNITS)
+        unit *= 2;
+    return unit < v.unit ? unit : v.unit;
+}
+/* Of a text of up to `capacity` tokens, whose largest unit is `unit`. */
+__host__ __device__ __forceinline__ int most_units(int capacity, int unit)
+{
+    const int few = (capacity + SMALL_UNIT - 1) / SMALL_UNIT, many = (capacity + unit - 1) / unit;
+    const int some = few < SMALL_UNITS ? few : SMALL_UNITS;
+    return many > some ? many : some;
 }
 
 /* ---- numbers ---- */
