@@ -43,7 +43,7 @@ ENGINE_OBJ := $(ENGINE_SRC:%.c=$B/%.o) $B/harness/torch.o $B/harness/torch_ops.o
 SHARED_OBJ := $B/harness/util.o $B/harness/dtype.o $B/harness/sample.o $B/harness/scored.o \
     $B/harness/safetensors_forget.o \
     $(patsubst %.c,$B/%.o,$(wildcard routers/*.c))
-TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c))
+TESTS := $(patsubst tests/test_%.c,$B/test_%,$(wildcard tests/test_*.c)) $B/test_torch_adam8
 ENGINE := $B/seqtopk-torch.so
 
 # Kernels for GPUs: compiled by nvcc into the engine, by g++ for tests (cuda_host.h runs them there).
@@ -130,6 +130,9 @@ $(ENGINE): $(ENGINE_OBJ) $(SHARED_OBJ)
 # A test that calls the engine's own functions is linked with it; the others open it, or do not.
 $B/test_torch $B/test_torch_kernels: $B/%: $B/tests/%.o $B/libseqtopk.a $(ENGINE)
 	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(LIBS) -lcmocka
+# One that calls libtorch as well.
+$B/test_torch_adam8: $B/%: $B/tests/%.o $B/libseqtopk.a $(ENGINE)
+	$(call say,LD ,$@)$(CXX) $(LDFLAGS) -o $@ $^ -Wl,-rpath,'$$ORIGIN' $(TORCH_LIBS) $(LIBS) -lcmocka
 # A test of kernels runs them on the CPU, and as test_NAME_gpu on the GPU where they are built for one.
 $B/libhost.a: $(HOST_OBJ)
 	@rm -f $@

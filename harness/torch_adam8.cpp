@@ -2,6 +2,8 @@
  * torch_adam8.cpp: see torch_adam8.h.
  */
 #include "torch_adam8.h"
+#include "cuda/adam8.h"
+#include "torch_launch.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -120,3 +122,55 @@ void adam8_step(const Tensor &weights, const Tensor &gradient, const adam8_avera
     adam8_store(means, m, &generator);
     adam8_store(squares, v, &generator);
 }
+
+/* ---- the same by one kernel ---- */
+
+bool adam8_has_kernel(const adam8_weights &weights)
+{
+    return has_kernels({ weights.all.defined() ? weights.all : weights.high });
+}
+
+#ifdef SEQTOPK_CUDA
+static_assert(static_cast<int64_t>(GPU_ADAM8_BLOCK) == ADAM8_BLOCK, "blocks of one size");
+
+/* Where a tensor of one run lies; NULL where there is none. */
+template <typename T> static T *place(const Tensor &t)
+{
+    TORCH_CHECK(!t.defined() || t.is_contiguous(), "a run of adamw8bit with gaps");
+    return t.defined() ? static_cast<T *>(t.data_ptr()) : nullptr;
+}
+
+void adam8_step_by_kernel(const adam8_weights &weights, const Tensor &gradient,
+                          const adam8_average &means, const adam8_average &squares,
+                          const adam8_how &how, uint64_t seed)
+{
+    const Tensor &w = weights.all.defined() ? weights.all : weights.high;
+    TORCH_CHECK(!gradient.defined() ||
+                    (gradient.numel() == w.numel() &&
+                     (is_half(gradient) || gradient.scalar_type() == at::kFloat)),
+                "adamw8bit takes gradients in bfloat16 or float32");
+    struct gpu_adam8 a = {};
+    a.n = w.numel();
+    a.weights = place<float>(weights.all);
+    a.high = place<uint16_t>(weights.high);
+    a.low = place<int16_t>(weights.low);
+    a.gradient = place<void>(gradient);
+    a.half = gradient.defined() && is_half(gradient);
+    a.means = place<int8_t>(means.codes);
+    a.squares = place<uint8_t>(squares.codes);
+    a.mean_scales = place<float>(means.scales);
+    a.square_scales = place<float>(squares.scales);
+    a.lr = how.lr, a.beta1 = how.beta1, a.beta2 = how.beta2;
+    a.weight_decay = how.weight_decay;
+    a.scale = how.scale;
+    a.step = how.step;
+    a.seed = seed;
+    launched(w, [&](void *stream, struct buf *err) { return gpu_adam8_step(&a, stream, err); });
+}
+#else
+void adam8_step_by_kernel(const adam8_weights &, const Tensor &, const adam8_average &,
+                          const adam8_average &, const adam8_how &, uint64_t)
+{
+    BUG("a step of adamw8bit by a kernel that is not there");
+}
+#endif

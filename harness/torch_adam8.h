@@ -61,4 +61,22 @@ struct adam8_how {
 void adam8_step(const at::Tensor &weights, const at::Tensor &gradient, const adam8_average &means,
                 const adam8_average &squares, const adam8_how &how, at::Generator &generator);
 
+/* Weights as they lie, [n]: all is float32, or undefined where they are in halves. */
+struct adam8_weights {
+    at::Tensor all, high, low;
+};
+
+/* Is there one kernel for a step of these weights? (torch_launch.h says where.) */
+bool adam8_has_kernel(const adam8_weights &weights);
+
+/*
+ * The same step by that kernel, in one pass over memory. gradient: [n], bfloat16 or float32,
+ * contiguous; undefined: zeros. What is drawn hangs on `seed` and on the place in these n numbers
+ * alone (cuda/adam8.h), so it is not what adam8_step() draws; all else is the same to some units in
+ * the last place.
+ */
+void adam8_step_by_kernel(const adam8_weights &weights, const at::Tensor &gradient,
+                          const adam8_average &means, const adam8_average &squares,
+                          const adam8_how &how, uint64_t seed);
+
 #endif

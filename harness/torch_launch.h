@@ -1,7 +1,7 @@
 /*
  * torch_launch.h: how libtorch's operators launch the kernels of harness/cuda/: on which tensors they
  * can work, on which stream, and a launch that failed as an exception, which guarded() catches.
- * C++, for torch_gpu.cpp, torch_experts.cpp and torch_loss.cpp.
+ * C++, for torch_gpu.cpp, torch_experts.cpp, torch_loss.cpp and torch_adam8.cpp.
  */
 #ifndef TORCH_LAUNCH_H
 #define TORCH_LAUNCH_H

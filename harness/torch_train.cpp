@@ -5,7 +5,8 @@
  * cache. The chunks are dealt out to PARTS optimisers, whose parameters they are, and the optimisers
  * to threads. Only libtorch's AdamW on a GPU takes all at once, and so has its gradient in one run.
  *
- * With 8 bits the averages lie in blocks: a chunk's begin behind those of the chunk before. Where the
+ * With 8 bits the averages lie in blocks: a chunk's begin behind those of the chunk before, and but for
+ * a parameter's last one chunks are whole blocks, so that its averages have no gaps. Where the
  * arithmetic is in bfloat16 the weights are in halves, and arithmetic reads the upper one.
  */
 #include "torch_train.h"
@@ -178,15 +179,23 @@ at::TensorOptions floats_of(const struct adamw *a)
     return at::TensorOptions().dtype(at::kFloat).device(at_device(a->setup.device));
 }
 
-/* The step's gradient of a chunk, float32; zeros where none came. */
+/* The step's gradient of a chunk, bfloat16 or float32; undefined where none came. */
+Tensor gradient_as_it_is(const struct adamw *a, const chunk &c)
+{
+    Tensor all = a->step.get(c.leaf);
+    if (!all.defined())
+        return all;
+    all = all.narrow(0, c.offset - a->offsets[c.leaf], c.size);
+    return all.scalar_type() == at::kBFloat16 ? all : all.to(at::kFloat);
+}
+
+/* The same in float32; zeros where none came. */
 Tensor gradient_of(const struct adamw *a, const chunk &c)
 {
     if (whole(a))
         return part(a->run[ADAMW_GRADIENT], c);
-    Tensor all = a->step.get(c.leaf);
-    if (!all.defined())
-        return at::zeros({ c.size }, floats_of(a));
-    return all.narrow(0, c.offset - a->offsets[c.leaf], c.size).to(at::kFloat);
+    Tensor g = gradient_as_it_is(a, c);
+    return g.defined() ? g.to(at::kFloat) : at::zeros({ c.size }, floats_of(a));
 }
 
 /* The step's gradient in one run. */
@@ -257,21 +266,50 @@ adam8_average average_of(const struct adamw *a, enum adamw_run run, const chunk 
     return adam8_part(a->averages[run == ADAMW_SQUARES], c.average, c.size);
 }
 
-/* A chunk's step with 8 bits. Chance hangs on the step and the place. */
-void step_chunk(struct adamw *a, const chunk &c, double lr, double scale)
+adam8_weights weights_of(const struct adamw *a, const chunk &c)
 {
-    adam8_how how = { lr,    a->setup.beta1, a->setup.beta2, c.decays ? a->setup.weight_decay : 0,
-                      scale, a->steps + 1 };
-    uint64_t place = splitmix_mix(static_cast<uint64_t>(a->steps) + SPLITMIX_STEP);
-    at::Generator chance = adam8_chance(at_device(a->setup.device),
-                                        splitmix_mix(place ^ static_cast<uint64_t>(c.offset)));
-    Tensor halves = a->low.defined() ? part(a->arithmetic, c) : Tensor();
-    Tensor w =
-        a->low.defined() ? halves_join(halves, part(a->low, c)) : part(a->run[ADAMW_WEIGHTS], c);
-    adam8_step(w, gradient_of(a, c), average_of(a, ADAMW_MEANS, c), average_of(a, ADAMW_SQUARES, c),
-               how, chance);
     if (a->low.defined())
-        halves_split(w, halves, part(a->low, c));
+        return { Tensor(), part(a->arithmetic, c), part(a->low, c) };
+    return { part(a->run[ADAMW_WEIGHTS], c), Tensor(), Tensor() };
+}
+
+/* A chunk's step with 8 bits, by ATen or by one kernel. Chance hangs on the step and the place. */
+void step_chunk(struct adamw *a, const chunk &c, double lr, double scale, bool kernel)
+{
+    const adam8_how how = {
+        lr,    a->setup.beta1, a->setup.beta2, c.decays ? a->setup.weight_decay : 0,
+        scale, a->steps + 1
+    };
+    const uint64_t place = splitmix_mix(static_cast<uint64_t>(a->steps) + SPLITMIX_STEP);
+    const uint64_t seed = splitmix_mix(place ^ static_cast<uint64_t>(c.offset));
+    const adam8_average means = average_of(a, ADAMW_MEANS, c);
+    const adam8_average squares = average_of(a, ADAMW_SQUARES, c);
+    const adam8_weights lie = weights_of(a, c);
+    if (kernel) {
+        adam8_step_by_kernel(lie, gradient_as_it_is(a, c), means, squares, how, seed);
+        return;
+    }
+    at::Generator chance = adam8_chance(at_device(a->setup.device), seed);
+    Tensor w = lie.all.defined() ? lie.all : halves_join(lie.high, lie.low);
+    adam8_step(w, gradient_of(a, c), means, squares, how, chance);
+    if (lie.low.defined())
+        halves_split(w, lie.high, lie.low);
+}
+
+/* A step with 8 bits. A kernel takes a parameter at once, all of its chunks as if they were one. */
+void step_eight_bits(struct adamw *a, double lr, double scale)
+{
+    if (a->chunks.empty() || !adam8_has_kernel(weights_of(a, a->chunks[0]))) {
+        parallel(threads_of(a), a->chunks.size(),
+                 [&](size_t i) { step_chunk(a, a->chunks[i], lr, scale, false); });
+        return;
+    }
+    for (chunk c : a->chunks) {
+        if (c.offset != a->offsets[c.leaf])
+            continue;
+        c.size = a->leaves[c.leaf].numel();
+        step_chunk(a, c, lr, scale, true);
+    }
 }
 
 /* One part's optimiser on gradients that are multiplied by `scale`; a whole run's are already. */
@@ -567,8 +605,7 @@ static void follow(struct adamw *a, double lr, double scale)
 {
     prepare(a);
     if (eight_bits(a)) {
-        parallel(threads_of(a), a->chunks.size(),
-                 [&](size_t i) { step_chunk(a, a->chunks[i], lr, scale); });
+        step_eight_bits(a, lr, scale);
         return;
     }
     if (whole(a))

@@ -13,6 +13,7 @@
  *       score-ROUTER-SEQUENCES-TOKENS: tokens/s
  *   train ROUTER SEQUENCES TOKENS REPEATS
  *       train-ROUTER-SEQUENCES-TOKENS: tokens/s, forward and backward; the last job
+ *       update-ROUTER-SEQUENCES-TOKENS: ms of the step of adamw8bit that follows, its norm counted in
  *       memory-train: MB of the GPU, the step of adamw8bit counted in
  *
  * ROUTER: topk, or online, which is seqtopk { mode = "online" } with its default bounds; K is the
@@ -229,15 +230,19 @@ static void bench_train(char **argv)
             break;
         double seconds = now_seconds() - from;
         // Each pass is the first of its step, as on the other side; the step itself, of nothing,
-        // shows what memory all of it takes.
+        // shows what memory all of it takes, and how long.
+        double begun = now_seconds();
         if (steps &&
             (engine->trainer->add(t, 1, &err) || engine->trainer->step(t, 0, 0, &norm, &err))) {
             warning("bench_gpu: no step was done, so passes add up: %s", err.s);
             buf_reset(&err);
             steps = false;
         }
+        double update = now_seconds() - begun;
         if (r >= 0)
             printf("train-%s\t%.1f\ttokens/s\n", job, n * tokens / seconds);
+        if (r >= 0 && steps)
+            printf("update-%s\t%.2f\tms\n", job, update * 1e3);
         if (r == 0)
             printf("train-loss\t%.4f\tnats\n", out.nll * piece.nll_weight);
     }
