@@ -59,7 +59,7 @@ JOBS ?= $(shell nproc)
 SOURCES = $(shell git ls-files '*.c' '*.h' '*.cpp' '*.cu' '*.cuh')
 
 .PHONY: all program
-all: program $(TESTS) ## the program and the tests, where set-up was done
+all: program $(TESTS) $B/parity ## the program and the tests, where set-up was done
 program: $B/seqtopk $(ENGINE)
 
 # The goals below that begin with set-up come back here once it is done.
@@ -161,7 +161,7 @@ cuda-objects: $(CU_OBJ) ## compiles the kernels with nvcc, whatever the libtorch
 
 $B/test_%: $B/tests/test_%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
-$B/bench $B/bench_gpu: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
+$B/bench $B/bench_gpu $B/parity: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 

@@ -87,19 +87,6 @@ static int64_t longest_text(const struct runner *r, const struct cell_run *cells
     return most;
 }
 
-/* Is there room for the model and one text? What is wrong is said before 14 GB are read. */
-static int check_memory(struct runner *r, const struct model_config *c, int64_t tokens,
-                        struct buf *why)
-{
-    struct memory_needed needed = memory_needed(c, r->sweep->dtype, tokens);
-    int64_t free_bytes, total;
-    if (!r->engine->device_memory(r->device, &free_bytes, &total) ||
-        needed.weights + needed.text <= free_bytes)
-        return 0;
-    memory_refuse(c, r->sweep->dtype, &needed, r->device_name, free_bytes, total, why);
-    return -1;
-}
-
 void run_close_model(struct runner *r)
 {
     if (r->model)
@@ -118,7 +105,8 @@ static int open_model(struct runner *r, struct cell_run *cells, size_t n, const 
     run_close_model(r);
     r->model_dir = xstrdup(dir);
     struct weights *weights = weights_open(dir, why);
-    if (weights && check_memory(r, &weights->config, longest_text(r, cells, n), why) == 0)
+    if (weights && memory_check(r->engine, r->device, r->device_name, &weights->config,
+                                r->sweep->dtype, longest_text(r, cells, n), why) == 0)
         r->model = r->engine->open(weights, r->device, r->sweep->dtype, why);
     weights_close(weights);
     return r->model ? 0 : -1;

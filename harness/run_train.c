@@ -6,6 +6,7 @@
 #include "corpus.h"
 #include "recipe/sweep_training.h"
 #include "run_impl.h"
+#include "run_memory.h"
 #include "train/checkpoint.h"
 
 #include <string.h>
@@ -111,6 +112,13 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
     }
     if (!lessons->len)
         return fail(err, "%s was there when this began, and is gone; run it again", dir->s);
+    struct buf why = BUF_INIT;
+    if (memory_check_training(place->engine, place->device, device, &t->model->config, &t->how,
+                              &why)) {
+        fail(err, "%s, %s: %s", t->model->name, t->label, why.s);
+        buf_release(&why);
+        return -1;
+    }
     training_about(t, device, &about);
     struct train_task task = {
         .id = t->id,

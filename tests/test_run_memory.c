@@ -66,12 +66,69 @@ static void what_does_not_fit_is_told_in_bytes(void **state)
     buf_release(&err);
 }
 
+/* A device with so many bytes free; below 0 it does not say. */
+static int64_t bytes_free;
+static bool fake_memory(struct device device, int64_t *free_bytes, int64_t *total)
+{
+    assert_int_equal(device.index, 1);
+    *free_bytes = bytes_free;
+    *total = 80000000000;
+    return bytes_free >= 0;
+}
+
+static void what_fits_is_not_refused_nor_what_is_not_known_to_fit(void **state)
+{
+    (void)state;
+    const struct engine engine = { .device_memory = fake_memory };
+    const struct device device = { DEVICE_CUDA, 1 };
+    struct model_config c = olmoe();
+    struct memory_needed n = memory_needed(&c, DTYPE_BF16, 100);
+    struct buf err = BUF_INIT;
+    bytes_free = n.weights + n.text;
+    assert_int_equal(memory_check(&engine, device, "cuda:1", &c, DTYPE_BF16, 100, &err), 0);
+    bytes_free--;
+    assert_int_equal(memory_check(&engine, device, "cuda:1", &c, DTYPE_BF16, 100, &err), -1);
+    assert_non_null(strstr(err.s, "of the 80.0 GB of cuda:1 13.9 GB are free"));
+    bytes_free = -1;
+    assert_int_equal(memory_check(&engine, device, "cuda:1", &c, DTYPE_BF16, 100, &err), 0);
+    buf_release(&err);
+}
+
+static void training_needs_what_its_optimiser_keeps(void **state)
+{
+    (void)state;
+    const struct engine engine = { .device_memory = fake_memory };
+    const struct device device = { DEVICE_CUDA, 1 };
+    struct training t = { .dtype = DTYPE_BF16, .optimiser = OPTIMISER_ADAMW };
+    struct model_config c = olmoe();
+    struct buf err = BUF_INIT;
+    bytes_free = 79000000000;
+    assert_int_equal(memory_check_training(&engine, device, "cuda:1", &c, &t, &err), -1);
+    assert_string_equal(err.s,
+                        "out of memory: OLMoE-1B-7B needs at least 138.4 GB to be trained in "
+                        "bfloat16 with adamw, and of the 80.0 GB of cuda:1 79.0 GB are free; "
+                        "dtype = \"bfloat16\" and optimiser = \"adamw8bit\" need less");
+    t.optimiser = OPTIMISER_ADAMW8BIT;
+    assert_int_equal(memory_check_training(&engine, device, "cuda:1", &c, &t, &err), 0);
+    assert_in_range(memory_trained(&c, &t), 55500000000, 55600000000);
+    bytes_free = 55000000000;
+    buf_reset(&err);
+    assert_int_equal(memory_check_training(&engine, device, "cuda:1", &c, &t, &err), -1);
+    assert_null(strstr(err.s, "need less"));
+    // Of the routers alone: the weights are there, and little else.
+    t.only = TRAIN_ROUTER;
+    assert_int_equal(memory_check_training(&engine, device, "cuda:1", &c, &t, &err), 0);
+    buf_release(&err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_weights_are_those_of_the_files),
         cmocka_unit_test(a_text_needs_its_keys_and_values_and_its_logits),
         cmocka_unit_test(what_does_not_fit_is_told_in_bytes),
+        cmocka_unit_test(what_fits_is_not_refused_nor_what_is_not_known_to_fit),
+        cmocka_unit_test(training_needs_what_its_optimiser_keeps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include "generate.h"
 #include "progress.h"
 #include "recipe/recipe_router.h"
+#include "run_memory.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -313,7 +314,11 @@ static void write_texts(struct session *s, struct generator *g)
 static int generate(struct session *s, struct buf *err)
 {
     struct weights *weights = weights_open(s->model.dir, err);
-    struct model *model = weights ? s->engine->open(weights, s->device, s->dtype, err) : NULL;
+    struct model *model = NULL;
+    int capacity = s->prompts.longest + s->asked->decoding.max_tokens;
+    if (weights && memory_check(s->engine, s->device, s->asked->device, &weights->config, s->dtype,
+                                capacity, err) == 0)
+        model = s->engine->open(weights, s->device, s->dtype, err);
     weights_close(weights);
     if (!model)
         return -1;
@@ -328,7 +333,7 @@ static int generate(struct session *s, struct buf *err)
                                    .tokenizer = s->tokenizer,
                                    .threads = threads,
                                    .slots = slots,
-                                   .capacity = s->prompts.longest + s->asked->decoding.max_tokens,
+                                   .capacity = capacity,
                                    .stopped = was_interrupted };
     struct generator *g = generator_new(&spec, err);
     if (g) {
