@@ -81,6 +81,13 @@ static bool fits(const struct model *m, const struct step_shape *shape)
     return fits;
 }
 
+/* What libtorch keeps for itself is not free for others. */
+static void let_go(const struct model *m)
+{
+    int64_t unused[2];
+    device_memory(m->device, &unused[0], &unused[1]);
+}
+
 int decoder_gpu_open(struct model *m, int slots, int capacity, struct tensor *const *keys,
                      struct tensor *const *values, struct decoder_gpu **out, struct buf *err)
 {
@@ -91,7 +98,6 @@ int decoder_gpu_open(struct model *m, int slots, int capacity, struct tensor *co
                               .device = m->device.index,
                               .no_overlap = overlap && strcmp(overlap, "0") == 0,
                               .no_graph = graph && strcmp(graph, "0") == 0 };
-    int64_t unused[2];
     *out = NULL;
     if (!fits(m, &spec.shape))
         return 0;
@@ -107,8 +113,7 @@ int decoder_gpu_open(struct model *m, int slots, int capacity, struct tensor *co
                                     .sin = address(s, m->layers[0], "sin") };
     struct decoder_gpu *g = xcalloc(1, sizeof(*g));
     g->m = m;
-    // What libtorch keeps for itself is not free for others.
-    device_memory(m->device, &unused[0], &unused[1]);
+    let_go(m);
     if (scope_error(s))
         fail(err, "%s", scope_error(s));
     else
@@ -139,7 +144,14 @@ bool decoder_gpu_routes(const struct router *router, const struct router_args *a
 int decoder_gpu_begin(struct decoder_gpu *g, int slot, const struct router *router,
                       const struct router_args *args, struct buf *err)
 {
-    return step_begin(g->step, slot, router, args, device_stream(g->m->device), err);
+    void *stream = device_stream(g->m->device);
+    int rc = step_begin(g->step, slot, router, args, stream, err);
+    if (rc && says_out_of_memory(err->s)) {
+        let_go(g->m);
+        buf_reset(err);
+        rc = step_begin(g->step, slot, router, args, stream, err);
+    }
+    return rc;
 }
 
 int decoder_gpu_prompts(struct decoder_gpu *g, const struct decoder_prompt *prompts, int n,
@@ -148,7 +160,13 @@ int decoder_gpu_prompts(struct decoder_gpu *g, const struct decoder_prompt *prom
     struct step_prompt *p = xcalloc((size_t)n + 1, sizeof(*p));
     for (int i = 0; i < n; i++)
         p[i] = (struct step_prompt){ prompts[i].slot, prompts[i].from, prompts[i].tokens };
-    int rc = step_prompts(g->step, p, n, device_stream(g->m->device), err);
+    void *stream = device_stream(g->m->device);
+    int rc = step_prompts(g->step, p, n, stream, err);
+    if (rc && says_out_of_memory(err->s)) {
+        let_go(g->m);
+        buf_reset(err);
+        rc = step_prompts(g->step, p, n, stream, err);
+    }
     free(p);
     return rc;
 }

@@ -46,10 +46,12 @@ struct seat {
 struct worker {
     struct generator *g;
     pthread_t thread;
-    struct decoder *decoder;
-    struct seat *seats; /* [slots] */
-    struct feed *feeds; /* [slots] */
-    int *fed;           /* [slots]: the seat of each feed */
+    struct decoder *decoder; /* NULL: no memory was left for one, `why` */
+    struct buf why;
+    int slots;          /* that it has */
+    struct seat *seats; /* [slots of the beginning], as what follows */
+    struct feed *feeds;
+    int *fed; /* the seat of each feed */
     struct scored scored;
     struct list again; /* texts to be tried alone */
 };
@@ -125,7 +127,8 @@ static void seat_begin(struct worker *w, struct seat *s, struct generation *t, b
         seat_push(s, t->prompt[i], NAN, (size_t)c->layers);
     t->load_tokens = xcalloc(loads, sizeof(*t->load_tokens));
     t->load_weight = xcalloc(loads, sizeof(*t->load_weight));
-    w->g->spec.engine->decoder_begin(w->decoder, (int)(s - w->seats), t->router, &t->args);
+    if (w->decoder)
+        w->g->spec.engine->decoder_begin(w->decoder, (int)(s - w->seats), t->router, &t->args);
 }
 
 /* What the text has come to: [tokens, layers] becomes [layers, tokens]. */
@@ -249,7 +252,7 @@ static bool fill(struct worker *w)
     }
     if (w->again.first || (busy && w->seats[0].alone))
         return true;
-    for (int i = 0; i < w->g->spec.slots && prompts < PREFILL_TOKENS; i++) {
+    for (int i = 0; i < w->slots && prompts < PREFILL_TOKENS; i++) {
         if (w->seats[i].text || busy >= generator_batch(w->g))
             continue;
         struct generation *t = next_text(w->g, busy);
@@ -262,17 +265,17 @@ static bool fill(struct worker *w)
     return busy > 0;
 }
 
-/* Every text of this thread comes out as it is. */
-static void give_up(struct worker *w)
+/* Every text of this thread comes out as it is, with `why`. */
+static void give_up(struct worker *w, const char *why)
 {
     for (int i = 0; i < w->g->spec.slots; i++)
         if (w->seats[i].text) {
-            w->seats[i].text->rc = fail(&w->seats[i].text->err, "stopped");
+            w->seats[i].text->rc = fail(&w->seats[i].text->err, "%s", why);
             hand_back(w, &w->seats[i]);
         }
     while (w->again.first) {
         struct generation *t = list_take(&w->again);
-        t->rc = fail(&t->err, "stopped");
+        t->rc = fail(&t->err, "%s", why);
         put_done(w->g, t);
     }
 }
@@ -293,13 +296,28 @@ static int make_feeds(struct worker *w)
     return n;
 }
 
-/* There was no memory for the step: all texts wait again, to be written fewer at a time. */
+/* A decoder of so many slots, or, where there is no memory for it, of fewer. */
+static void open_decoder(struct worker *w, int slots)
+{
+    const struct generator_spec *s = &w->g->spec;
+    s->engine->decoder_close(w->decoder);
+    for (w->slots = slots;; w->slots /= 2) {
+        buf_reset(&w->why);
+        w->decoder = s->engine->decoder_open(s->model, w->slots, s->capacity, &w->why);
+        if (w->decoder || w->slots == 1 || !says_out_of_memory(w->why.s))
+            return;
+    }
+}
+
+/* There was no memory for the step: all texts wait again, to be written fewer at a time, with fewer
+ * texts' keys and values in memory. */
 static void halve(struct worker *w, int n)
 {
     struct generator *g = w->g;
+    open_decoder(w, n > 1 ? n / 2 : 1);
     pthread_mutex_lock(&g->lock);
-    if (g->batch > n / 2)
-        g->batch = n / 2;
+    if (g->batch > w->slots)
+        g->batch = w->slots;
     for (int i = 0; i < n; i++) {
         struct seat *s = &w->seats[w->fed[i]];
         list_put(&g->waiting, s->text);
@@ -335,7 +353,7 @@ static void step(struct worker *w)
     int n = make_feeds(w);
     int rc = w->g->spec.engine->decode(w->decoder, w->feeds, n, &w->scored, &err);
     double share = (now_seconds() - from) / n;
-    if (rc && n > 1 && says_out_of_memory(err.s))
+    if (rc && w->slots > 1 && says_out_of_memory(err.s))
         halve(w, n);
     else if (rc)
         failed(w, n, &err);
@@ -355,7 +373,9 @@ static void *work(void *arg)
     struct worker *w = arg;
     while (fill(w)) {
         if (w->g->spec.stopped && w->g->spec.stopped())
-            give_up(w);
+            give_up(w, "stopped");
+        else if (!w->decoder)
+            give_up(w, w->why.s);
         else
             step(w);
     }
@@ -371,7 +391,9 @@ static int worker_init(struct generator *g, struct worker *w, struct buf *err)
     w->seats = xcalloc((size_t)g->spec.slots, sizeof(*w->seats));
     w->feeds = xcalloc((size_t)g->spec.slots, sizeof(*w->feeds));
     w->fed = xcalloc((size_t)g->spec.slots, sizeof(*w->fed));
-    w->decoder = g->spec.engine->decoder_open(g->spec.model, g->spec.slots, g->spec.capacity, err);
+    buf_init(&w->why);
+    w->slots = g->spec.slots;
+    w->decoder = g->spec.engine->decoder_open(g->spec.model, w->slots, g->spec.capacity, err);
     if (!w->decoder)
         return -1;
     int rc = pthread_create(&w->thread, NULL, work, w);
@@ -382,6 +404,7 @@ static void worker_release(struct worker *w)
 {
     w->g->spec.engine->decoder_close(w->decoder);
     scored_release(&w->scored);
+    buf_release(&w->why);
     free(w->seats);
     free(w->feeds);
     free(w->fed);

@@ -57,7 +57,7 @@ void generator_free(struct generator *g); /* no text may be under way */
 
 /*
  * Texts side by side in a thread's batch: `slots`, or less where the memory was too short for a step:
- * then the batch is halved, and its texts begin again.
+ * then the batch is halved, keys and values of fewer texts are held, and its texts begin again.
  */
 int generator_batch(struct generator *g);
 

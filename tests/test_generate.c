@@ -463,6 +463,71 @@ static void a_text_that_fails_takes_no_other_with_it(void **state)
     }
 }
 
+/* Of an engine whose memory has room for decoders of `room` slots, and for a step of half of them. */
+static int room, opened;
+
+static struct decoder *open_where_there_is_room(struct model *m, int slots, int capacity,
+                                                struct buf *err)
+{
+    struct decoder *d = NULL;
+    if (slots > room)
+        buf_addf(err, "out of memory: no room for %d texts", slots);
+    else
+        d = engine->decoder_open(m, slots, capacity, err);
+    opened = slots;
+    return d;
+}
+
+static int decode_where_there_is_room(struct decoder *d, struct feed *feeds, int n,
+                                      struct scored *out, struct buf *err)
+{
+    if (opened > room / 2) {
+        room = room > 3 ? room : 0; // what went wrong left nothing for another decoder
+        buf_reset(err);
+        buf_addf(err, "out of memory: a step of %d texts", n);
+        return -1;
+    }
+    return engine->decode(d, feeds, n, out, err);
+}
+
+static void where_memory_is_short_fewer_texts_have_their_keys_and_values_in_it(void **state)
+{
+    (void)state;
+    static struct asked a[TEXTS], b[TEXTS];
+    struct engine tight = *engine;
+    tight.decoder_open = open_where_there_is_room;
+    tight.decode = decode_where_there_is_room;
+    room = 16;
+    ask_many(a);
+    ask_many(b);
+    write_many(a, engine, 1, 32);
+    write_many(b, &tight, 1, 16);
+    assert_int_equal(opened, 8);
+    for (int i = 0; i < TEXTS; i++) {
+        assert_int_equal(a[i].g.rc, 0);
+        assert_same_text(&a[i].g, &b[i].g);
+        asked_release(&a[i]);
+        asked_release(&b[i]);
+    }
+}
+
+static void where_there_is_no_memory_left_every_text_says_so(void **state)
+{
+    (void)state;
+    static struct asked a[TEXTS];
+    struct engine tight = *engine;
+    tight.decoder_open = open_where_there_is_room;
+    tight.decode = decode_where_there_is_room;
+    room = 3;
+    ask_many(a);
+    write_many(a, &tight, 1, 3);
+    for (int i = 0; i < TEXTS; i++) {
+        assert_int_equal(a[i].g.rc, -1);
+        assert_string_equal(a[i].g.err.s, "out of memory: no room for 1 texts");
+        asked_release(&a[i]);
+    }
+}
+
 static int steps;
 
 static bool after_some_steps(void)
@@ -502,6 +567,8 @@ int main(void)
         cmocka_unit_test(what_is_shown_is_cut_where_the_stop_string_begins),
         cmocka_unit_test(the_batch_changes_nothing),
         cmocka_unit_test(a_text_that_fails_takes_no_other_with_it),
+        cmocka_unit_test(where_memory_is_short_fewer_texts_have_their_keys_and_values_in_it),
+        cmocka_unit_test(where_there_is_no_memory_left_every_text_says_so),
         cmocka_unit_test(a_generator_that_is_stopped_gives_all_back),
     };
     return cmocka_run_group_tests_name("generate", tests, open_all, close_all);
