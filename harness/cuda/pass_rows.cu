@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(ROW_THREADS)
 int pass_spread(const struct pass_tokens *t, const void *x, void *rows, void *stream,
                 struct buf *err)
 {
-    const size_t shared = static_cast<size_t>(t->N) * sizeof(int32_t);
+    // Whole sixteens: nvcc reads four places at once, the last ones too.
+    const size_t shared = (static_cast<size_t>(t->N) + 3) / 4 * 4 * sizeof(int32_t);
     const bool whole = eights(x, t->d) && eights(rows, t->d);
     if (t->T > 0)
         EIGHT_LAUNCH(spread_kernel, t->half, whole, static_cast<unsigned>(t->T), row_threads(t->d),
