@@ -9,6 +9,9 @@
 
 #include "util.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -24,6 +27,20 @@ void cuda_device_get(void *to, const void *from, size_t bytes); /* to it, when a
 double cuda_device_ms(void);
 /* Does it time a GPU? The CPU's times mean nothing. */
 bool cuda_device_real(void);
+/* Under a sanitizer, SEQTOPK_TEST_SMALL=1: little work, and nothing is timed. */
+static inline bool cuda_device_small(void)
+{
+    const char *value = getenv("SEQTOPK_TEST_SMALL");
+    return value && strcmp(value, "1") == 0;
+}
+/* NULL: times are worth to be looked at; else why not. */
+static inline const char *cuda_device_untimed(void)
+{
+    return cuda_device_lacks()   ? cuda_device_lacks()
+           : !cuda_device_real() ? "the CPU's times mean nothing"
+           : cuda_device_small() ? "SEQTOPK_TEST_SMALL: nothing is timed"
+                                 : NULL;
+}
 
 #ifdef __cplusplus
 }

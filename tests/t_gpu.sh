@@ -114,10 +114,10 @@ tied() {
 }
 check "pairs that differ at a tie are counted, and are no fault" tied
 
-# What would be wrong is seen: in a copy of the second database, on one cell of the first text.
+# What would be wrong is seen: in a copy of one of the databases, on one cell of the first text.
 cell="(SELECT n FROM cell WHERE task LIKE '%text1%')"
 spoilt() { # DB PATTERN SQL
-    rm -f spoilt.db && cp twins-two.db spoilt.db && sql spoilt.db "$3" || return 1
+    rm -f spoilt.db && cp "twins-$1.db" spoilt.db && sql spoilt.db "$3" || return 1
     if [ "$1" = two ]; then
         gives 1 "$parity" twins.lua cpu twins-one.db "$device" spoilt.db
     else
