@@ -12,6 +12,7 @@
  * Where so many scores are equal to c that they do not fit, the window is c alone, and counts them.
  *
  * All functions are called by all threads of a block but those that say otherwise.
+ * Where warps count for themselves, all find the same, and nobody waits.
  * Invariant: above < R <= above + count in the window after each token.
  * Leaves out: what a token takes (cuda.cuh).
  */
@@ -102,14 +103,60 @@ __device__ inline uint32_t cache_rebuild(struct cache_shared *s, void *state, in
     return w->flat ? w->lo : window_key(s, *w, R - w->above);
 }
 
-/* Puts the token's keys that are in the level behind its others; by one warp. */
-__device__ inline int level_append(const struct cache_level &l, const uint32_t *key, int N,
-                                   uint32_t *to, uint32_t *shared_too)
+/* ---- a row by warps ---- */
+
+/*
+ * A token's keys as each warp has them: lane i holds those of the experts i and i + 32, and reads
+ * i + 64 and so on from shared memory.
+ */
+struct warp_row {
+    uint32_t own[2];     /* 0 where there is no expert */
+    const uint32_t *key; /* [N]; not read where N is OWN_KEYS at most */
+    int N;
+};
+constexpr int OWN_KEYS = 64;
+
+/* Calls f(e, key) for each expert that the lane has: all lanes together, e >= N where there is none. */
+template <class F> __device__ inline void each_own(const struct warp_row &row, F f)
+{
+    int lane = static_cast<int>(threadIdx.x & 31);
+    f(lane, row.own[0]);
+    f(lane + 32, row.own[1]);
+    for (int e = lane + OWN_KEYS; e - lane < row.N; e += 32)
+        f(e, e < row.N ? row.key[e] : 0);
+}
+
+/* How many keys of the row are at least c > 0; each warp counts for itself. */
+__device__ inline int count_row(const struct warp_row &row, uint32_t c)
+{
+    int n = 0;
+    each_own(row, [&](int, uint32_t k) { n += __popc(__ballot_sync(ALL_LANES, k >= c)); });
+    return n;
+}
+
+/*
+ * Of a row's keys, how many are above a level and how many in it; each warp counts for itself. hi is
+ * above 0, lo may be 0.
+ */
+__device__ inline void level_meet(const struct cache_level &l, const struct warp_row &row,
+                                  int *above, int *inside)
+{
+    int over = 0, least = 0;
+    each_own(row, [&](int e, uint32_t k) {
+        over += __popc(__ballot_sync(ALL_LANES, k >= l.hi));
+        least += __popc(__ballot_sync(ALL_LANES, e < row.N && k >= l.lo));
+    });
+    *above = over;
+    *inside = least - over;
+}
+
+/* Puts the row's keys that are in the level behind its others; by one warp. */
+__device__ inline void level_append(const struct cache_level &l, const struct warp_row &row,
+                                    uint32_t *to, uint32_t *shared_too)
 {
     int lane = static_cast<int>(threadIdx.x & 31), count = l.count;
-    for (int first = 0; first < N; first += 32) {
-        uint32_t k = first + lane < N ? key[first + lane] : 0;
-        bool in = first + lane < N && k >= l.lo && k < l.hi;
+    each_own(row, [&](int e, uint32_t k) {
+        bool in = e < row.N && k >= l.lo && k < l.hi;
         unsigned who = __ballot_sync(ALL_LANES, in);
         int at = count + __popc(who & ((1u << lane) - 1));
         if (in && !l.flat) {
@@ -118,22 +165,46 @@ __device__ inline int level_append(const struct cache_level &l, const uint32_t *
                 shared_too[at] = k;
         }
         count += __popc(who);
-    }
-    return count;
+    });
 }
 
-/* Of a row's keys, how many are above a level and how many in it; each warp counts for itself. */
-__device__ inline void level_meet(const struct cache_level &l, const uint32_t *key, int N,
-                                  int *above, int *inside)
+/*
+ * For how many of the row's keys in the window, of which there are `inside`, fewer than `left` of the
+ * window and the row are larger. Warps take them in turn; a warp has a key's window in registers.
+ */
+__device__ inline int reach_inside(const struct cache_shared *s, const struct warp_row &row,
+                                   const struct cache_level &w, int inside, int left)
 {
-    int lane = static_cast<int>(threadIdx.x & 31);
-    *above = *inside = 0;
-    for (int first = 0; first < N; first += 32) {
-        bool is = first + lane < N;
-        uint32_t k = is ? key[first + lane] : 0;
-        *above += __popc(__ballot_sync(ALL_LANES, is && k >= l.hi));
-        *inside += __popc(__ballot_sync(ALL_LANES, is && k >= l.lo && k < l.hi));
+    int lane = static_cast<int>(threadIdx.x & 31), warps = static_cast<int>(blockDim.x / 32);
+    int warp = static_cast<int>(threadIdx.x / 32), turn = 0, reached = 0, found = 0;
+    uint4 part[CACHE_WINDOW / 128] = {};
+    if (warp < inside)
+#pragma unroll
+        for (int i = 0; i < CACHE_WINDOW / 128; i++)
+            part[i] = reinterpret_cast<const uint4 *>(s->window)[i * 32 + lane];
+    for (int first = 0; first < row.N && warp < inside; first += 32) {
+        int e = first + lane;
+        uint32_t own = first == 0    ? row.own[0]
+                       : first == 32 ? row.own[1]
+                       : e < row.N   ? row.key[e]
+                                     : 0;
+        unsigned who = __ballot_sync(ALL_LANES, e < row.N && own >= w.lo && own < w.hi);
+        for (; who; who &= who - 1, turn = turn + 1 == warps ? 0 : turn + 1) {
+            if (turn != warp)
+                continue;
+            uint32_t k = __shfl_sync(ALL_LANES, own, __ffs(static_cast<int>(who)) - 1);
+            int larger = 0;
+#pragma unroll
+            for (int i = 0; i < CACHE_WINDOW / 128; i++)
+                larger += (part[i].x > k) + (part[i].y > k) + (part[i].z > k) + (part[i].w > k);
+            larger = __reduce_add_sync(ALL_LANES, larger);
+            found += larger + count_row(row, k + 1) < left; // k is below KEY_END
+        }
     }
+    // A warp has found at most its share.
+    for (int share = inside; share > 0; share -= 32 * warps, found -= 32)
+        reached += __syncthreads_count(lane < found);
+    return reached;
 }
 
 #endif

@@ -18,13 +18,17 @@ __global__ void token_kernel(const struct gpu_router r, const float *scores, uin
     void *state = stride ? states + blockIdx.x * stride : NULL;
     size_t first = static_cast<size_t>(blockIdx.x) * r.N;
     route_fetch(r, state);
-    route_open(r, state, memory);
+    route_load(r, state, memory);
     for (int e = static_cast<int>(threadIdx.x); e < r.N; e += static_cast<int>(blockDim.x))
         row[e] = scores[first + e];
+    route_loaded();
     __syncthreads();
     int n = route_token(r, state, row, took, memory);
-    for (int e = static_cast<int>(threadIdx.x); e < r.N; e += static_cast<int>(blockDim.x))
+    // Others' results, and nothing that is asked for any more.
+    for (int e = r.N - 1 - static_cast<int>(threadIdx.x); e >= 0; e -= static_cast<int>(blockDim.x))
         taken[first + e] = took[e];
+    for (size_t i = threadIdx.x; i < route_shared_bytes(r.N); i += blockDim.x)
+        memory[i] = 0xff;
     if (threadIdx.x == 0)
         count[blockIdx.x] = n;
 }

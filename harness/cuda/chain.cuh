@@ -47,7 +47,7 @@ __device__ __forceinline__ void fetch(const void *p, size_t bytes)
 
 /*
  * All threads of every kernel of a step call one of these two once, and before it may read what no
- * kernel of a step writes, and write shared memory alone. `bytes` from `p` on are fetched meanwhile.
+ * other kernel of the step writes, and write shared memory alone. `bytes` from `p` on are fetched meanwhile.
  *
  * follow() waits for the end of the kernel before it, which let it start early (CHAIN), and then lets
  * the next one start: before its own follow() that one may read what the kernel before this one

@@ -85,12 +85,13 @@ static __device__ __forceinline__ float sum_of_each(float (&sum)[EACH])
 
 /*
  * The block's logits, and from the first block the norm's scale. Waits for the kernel before this
- * one. true, in all threads: this is the text's last block, all of whose logits are there.
+ * one; meanwhile() comes before that, behind the weights' loads. true, in all threads: this is the
+ * text's last block, all of whose logits are there.
  */
-template <typename T>
+template <typename T, class F>
 static __device__ __forceinline__ bool put_logits(const struct step_view &v, int text,
                                                   const T *router, const T *shared_gate,
-                                                  const T *norm)
+                                                  const T *norm, F meanwhile)
 {
     __shared__ float parts[WARPS * EACH];
     __shared__ bool last;
@@ -106,6 +107,7 @@ static __device__ __forceinline__ bool put_logits(const struct step_view &v, int
         rows[i] = e < N ? router + static_cast<size_t>(e) * d : shared_gate;
     }
     own.load(rows, norm, threadIdx.x * 8, d);
+    meanwhile();
     follow();
     load8(x + threadIdx.x * 8, d - static_cast<int>(threadIdx.x) * 8, in);
     const float squares = warp == 0 ? norm_sum(v, text) : 0;
@@ -230,7 +232,6 @@ static __device__ __forceinline__ bool route_text(const struct step_view &v, int
     if (slot >= 0) {
         float x[J];
         load_logits<J>(v, text, x);
-        route_open(r.router, state, scratch);
         if (!softmax<J>(x, v.s.experts, scores) && threadIdx.x == 0)
             atomicCAS(v.out.bad, 0, layer + 1);
         route_token(r.router, state, scores, taken, scratch);
@@ -255,13 +256,15 @@ __global__ void __launch_bounds__(THREADS, 2)
     __shared__ uint32_t bits[J];
     const int text = blockIdx.y, slot = __ldcg(&v.in->slot[text]);
     struct step_router r = {};
-    if (slot >= 0) {
+    if (slot >= 0)
         r = v.routers[slot];
-        if (blockIdx.x == 0)
-            route_fetch(r.router, r.state ? r.state + layer * r.stride : nullptr);
-    }
-    if (!put_logits<T>(v, text, router, shared_gate, norm) ||
-        !route_text<J>(v, text, layer, slot, r, bits, shared))
+    // Each block asks for the text's state, as it may be the last: nobody writes it before that.
+    const bool last = put_logits<T>(v, text, router, shared_gate, norm, [&]() {
+        if (slot >= 0)
+            route_load(r.router, r.state ? r.state + layer * r.stride : nullptr, shared);
+    });
+    route_loaded();
+    if (!last || !route_text<J>(v, text, layer, slot, r, bits, shared))
         return;
     if (v.rows == 1)
         order_text(v, bits);
