@@ -296,10 +296,13 @@ static void run_all(struct bench *b, int batch, int position)
 {
     const int N = b->spec.shape.experts, K = b->K;
     struct router_args args = { .K = K, .N = N, .mode = 1, .min = 1, .max = K + 2 < N ? K + 2 : N };
+    // As many experts as topk takes: what differs is the choice of them.
+    struct router_args each = { .K = K, .N = N, .mode = 1, .min = K, .max = K };
     struct router_args wide = { .K = K, .N = N, .mode = 1, .min = 0, .max = N };
     run(b, batch, position, &router_topk, &args, "topk");
     run(b, batch, position, &router_seqtopk, &args, "online");
     run(b, batch, position, &router_seqtopk, &wide, "online, wide");
+    run(b, batch, position, &router_seqtopk, &each, "online, K each");
     run(b, batch, position, &router_topk, &args, "topk again");
 }
 

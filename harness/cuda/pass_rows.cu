@@ -17,9 +17,15 @@ static unsigned row_threads(int n)
 
 /* ---- between tokens and rows: a block a token ---- */
 
+/* Room for N numbers in whole sixteens of bytes: nvcc reads four at once, the last ones too. */
+static __host__ __device__ __forceinline__ int fours(int N)
+{
+    return (N + 3) / 4 * 4;
+}
+
 /*
  * The rows of the block's token, experts ascending, and their weights where these are given; returns
- * how many they are. row: [N], w: [N], shared
+ * how many they are. row: [fours(N)], w: [fours(N)], shared
  */
 static __device__ __forceinline__ int token_rows(const struct pass_tokens &t, int32_t *row,
                                                  const float *weight, float *w)
@@ -72,8 +78,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
 int pass_spread(const struct pass_tokens *t, const void *x, void *rows, void *stream,
                 struct buf *err)
 {
-    // Whole sixteens: nvcc reads four places at once, the last ones too.
-    const size_t shared = (static_cast<size_t>(t->N) + 3) / 4 * 4 * sizeof(int32_t);
+    const size_t shared = static_cast<size_t>(fours(t->N)) * sizeof(int32_t);
     const bool whole = eights(x, t->d) && eights(rows, t->d);
     if (t->T > 0)
         EIGHT_LAUNCH(spread_kernel, t->half, whole, static_cast<unsigned>(t->T), row_threads(t->d),
@@ -105,7 +110,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
     combine_kernel(const struct pass_tokens t, const void *rows, const float *weight, void *out)
 {
     DYNAMIC_SHARED(int32_t, row);
-    float *w = reinterpret_cast<float *>(row + t.N);
+    float *w = reinterpret_cast<float *>(row + fours(t.N));
     const T *from = static_cast<const T *>(rows);
     T *to = static_cast<T *>(out) + static_cast<size_t>(blockIdx.x) * t.d;
     const int n = token_rows(t, row, weight, w), step = static_cast<int>(blockDim.x) * 8;
@@ -123,7 +128,7 @@ __global__ void __launch_bounds__(ROW_THREADS)
 int pass_combine(const struct pass_tokens *t, const void *rows, const float *weight, void *out,
                  void *stream, struct buf *err)
 {
-    const size_t shared = static_cast<size_t>(t->N) * (sizeof(int32_t) + sizeof(float));
+    const size_t shared = static_cast<size_t>(fours(t->N)) * (sizeof(int32_t) + sizeof(float));
     const bool whole = eights(rows, t->d) && eights(out, t->d);
     if (t->T > 0)
         EIGHT_LAUNCH(combine_kernel, t->half, whole, static_cast<unsigned>(t->T), row_threads(t->d),
