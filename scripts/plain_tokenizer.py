@@ -43,7 +43,9 @@ class Tokenizer:
         self.ranks = {(a, b): i for i, (a, b) in enumerate(merges)}
         self.added = root["added_tokens"]
         self.written = {i: s for s, i in self.vocab.items()}
-        self.written.update({t["id"]: t["content"] for t in self.added})
+        self.written.update({
+            t["id"]: self.normalize(t["content"]) if t["normalized"] else t["content"]
+            for t in self.added})
 
     # ---- text to ids ----
 

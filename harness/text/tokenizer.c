@@ -80,14 +80,15 @@ static int normalize(void *ctx, const char *text, size_t len, struct buf *room, 
     return t->nfc ? unicode_nfc(text, len, room, out, out_len, err) : 0;
 }
 
-/* What an added token stands for. */
+/* What an added token stands for: in the SentencePiece kind what was looked for, so that the spaces of
+ * the normalised text come back, as `tokenizers` has it since 2026. */
 static struct token content_of(struct tokenizer *t, const struct added_token *a)
 {
     if (!t->sentencepiece)
         return (struct token){ a->content, a->len };
     // There is room already, so that what was added before stays in its place.
     size_t at = t->contents.len;
-    metaspace_token(a->content, a->len, &t->contents);
+    metaspace_token(a->pattern, a->pattern_len, &t->contents);
     return (struct token){ t->contents.s + at, t->contents.len - at };
 }
 
@@ -99,7 +100,7 @@ static int list_tokens(struct tokenizer *t, struct buf *err)
     for (size_t i = 0; i < added_tokens_count(t->added); i++) {
         const struct added_token *a = added_tokens_get(t->added, i);
         t->size = a->id >= t->size ? a->id + 1 : t->size;
-        room += a->len;
+        room += a->pattern_len;
     }
     buf_grow(&t->contents, room);
     t->tokens = xcalloc((size_t)t->size, sizeof(*t->tokens));
