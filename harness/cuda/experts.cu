@@ -95,13 +95,14 @@ __global__ void __launch_bounds__(THREADS, 2)
 
 enum { FEW_BLOCKS = 3 }; // of a multiprocessor
 
-/* The i-th of a launch: 8 columns from the `from` on. */
+/* 8 columns, from the `from` on. */
 struct few_item {
     struct item of;
     int F, from;
 };
 
-/* active: of experts, loaded here so that it is waited for together with the rest; false: none */
+/* The i-th of a launch; false: there is none. What it hangs on is loaded at once, not one thing after
+ * the other. */
 static __device__ __forceinline__ bool few_item_at(const struct step_view &v, int i,
                                                    struct few_item &it)
 {
@@ -127,7 +128,7 @@ __global__ void __launch_bounds__(THREADS, FEW_BLOCKS)
     const int d = v.s.hidden, row = threadIdx.x % 8, text = threadIdx.x / 8;
     tile_weights<T, 1, 1> own;
     struct few_item it;
-    follow(); // as above
+    follow(); // as gate_up_kernel()
     const auto open = [&](int i) {
         if (!few_item_at(v, i, it))
             return false;
@@ -190,7 +191,7 @@ template <typename T> struct direct_sum {
     {
         return e.place < active ? routed_item(v, e.place) : item{ -1, 0, v.rows, nullptr };
     }
-    /* n items on */
+    /* n items on; before the kernel before has ended too, as open() */
     __device__ __forceinline__ void advance(struct eight_item &e, int n) const
     {
         if (v.rows <= 8) {
@@ -198,8 +199,9 @@ template <typename T> struct direct_sum {
             return;
         }
         for (; n > 0 && e.place < all; n--) {
+            const int32_t *begin = v.pairs.begin + e.place;
             e.first += 8;
-            if (e.first >= at(e).count)
+            if (e.first >= (e.place < active ? __ldcg(begin + 1) - __ldcg(begin) : v.rows))
                 e = { e.place + 1, 0 };
         }
     }
