@@ -1,0 +1,183 @@
+/*
+ * gnuplot.c: see gnuplot.h.
+ */
+#include "cmd/gnuplot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define NOT_THERE 127 /* the exit code of a child that found no gnuplot */
+
+/* In the child: gnuplot in `dir`, what it says into `fd`. */
+NORETURN static void become_gnuplot(const char *dir, const char *preset, const char *script, int fd)
+{
+    if (chdir(dir) != 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+        _exit(1);
+    execlp("gnuplot", "gnuplot", "-e", preset, script, (char *)NULL);
+    _exit(errno == ENOENT ? NOT_THERE : 1);
+}
+
+/* Reads all that the child says; the first line of it is the complaint. */
+static void read_words(int fd, struct buf *words)
+{
+    char chunk[4096];
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR))
+        if (n > 0)
+            buf_add(words, chunk, (size_t)n);
+}
+
+/* The line of gnuplot's words that is not blank nor an echo of the script. */
+static char *complaint(char *words)
+{
+    char *best = NULL;
+    for (char *line = strtok(words, "\n"); line; line = strtok(NULL, "\n"))
+        if (strstr(line, "line ") || !best)
+            best = line + strspn(line, " \t^");
+    return best && *best ? best : "it says nothing";
+}
+
+/* A picture under way. */
+struct drawing {
+    char *script, *tmp, *path; /* the last two with their folder */
+    bool svg;
+    pid_t pid;
+    int words; /* what gnuplot says */
+};
+
+static void drawing_release(struct drawing *d)
+{
+    free(d->script);
+    free(d->tmp);
+    free(d->path);
+}
+
+/* gnuplot begins with `kind`, "svg" or "png", of a script, under another name. */
+static int begin(struct drawing *d, const char *dir, const char *name, const char *kind,
+                 struct buf *err)
+{
+    int fds[2];
+    *d = (struct drawing){ .script = xasprintf("%s.gp", name),
+                           .tmp = xasprintf("%s/%s.%s.tmp", dir, name, kind),
+                           .path = xasprintf("%s/%s.%s", dir, name, kind),
+                           .svg = strcmp(kind, "svg") == 0 };
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+        drawing_release(d);
+        return fail(err, "gnuplot could not be run: %s", strerror(errno));
+    }
+    char *preset = xasprintf("out='%s'; file='%s.%s.tmp'", kind, name, kind);
+    d->words = fds[0];
+    d->pid = fork();
+    if (d->pid == 0)
+        become_gnuplot(dir, preset, d->script, fds[1]);
+    close(fds[1]);
+    free(preset);
+    if (d->pid > 0)
+        return 0;
+    close(fds[0]);
+    drawing_release(d);
+    return fail(err, "gnuplot could not be run: %s", strerror(errno));
+}
+
+/* Waits for its end. */
+static int end(struct drawing *d, const char *dir, struct buf *err)
+{
+    struct buf words = BUF_INIT;
+    int status;
+    read_words(d->words, &words);
+    close(d->words);
+    while (waitpid(d->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    int rc = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_THERE)
+        rc = fail(err, "gnuplot is not installed; type: sudo apt-get install gnuplot-nox");
+    else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        rc = fail(err, "%s/%s: gnuplot failed: %s", dir, d->script, complaint(words.s));
+    buf_release(&words);
+    return rc;
+}
+
+/*
+ * gnuplot's SVG names a font that not every reader has, and has hundreds of empty groups, a line
+ * that opens and a line that closes.
+ */
+static void tidy_svg(const char *svg, struct buf *out)
+{
+    static const char font[] = "font-family=\"DejaVu Sans\"";
+    for (const char *p = svg; *p;) {
+        const char *end = strchr(p, '\n');
+        end = end ? end + 1 : p + strlen(p);
+        if (strncmp(p, "<g ", 3) == 0 && strncmp(end, "</g>\n", 5) == 0) {
+            p = end + 5;
+            continue;
+        }
+        for (const char *f; (f = strstr(p, font)) && f < end; p = f + strlen(font)) {
+            buf_add(out, p, (size_t)(f - p));
+            buf_adds(out, "font-family=\"DejaVu Sans, Verdana, sans-serif\"");
+        }
+        buf_add(out, p, (size_t)(end - p));
+        p = end;
+    }
+}
+
+/* Puts the finished picture in its place. */
+static int finish(const char *tmp, const char *path, bool svg, struct buf *err)
+{
+    struct buf text = BUF_INIT, tidy = BUF_INIT;
+    if (!svg)
+        return rename(tmp, path) == 0 ? 0 : fail(err, "%s: %s", path, strerror(errno));
+    int rc = read_file(tmp, (size_t)1 << 28, &text, err);
+    if (rc == 0) {
+        tidy_svg(text.s, &tidy);
+        rc = write_file(path, tidy.s, tidy.len, err);
+    }
+    unlink(tmp);
+    buf_release(&text);
+    buf_release(&tidy);
+    return rc;
+}
+
+/* The picture goes to its place, or away. */
+static int settle(struct drawing *d, const char *dir, bool wanted, struct buf *err)
+{
+    int rc = end(d, dir, err);
+    if (rc == 0 && wanted)
+        rc = finish(d->tmp, d->path, d->svg, err);
+    if (rc || !wanted)
+        unlink(d->tmp);
+    else
+        printf("%s\n", d->path);
+    drawing_release(d);
+    return rc;
+}
+
+int gnuplot_draw(const char *dir, char *const *names, size_t n, struct buf *err)
+{
+    static const char *const kinds[] = { "svg", "png" };
+    const size_t pictures = n * ARRAY_LEN(kinds);
+    const long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    const size_t most = processors > 1 ? (size_t)processors : 1;
+    struct drawing *all = xcalloc(pictures + 1, sizeof(*all));
+    struct buf unheard = BUF_INIT;
+    size_t begun = 0, ended = 0;
+    int rc = 0;
+    while (ended < begun || (rc == 0 && begun < pictures)) {
+        if (rc == 0 && begun < pictures && begun - ended < most) {
+            rc = begin(&all[begun], dir, names[begun / ARRAY_LEN(kinds)],
+                       kinds[begun % ARRAY_LEN(kinds)], err);
+            begun += rc == 0;
+            continue;
+        }
+        // Behind one that failed nothing is wanted, and nothing more is said.
+        if (settle(&all[ended], dir, rc == 0, rc ? &unheard : err))
+            rc = -1;
+        ended++;
+    }
+    buf_release(&unheard);
+    free(all);
+    return rc;
+}
