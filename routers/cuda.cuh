@@ -186,7 +186,7 @@ __device__ inline void middle_add(struct cache_head *h, void *state, const struc
     level_meet(*m, row, &above, &inside);
     bool keeps = m->count >= 0 && (m->flat || m->count + inside <= h->middle_size);
     if (keeps && puts)
-        level_append(*m, row, cache_middle(state), NULL);
+        level_append(*m, row, cache_middle(state));
     m->above += above;
     m->count = keeps ? m->count + inside : -1;
 }
@@ -248,10 +248,9 @@ __device__ inline int cache_take(const struct gpu_router &r, void *state, struct
 
 /*
  * Writes what a token's step left, behind a barrier: by the last warp the window and the head, by the
- * one before it the middle. window: the one in shared memory, where it is asked for again, or NULL
+ * one before it the middle.
  */
-__device__ inline void cache_keep(void *state, const struct warp_row &row, struct cache_news &news,
-                                  struct cache_head *head, uint32_t *window)
+__device__ inline void cache_keep(void *state, const struct warp_row &row, struct cache_news &news)
 {
     struct cache_level &w = news.head.window;
     unsigned after = (blockDim.x - 1 - threadIdx.x) / 32; // warps
@@ -260,38 +259,12 @@ __device__ inline void cache_keep(void *state, const struct warp_row &row, struc
     if (news.fits) {
         middle_add(&news.head, state, row, after == 1);
         if (after == 0)
-            level_append(w, row, cache_window(state), window);
+            level_append(w, row, cache_window(state));
         w.above += news.above;
         w.count += news.inside;
     }
     if (threadIdx.x == blockDim.x - 1)
-        *head = news.head;
-}
-
-/* The row of keys in shared memory. */
-__device__ inline struct warp_row row_of(const uint32_t *key, int N)
-{
-    int lane = static_cast<int>(threadIdx.x & 31);
-    return { { lane < N ? key[lane] : 0, lane + 32 < N ? key[lane + 32] : 0 }, key, N };
-}
-
-/*
- * A token of online or strict: the experts whose rank is below what it returns. The head and window
- * are in `s`, and stay there; a barrier follows before the next token. key, rank: [N], shared memory
- */
-__device__ inline int cache_step(const struct gpu_router &r, void *state, struct cache_shared *s,
-                                 const uint32_t *key, int *rank)
-{
-    const struct warp_row row = row_of(key, r.N);
-    struct cache_news news;
-    if (r.N <= OWN_KEYS)
-        each_rank(rank_own(row), r.N, [=](int e, int of) { rank[e] = of; });
-    else
-        rank_all(key, rank, r.N);
-    int n = cache_take(r, state, s, row, &news);
-    __syncthreads();
-    cache_keep(state, row, news, &s->head, s->window);
-    return n;
+        *static_cast<struct cache_head *>(state) = news.head;
 }
 
 /* A segment that is full: the cache begins anew. */
@@ -364,7 +337,7 @@ __device__ inline int route_token(const struct gpu_router &r, void *state, const
     if (few) // whose keys are in registers
         __syncthreads();
     if (keeps)
-        cache_keep(state, row, news, static_cast<struct cache_head *>(state), NULL);
+        cache_keep(state, row, news);
     if (!few)
         __syncthreads();
     return n;

@@ -78,9 +78,10 @@ struct gpu_pool {
 /* What is to be launched; the caller keeps the memory. */
 struct gpu_plan {
     int N, npools;
-    int rows, small_units, chunks, online; /* blocks of the kernels; 0: it is not launched */
-    void *pools, *items, *units, *histograms, *lists;
+    int rows, small_units, chunks, online, slabs; /* blocks of the kernels; 0: it is not launched */
+    void *pools, *items, *units, *texts, *histograms, *lists, *counts, *bins;
     bool overlap; /* a kernel may start while the one before it ends */
+    bool settles; /* online has a second kernel: for strict, and for states */
 };
 
 size_t gpu_plan_bytes(const struct gpu_pool *pools, int npools);
@@ -90,8 +91,8 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
 
 /*
  * taken[t, e] becomes 1 where token t takes expert e, else 0. scores: [tokens, N]; taken: likewise.
- * A pool by global is two launches, of which the second starts early; online and strict go through
- * their pools token by token, one to two microseconds each on an H100.
+ * A pool by global is two launches, of which the second starts early. Online is one, and one more for each of:
+ * a pool of more than some 16,000 scores thrice; strict; a state that goes on from the pool.
  */
 int gpu_route(const struct gpu_plan *plan, int layer, const float *scores, uint8_t *taken,
               void *stream, struct buf *err) MUST_USE;

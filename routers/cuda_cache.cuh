@@ -72,6 +72,27 @@ __device__ inline uint32_t window_key(const struct cache_shared *s, const struct
 }
 
 /*
+ * Makes the window anew around the R-th largest of all scores, and the middle where that is not
+ * there: from `all`, and else from the middle. s->head.read is changed by one thread; `w` and `m` are
+ * all threads'. Behind the window's last key are zeros; what was written is there behind a barrier.
+ */
+__device__ inline void cache_build(struct cache_shared *s, void *state,
+                                   const struct key_source &all, int R, struct cache_level *w,
+                                   struct cache_level *m)
+{
+    uint32_t *middle = cache_middle(state), *window = cache_window(state);
+    int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+    if (!level_has(*m, R))
+        level_build(s, all, R, level_empty(), m, middle, s->head.middle_size);
+    if (m->flat)
+        *w = *m;
+    else
+        level_build(s, keys_of(middle, m->count), R - m->above, *m, w, window, CACHE_WINDOW);
+    for (int i = w->flat ? tid : w->count + tid; i < CACHE_WINDOW; i += threads)
+        window[i] = 0;
+}
+
+/*
  * Makes the window anew, and the middle where it has to; returns a key that as many of all have or
  * exceed as the R-th largest. The bag has n. s->head is changed by all threads alike; `w` and `m`
  * are theirs of it.
@@ -79,22 +100,13 @@ __device__ inline uint32_t window_key(const struct cache_shared *s, const struct
 __device__ inline uint32_t cache_rebuild(struct cache_shared *s, void *state, int n, int R,
                                          struct cache_level *w, struct cache_level *m)
 {
-    uint32_t *middle = cache_middle(state), *bag = cache_bag(state, s->head);
     int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
     bool fresh = !level_has(*m, R);
     __syncthreads(); // what other threads wrote into bag and middle is there
-    if (fresh)
-        level_build(s, bag, n, R, level_empty(), m, middle, s->head.middle_size);
-    if (m->flat)
-        *w = *m;
-    else
-        level_build(s, middle, m->count, R - m->above, *m, w, cache_window(state), CACHE_WINDOW);
+    cache_build(s, state, keys_of(cache_bag(state, s->head), n), R, w, m);
     __syncthreads();
-    for (int i = tid; i < CACHE_WINDOW; i += threads) {
-        uint32_t key = !w->flat && i < w->count ? cache_window(state)[i] : 0;
-        s->window[i] = key;
-        cache_window(state)[i] = key;
-    }
+    for (int i = tid; i < CACHE_WINDOW; i += threads)
+        s->window[i] = cache_window(state)[i];
     if (tid == 0) {
         s->head.rebuilds[0]++;
         s->head.rebuilds[1] += fresh;
@@ -152,18 +164,15 @@ __device__ inline void level_meet(const struct cache_level &l, const struct warp
 
 /* Puts the row's keys that are in the level behind its others; by one warp. */
 __device__ inline void level_append(const struct cache_level &l, const struct warp_row &row,
-                                    uint32_t *to, uint32_t *shared_too)
+                                    uint32_t *to)
 {
     int lane = static_cast<int>(threadIdx.x & 31), count = l.count;
     each_own(row, [&](int e, uint32_t k) {
         bool in = e < row.N && k >= l.lo && k < l.hi;
         unsigned who = __ballot_sync(ALL_LANES, in);
         int at = count + __popc(who & ((1u << lane) - 1));
-        if (in && !l.flat) {
+        if (in && !l.flat)
             to[at] = k;
-            if (shared_too)
-                shared_too[at] = k;
-        }
         count += __popc(who);
     });
 }

@@ -10,12 +10,27 @@
 /* A pool on the device. */
 struct pool_work {
     struct gpu_pool pool;
-    int own; /* its state is the plan's: it is emptied for each layer */
+    /* Of online and strict: */
+    int blocks; /* how many the pool has */
+    int slab, slabs,
+        nslabs; /* tokens of a slab, its first one, how many: from its first token on */
 };
 
-/* What one block does: `tokens` rows from `from` on, of a pool, for a selection over a unit. */
+/*
+ * What one block does: `tokens` rows from `from` on, of a pool, for a selection over a unit. Of online
+ * and strict `unit` is which of the pool's blocks it is; one without tokens sees to the state.
+ */
 struct block_work {
     int pool, unit, from, tokens;
+};
+
+/* A pool of online or strict, between its two kernels; where it has no state, zeros. */
+struct text_work {
+    int tokens;      /* of its segment, before the pool's first that is not of a prompt by global */
+    long long slack; /* what these left of their budget of K each */
+    struct cache_level window, middle; /* around the scores behind the pool */
+    int rebuilds;                      /* these were made: 1, else 0 */
+    long long read;
 };
 
 /* Tokens of a pool whose pairs are selected together by global: a pool, or a segment of one. */
@@ -30,7 +45,9 @@ struct unit_work {
 constexpr int GLOBAL_BINS = 4096; /* of a histogram of scores */
 constexpr int CHUNK_PAIRS = 2048; /* of a block that shares a unit, about */
 constexpr int SMALL_PAIRS = 8192; /* of a unit that one block does */
-constexpr int GLOBAL_THREADS = 512, ROW_THREADS = 256, ONLINE_THREADS = 256;
+constexpr int GLOBAL_THREADS = 512, ROW_THREADS = 256, ONLINE_THREADS = 512;
+constexpr int RUN_TOKENS = 256;   /* that a block of online or strict does at once */
+constexpr int SLAB_PAIRS = 16384; /* of such a pool that are counted once, for all its blocks */
 
 /* Calls f<J>(...), J * 32 >= N, for the kernels that keep a row in a warp's registers. */
 #define ROW_LAUNCH(kernel, N, grid, block, stream, ...)                \
@@ -97,7 +114,7 @@ int launch_global(const struct gpu_plan *p, const float *scores, uint8_t *taken,
 int launch_online(const struct gpu_plan *p, int layer, const float *scores, uint8_t *taken,
                   cudaStream_t stream, struct buf *err);
 
-/* A plan's blocks stand in this order: rows, small units, chunks, online. */
+/* A plan's blocks stand in this order: rows, small units, chunks, online, slabs. */
 static inline const struct block_work *plan_blocks(const struct gpu_plan *p, int first)
 {
     return static_cast<const struct block_work *>(p->items) + first;

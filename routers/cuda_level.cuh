@@ -10,12 +10,12 @@
 #ifndef ROUTERS_CUDA_LEVEL_CUH
 #define ROUTERS_CUDA_LEVEL_CUH
 
-#include "routers/cuda_row.cuh"
+#include "routers/cuda_keys.cuh"
 
 constexpr int CACHE_WINDOW = 512;
 constexpr int LEVEL_BINS = 2048; /* a level's bounds are looked for among so many parts */
-/* Softmax scores below the first, 2^-16, and above the second, 1, share a bin with it. */
-constexpr uint32_t LEAST_KEY = 0xb7800000u, MOST_KEY = 0xbf800000u;
+/* Softmax scores below the first, 2^-16, and above the second, next to 1, share a bin with it. */
+constexpr uint32_t LEAST_KEY = 0xb7800000u, MOST_KEY = 0xbf7fffffu;
 
 struct cache_level {
     uint32_t lo, hi; /* keys; lo is in it, hi is not */
@@ -81,23 +81,6 @@ __device__ inline void find_digit(struct cache_shared *s, int j, int shift)
     }
 }
 
-/* Calls f(key) for each of from[n], aligned to 16 bytes; the block's threads share them. */
-template <class F> __device__ inline void each_key(const uint32_t *from, int n, F f)
-{
-    int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-    const uint4 *four = reinterpret_cast<const uint4 *>(from);
-#pragma unroll 4
-    for (int i = tid; i < n / 4; i += threads) {
-        uint4 v = four[i];
-        f(v.x);
-        f(v.y);
-        f(v.z);
-        f(v.w);
-    }
-    for (int i = n / 4 * 4 + tid; i < n; i += threads)
-        f(from[i]);
-}
-
 /* How a level's keys are put into bins; a larger key has no smaller bin. */
 struct level_bins {
     uint32_t least, most; /* what is outside is in the first or the last bin */
@@ -130,7 +113,7 @@ __device__ inline struct level_bins bins_of(const struct cache_level &l)
     return b;
 }
 
-/* The bin of rank j's key, from the largest on, into s->prefix; by one warp. */
+/* The bin of rank j's key, from the largest on, into s->prefix, and its rank there; by one warp. */
 __device__ inline void find_bin(struct cache_shared *s, int j)
 {
     constexpr int EACH = LEVEL_BINS / 32;
@@ -152,44 +135,74 @@ __device__ inline void find_bin(struct cache_shared *s, int j)
         int other = __shfl_up_sync(ALL_LANES, upto, static_cast<unsigned>(d));
         upto += lane >= d ? other : 0;
     }
-    if (upto - first - second < rank && rank <= upto)
-        s->prefix[j] = static_cast<uint32_t>(rank <= upto - second ? bin : bin - 1);
+    if (upto - first - second < rank && rank <= upto) {
+        bool upper = rank <= upto - second;
+        s->prefix[j] = static_cast<uint32_t>(upper ? bin : bin - 1);
+        s->rank[j] = rank - (upto - second) + (upper ? first : 0);
+    }
 }
 
-/* The bins of s->rank[0..2] among from[n], into s->prefix. */
-__device__ inline void three_bins(struct cache_shared *s, const uint32_t *from, int n,
+/*
+ * Adds the source's keys to s->bins; the caller sees to the barriers. b: where the source has slabs,
+ * those of level_empty()
+ */
+__device__ inline void count_bins(struct cache_shared *s, const struct key_source &from,
+                                  const struct level_bins &b)
+{
+    int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+    int behind = from.first + from.nslabs * from.slab;
+    auto count = [=](uint32_t key) { atomicAdd(&s->bins[b.of(key)], 1u); };
+    struct key_source part = from;
+    if (from.nslabs > 0) {
+        for (int i = tid; i < LEVEL_BINS; i += threads) {
+            unsigned sum = 0;
+#pragma unroll 8
+            for (int j = 0; j < from.nslabs; j++)
+                sum += from.slabs[static_cast<size_t>(j) * LEVEL_BINS + i];
+            if (sum)
+                atomicAdd(&s->bins[i], sum);
+        }
+        part.nscores = from.first;
+        each_key(scores_of(from.scores + behind, from.nscores - behind), count);
+    }
+    each_key(part, count);
+}
+
+/* The bins of s->rank[0..2] among `from`, into s->prefix. */
+__device__ inline void three_bins(struct cache_shared *s, const struct key_source &from,
                                   const struct level_bins &b)
 {
     int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
     for (int i = tid; i < LEVEL_BINS; i += threads)
         s->bins[i] = 0;
     __syncthreads();
-    each_key(from, n, [=](uint32_t key) { atomicAdd(&s->bins[b.of(key)], 1u); });
+    count_bins(s, from, b);
     __syncthreads();
     for (int j = tid / 32; j < 3; j += threads / 32)
         find_bin(s, j);
     __syncthreads();
 }
 
-/* The keys of s->rank[0..2], largest first from 1 on, among from[n], into s->prefix. */
-__device__ inline void three_ranks(struct cache_shared *s, const uint32_t *from, int n)
+/*
+ * The keys of s->rank[0..2], largest first from 1 on, into s->prefix, which has their bits above
+ * shift + 8 already. each(f) calls f(key, which) for all keys: bit j of `which` is rank j's.
+ */
+template <class E> __device__ inline void find_keys(struct cache_shared *s, int shift, E each)
 {
     int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-    if (tid < 3)
-        s->prefix[tid] = 0;
-    for (int shift = 24; shift >= 0; shift -= 8) {
+    for (; shift >= 0; shift -= 8) {
         for (int i = tid; i < 3 * 256; i += threads)
             s->histogram[i / 256][i % 256] = 0;
         __syncthreads();
         uint32_t known = shift == 24 ? 0 : ~0u << (shift + 8);
         uint32_t p0 = s->prefix[0], p1 = s->prefix[1], p2 = s->prefix[2];
-        each_key(from, n, [=](uint32_t key) {
+        each([=](uint32_t key, int which) {
             uint32_t digit = key >> shift & 255;
-            if ((key & known) == p0)
+            if ((key & known) == p0 && (which & 1))
                 atomicAdd(&s->histogram[0][digit], 1u);
-            if ((key & known) == p1)
+            if ((key & known) == p1 && (which & 2))
                 atomicAdd(&s->histogram[1][digit], 1u);
-            if ((key & known) == p2)
+            if ((key & known) == p2 && (which & 4))
                 atomicAdd(&s->histogram[2][digit], 1u);
         });
         __syncthreads();
@@ -199,15 +212,23 @@ __device__ inline void three_ranks(struct cache_shared *s, const uint32_t *from,
     }
 }
 
-/* Counts from[n] above the level, and puts what is in it into to[size], where it is not flat. */
-__device__ inline void fill_level(struct cache_shared *s, const uint32_t *from, int n,
+/* The keys of s->rank[0..2] among `from`, into s->prefix. */
+__device__ inline void three_ranks(struct cache_shared *s, const struct key_source &from)
+{
+    if (threadIdx.x < 3)
+        s->prefix[threadIdx.x] = 0;
+    find_keys(s, 24, [&](auto f) { each_key(from, [=](uint32_t key) { f(key, 7); }); });
+}
+
+/* Counts what is above the level, and puts what is in it into to[size], where it is not flat. */
+__device__ inline void fill_level(struct cache_shared *s, const struct key_source &from,
                                   struct cache_level *l, uint32_t *to, int size)
 {
     int above = 0;
     if (threadIdx.x == 0)
         s->above = s->inside = 0;
     __syncthreads();
-    each_key(from, n, [&](uint32_t key) {
+    each_key(from, [&](uint32_t key) {
         above += key >= l->hi;
         if (key >= l->lo && key < l->hi) {
             int at = atomicAdd(&s->inside, 1);
@@ -233,52 +254,52 @@ __device__ inline void put_ranks(struct cache_shared *s, int first, int k, int l
 }
 
 /* What level_build() does where bins are too wide: the bounds are keys, and equal ones are together. */
-__device__ inline void level_exactly(struct cache_shared *s, const uint32_t *from, int n, int k,
+__device__ inline void level_exactly(struct cache_shared *s, const struct key_source &from, int k,
                                      const struct cache_level &outer, struct cache_level *l,
                                      uint32_t *to, int size)
 {
-    int margin = size / 4, first = k - margin, last = k + margin;
+    int margin = size / 4, first = k - margin, last = k + margin, n = from.nkeys + from.nscores;
     put_ranks(s, first, k, last, n);
-    three_ranks(s, from, n);
+    three_ranks(s, from);
     uint32_t over = s->prefix[0], c = s->prefix[1], under = s->prefix[2];
     // Those at either end are outside, unless they are c's own.
     l->hi = first < 1 ? outer.hi : over == c ? c + 1 : over;
     l->lo = last > n ? outer.lo : under == c ? c : under + 1;
-    fill_level(s, from, n, l, to, size);
+    fill_level(s, from, l, to, size);
     if (l->count > size / 4 * 3) {
         l->lo = c;
         l->hi = c + 1;
         l->flat = 1;
-        fill_level(s, from, n, l, to, size);
+        fill_level(s, from, l, to, size);
     }
     if (threadIdx.x == 0)
         s->head.read += 5LL * n;
 }
 
 /*
- * Makes a level anew around the k-th largest of from[n], the keys in `outer` of all. Its bounds are
+ * Makes a level anew around the k-th largest of `from`, the keys in `outer` of all. Its bounds are
  * those of bins; where one bin has too many keys, they are keys themselves. to: [size], another
  * memory than `from`
  */
-__device__ inline void level_build(struct cache_shared *s, const uint32_t *from, int n, int k,
+__device__ inline void level_build(struct cache_shared *s, const struct key_source &from, int k,
                                    const struct cache_level &outer, struct cache_level *l,
                                    uint32_t *to, int size)
 {
     const struct level_bins bins = bins_of(outer);
-    int margin = size / 4, first = k - margin, last = k + margin;
+    int margin = size / 4, first = k - margin, last = k + margin, n = from.nkeys + from.nscores;
     __syncthreads();
     put_ranks(s, first, k, last, n);
-    three_bins(s, from, n, bins);
+    three_bins(s, from, bins);
     uint32_t over = s->prefix[0], c = s->prefix[1], under = s->prefix[2];
     // What has a bin in common with either end is outside, unless it is c's own.
     l->hi = first < 1 ? outer.hi : over == c ? bins.ceiling(c, outer) : bins.floor(over, outer);
     l->lo = last > n ? outer.lo : under == c ? bins.floor(c, outer) : bins.ceiling(under, outer);
     l->flat = 0;
-    fill_level(s, from, n, l, to, size);
+    fill_level(s, from, l, to, size);
     if (threadIdx.x == 0)
         s->head.read += 2LL * n;
     if (l->count > size / 4 * 3)
-        level_exactly(s, from, n, k, outer, l, to, size);
+        level_exactly(s, from, k, outer, l, to, size);
     l->above += outer.above;
 }
 

@@ -1,14 +1,14 @@
 /*
  * cuda_route.cu: plans: which blocks route a batch's pools, as lists that are copied to the device
  * once. See cuda.h; memory of a plan, in this order, each part aligned to 256 bytes: pools, blocks,
- * units, histograms, lists of pair keys, states of pools that have none.
+ * units, texts, histograms, lists of pair keys, counts of tokens, bins of slabs.
  */
 #include "routers/cuda_impl.cuh"
 
 struct plan_sizes {
     size_t tokens; /* the batch's, up to the last pool's end */
-    int rows, small_units, chunks, online, large_units;
-    size_t states; /* bytes */
+    int rows, small_units, chunks, online, slabs, large_units;
+    bool settles;
 };
 
 static size_t aligned(size_t bytes)
@@ -56,6 +56,38 @@ static bool keeps_state(const struct gpu_pool *p)
     return p->router.kind == GPU_ONLINE || p->router.kind == GPU_STRICT;
 }
 
+/*
+ * Tokens of the block of online or strict that begins behind t tokens of its pool. All blocks run side
+ * by side, and each reads the scores before it: late ones may have more tokens, a 32nd of these.
+ */
+static int online_step(const struct gpu_pool *p, int t)
+{
+    int fewest = least_of(chunk_rows(p->router.N), RUN_TOKENS);
+    int more = p->router.segment > 0 ? 0 : least_of(t / 32, RUN_TOKENS);
+    return least_of(more > fewest ? more : fewest, p->tokens - t);
+}
+
+/* How many blocks such a pool has: a state has one of its own. */
+static int online_blocks(const struct gpu_pool *p)
+{
+    int n = p->state != NULL;
+    for (int t = global_tokens(p); t < p->tokens; t += online_step(p, t))
+        n++;
+    return n;
+}
+
+static int slab_tokens(int N)
+{
+    return SLAB_PAIRS / N;
+}
+
+/* Whole slabs of a pool of online or strict; of a few none, which its blocks count as fast. */
+static int slabs_of(const struct gpu_pool *p)
+{
+    int n = p->tokens / slab_tokens(p->router.N), each = p->router.segment;
+    return n < 3 || (each > 0 && each < 3 * slab_tokens(p->router.N)) ? 0 : n;
+}
+
 static struct plan_sizes sizes_of(const struct gpu_pool *pools, int npools)
 {
     struct plan_sizes z = {};
@@ -75,8 +107,9 @@ static struct plan_sizes sizes_of(const struct gpu_pool *pools, int npools)
             z.chunks += is_small(n, N) ? 0 : blocks_of(n, chunk_rows(N));
         }
         if (keeps_state(p)) {
-            z.online++;
-            z.states += p->state ? 0 : gpu_state_bytes(&p->router, p->tokens);
+            z.online += online_blocks(p);
+            z.slabs += slabs_of(p);
+            z.settles |= p->state || p->router.kind == GPU_STRICT;
         } else if (p->router.kind != GPU_GLOBAL) {
             z.rows += blocks_of(p->tokens, chunk_rows(N));
         }
@@ -86,12 +119,12 @@ static struct plan_sizes sizes_of(const struct gpu_pool *pools, int npools)
 
 static int all_blocks(const struct plan_sizes *z)
 {
-    return z->rows + z->small_units + z->chunks + z->online;
+    return z->rows + z->small_units + z->chunks + z->online + z->slabs;
 }
 
 /* Where each part begins in a plan's memory. */
 struct plan_layout {
-    size_t pools, blocks, units, histograms, lists, states, bytes;
+    size_t pools, blocks, units, texts, histograms, lists, counts, slabs, bytes;
 };
 
 static struct plan_layout layout_of(const struct gpu_pool *pools, int npools,
@@ -102,11 +135,14 @@ static struct plan_layout layout_of(const struct gpu_pool *pools, int npools,
     struct plan_layout l = {};
     l.blocks = aligned(static_cast<size_t>(npools) * sizeof(struct pool_work));
     l.units = l.blocks + aligned(static_cast<size_t>(all_blocks(z)) * sizeof(struct block_work));
-    l.histograms = l.units + aligned(units * sizeof(struct unit_work));
+    l.texts = l.units + aligned(units * sizeof(struct unit_work));
+    l.histograms =
+        l.texts + (z->online ? aligned(static_cast<size_t>(npools) * sizeof(struct text_work)) : 0);
     l.lists = l.histograms +
               aligned(static_cast<size_t>(z->large_units) * GLOBAL_BINS * sizeof(unsigned));
-    l.states = l.lists + (units ? aligned(z->tokens * N * sizeof(unsigned long long)) : 0);
-    l.bytes = l.states + z->states;
+    l.counts = l.lists + (units ? aligned(z->tokens * N * sizeof(unsigned long long)) : 0);
+    l.slabs = l.counts + (z->settles ? aligned(z->tokens * sizeof(uint16_t)) : 0);
+    l.bytes = l.slabs + static_cast<size_t>(z->slabs) * LEVEL_BINS * sizeof(unsigned);
     return l;
 }
 
@@ -119,9 +155,9 @@ size_t gpu_plan_bytes(const struct gpu_pool *pools, int npools)
 /* The lists on the host, while they are written. */
 struct plan_writer {
     struct pool_work *pools;
-    struct block_work *rows, *small, *chunks, *online; /* the next of each */
+    struct block_work *rows, *small, *chunks, *online, *slab; /* the next of each */
     struct unit_work *units;
-    int nunits, histograms;
+    int nunits, histograms, slabs;
 };
 
 static void add_chunks(struct block_work **to, int pool, int unit, int from, int tokens, int each)
@@ -150,28 +186,43 @@ static void add_units(struct plan_writer *w, const struct gpu_pool *p, int pool)
     }
 }
 
-/* Writes a pool's blocks; its state, where it has none of its own, goes to *states. */
-static int add_pool(struct plan_writer *w, const struct gpu_pool *p, int pool, char **states,
-                    void *stream, struct buf *err)
+/* The last ones first: they take longest. */
+static void add_online(struct plan_writer *w, const struct gpu_pool *p, int pool, int blocks)
 {
-    struct pool_work work = { *p, 0 };
-    if (p->tokens > 0) {
-        add_units(w, p, pool);
-        if (!keeps_state(p) && p->router.kind != GPU_GLOBAL)
-            add_chunks(&w->rows, pool, 0, p->from, p->tokens, chunk_rows(p->router.N));
+    int i = p->state != NULL;
+    struct block_work *last = w->online + blocks - 1;
+    w->online[0] = { pool, 0, p->from + p->tokens, 0 };
+    for (int t = global_tokens(p), n; t < p->tokens; t += n, i++) {
+        n = online_step(p, t);
+        *last-- = { pool, i, p->from + t, n };
     }
-    if (p->tokens > 0 && keeps_state(p)) {
-        *w->online++ = { pool, 0, p->from, p->tokens };
-        if (!p->state) {
-            work.own = 1;
-            work.pool.state = *states;
-            *states += gpu_state_bytes(&p->router, p->tokens);
-            if (gpu_state_reset(&p->router, p->tokens, work.pool.state, 1, 0, stream, err))
-                return -1;
-        }
+    w->online += blocks;
+}
+
+static void add_slabs(struct plan_writer *w, const struct gpu_pool *p, int pool)
+{
+    int n = slabs_of(p), each = slab_tokens(p->router.N);
+    w->pools[pool].slab = each;
+    w->pools[pool].slabs = w->slabs;
+    w->pools[pool].nslabs = n;
+    for (int i = 0; i < n; i++)
+        *w->slab++ = { pool, w->slabs++, p->from + i * each, each };
+}
+
+static void add_pool(struct plan_writer *w, const struct gpu_pool *p, int pool)
+{
+    w->pools[pool] = { *p, 0, 0, 0, 0 };
+    if (p->tokens == 0)
+        return;
+    add_units(w, p, pool);
+    if (keeps_state(p)) {
+        w->pools[pool].blocks = online_blocks(p);
+        if (w->pools[pool].blocks > 0)
+            add_online(w, p, pool, w->pools[pool].blocks);
+        add_slabs(w, p, pool);
+    } else if (p->router.kind != GPU_GLOBAL) {
+        add_chunks(&w->rows, pool, 0, p->from, p->tokens, chunk_rows(p->router.N));
     }
-    w->pools[pool] = work;
-    return 0;
 }
 
 int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npools, void *memory,
@@ -181,24 +232,23 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
     struct plan_layout l = layout_of(pools, npools, &z);
     char *host = static_cast<char *>(xcalloc(1, l.histograms + 1)),
          *to = static_cast<char *>(memory);
-    char *states = to + l.states;
     struct plan_writer w = {};
-    int rc = 0;
     w.pools = reinterpret_cast<struct pool_work *>(host);
     w.rows = reinterpret_cast<struct block_work *>(host + l.blocks);
     w.small = w.rows + z.rows;
     w.chunks = w.small + z.small_units;
     w.online = w.chunks + z.chunks;
+    w.slab = w.online + z.online;
     w.units = reinterpret_cast<struct unit_work *>(host + l.units);
-    for (int i = 0; i < npools && rc == 0; i++)
-        rc = add_pool(&w, &pools[i], i, &states, stream, err);
+    for (int i = 0; i < npools; i++)
+        add_pool(&w, &pools[i], i);
     cudaStream_t s = static_cast<cudaStream_t>(stream);
     // From memory that is not pinned: it has been read when the call returns.
     cudaError_t code = cudaMemcpyAsync(to, host, l.histograms, cudaMemcpyHostToDevice, s);
     if (code == cudaSuccess && l.lists > l.histograms)
         code = cudaMemsetAsync(to + l.histograms, 0, l.lists - l.histograms, s);
     free(host);
-    if (rc == 0 && code != cudaSuccess)
+    if (code != cudaSuccess)
         return fail(err, "copying what is to be routed to the GPU: %s", cudaGetErrorString(code));
     *plan = { npools > 0 ? pools[0].router.N : 0,
               npools,
@@ -206,13 +256,18 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
               z.small_units,
               z.chunks,
               z.online,
+              z.slabs,
               to,
               to + l.blocks,
               to + l.units,
+              to + l.texts,
               to + l.histograms,
               to + l.lists,
-              z.chunks > 0 && global_overlaps() };
-    return rc;
+              to + l.counts,
+              to + l.slabs,
+              z.chunks > 0 && global_overlaps(),
+              z.settles };
+    return 0;
 }
 
 int gpu_route(const struct gpu_plan *plan, int layer, const float *scores, uint8_t *taken,

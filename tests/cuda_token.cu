@@ -9,8 +9,11 @@
 #include <cub/device/device_radix_sort.cuh>
 #endif
 
-__global__ void token_kernel(const struct gpu_router r, const float *scores, uint8_t *taken,
-                             int32_t *count, char *states, size_t stride)
+constexpr int MOST_THREADS = 1024; /* of a block that routes a token */
+
+__global__ void __launch_bounds__(MOST_THREADS)
+    token_kernel(const struct gpu_router r, const float *scores, uint8_t *taken, int32_t *count,
+                 char *states, size_t stride)
 {
     DYNAMIC_SHARED(unsigned char, memory);
     __shared__ float row[1024];

@@ -423,14 +423,14 @@ static void a_state_goes_on_from_batch_to_batch(void **state)
     (void)state;
     NEEDS_DEVICE();
     enum { N = 16, T = 260 };
-    static const int cuts[] = { 0, 90, 91, 92, 150, 151, T };
+    static const int cuts[] = { 0, 90, 91, 92, 120, 150, 151, 160, T }; // two end a segment
     for (int prefill = 0; prefill < 2; prefill++)
         for (int mode = 1; mode < 3; mode++)
             for (int segment = 0; segment <= 40; segment += 40) {
                 struct tested_pool p = { .router = &router_seqtopk,
                                          .args = { .K = 3,
                                                    .N = N,
-                                                   .max = N,
+                                                   .max = mode == 1 ? N : 4, // strict leaves some
                                                    .mode = mode,
                                                    .segment = segment,
                                                    .prefill = prefill } };
@@ -473,23 +473,237 @@ static void a_state_goes_on_from_batch_to_batch(void **state)
 
 /* ---- long texts ---- */
 
-enum drift { STILL, RISING, FALLING, JUMPING, SHARPENING, TIED, EQUAL, DRIFTS };
+enum drift {
+    STILL,
+    RISING,
+    FALLING,
+    JUMPING,
+    SHARPENING,
+    TIED,
+    EQUAL,
+    CROWDED,   // all within a bin, and no two alike
+    FAINT,     // and that the one of all small scores
+    ASCENDING, // each larger than all before
+    DESCENDING,
+    LEAPING, // once, near the end, above all before
+    DROPPING,
+    DRIFTS
+};
+static const char *const drift_names[] = { "still",      "rising",    "falling",    "jumping",
+                                           "sharpening", "tied",      "equal",      "crowded",
+                                           "faint",      "ascending", "descending", "leaping",
+                                           "dropping" };
+
+/* The e-th score of a token at the text's part `at`, of `all` scores the i-th; u: any, from 0 to 1 */
+static float drift_score(enum drift drift, float u, float at, size_t i, size_t all)
+{
+    float some = 1e-4f * expf(3 * u), step = (float)i / (float)all;
+    switch (drift) {
+    case RISING:
+        return some * expf(6 * at);
+    case FALLING:
+        return some * expf(-6 * at);
+    case SHARPENING:
+        return 1e-4f * expf(12 * at * u);
+    case TIED:
+        return 0.01f * (float)(int)(5 * u);
+    case EQUAL:
+        return 0.0625f;
+    case CROWDED:
+        return 0.016f + 4e-5f * u;
+    case FAINT:
+        return 1e-9f + 1e-10f * u;
+    case ASCENDING:
+        return 0.001f + 0.9f * step;
+    case DESCENDING:
+        return 0.901f - 0.9f * step;
+    case LEAPING:
+        return at < 0.93f ? some : some * 30;
+    case DROPPING:
+        return at < 0.93f ? some : some / 30;
+    default:
+        return some;
+    }
+}
 
 /* Scores of a long text whose kind changes as it goes on. scores: [T, N] */
 static void make_drift(enum drift drift, float *scores, int T, int N)
 {
-    for (int t = 0; t < T; t++) {
-        float *row = scores + (size_t)t * (size_t)N, at = (float)t / (float)T;
-        float scale = drift == RISING    ? expf(6 * at)
-                      : drift == FALLING ? expf(-6 * at)
-                      : drift == JUMPING ? (t / 1000 % 2 ? 4 : 0.25f)
-                                         : 1;
-        for (int e = 0; e < N; e++) {
-            float u = (float)(draw() >> 8) / 16777216.0f;
-            row[e] = expf((drift == SHARPENING ? 12 * at : 3) * u) * scale * 1e-4f;
-            if (drift == TIED || drift == EQUAL)
-                row[e] = drift == EQUAL ? 0.0625f : 0.01f * (float)(draw() % 5);
-        }
+    size_t n = (size_t)N, all = (size_t)T * n;
+    for (size_t i = 0; i < all; i++) {
+        float u = (float)(draw() >> 8) / 16777216.0f, at = (float)(i / n) / (float)T;
+        scores[i] = drift_score(drift, u, at, i, all);
+        if (drift == JUMPING)
+            scores[i] *= i / n / 1000 % 2 ? 4 : 0.25f;
+    }
+}
+
+/* A text on the device, with a state that has room for `capacity` tokens. */
+struct text {
+    struct gpu_pool pool;
+    float *scores;
+    uint8_t *taken;
+};
+
+static struct text text_new(const struct tested_pool *p, const float *scores, int capacity)
+{
+    struct text t = { .pool = gpu_pool_of(p, 0) };
+    struct buf err = BUF_INIT;
+    size_t pairs = (size_t)capacity * (size_t)p->args.N;
+    t.pool.state = cuda_device_new(NULL, gpu_state_bytes(&t.pool.router, capacity));
+    t.scores = cuda_device_new(scores, sizeof(*scores) * pairs);
+    t.taken = cuda_device_new(NULL, pairs);
+    if (gpu_state_reset(&t.pool.router, capacity, t.pool.state, 1, 0, NULL, &err))
+        fail_msg("%s", err.s);
+    return t;
+}
+
+static void text_free(struct text *t)
+{
+    cuda_device_free(t->pool.state);
+    cuda_device_free(t->scores);
+    cuda_device_free(t->taken);
+}
+
+/* Routes its pool; with_state: and leaves the state that goes on from it. */
+static void text_route(const struct text *t, bool with_state)
+{
+    struct gpu_pool pool = t->pool;
+    struct gpu_plan plan;
+    struct buf err = BUF_INIT;
+    if (!with_state)
+        pool.state = NULL;
+    void *memory = cuda_device_new(NULL, gpu_plan_bytes(&pool, 1));
+    if (gpu_plan_make(&plan, &pool, 1, memory, NULL, &err) ||
+        gpu_route(&plan, 0, t->scores, t->taken, NULL, &err))
+        fail_msg("%s", err.s);
+    cuda_device_ms(); // waits for it
+    cuda_device_free(memory);
+}
+
+/* Routes tokens from..end one by one, by a block of so many threads; returns microseconds for each. */
+static double text_steps(const struct text *t, int from, int end, int threads)
+{
+    size_t N = (size_t)t->pool.router.N;
+    struct buf err = BUF_INIT;
+    int32_t *count = cuda_device_new(NULL, sizeof(*count));
+    cuda_device_ms();
+    for (int i = from; i < end; i++)
+        if (cuda_token_step(&t->pool.router, 1, threads, t->scores + (size_t)i * N,
+                            t->taken + (size_t)i * N, count, t->pool.state, 256, &err))
+            fail_msg("%s", err.s);
+    double ms = cuda_device_ms();
+    cuda_device_free(count);
+    return ms * 1e3 / (end - from);
+}
+
+static struct gpu_state_facts text_facts(const struct text *t)
+{
+    struct gpu_state_facts facts;
+    struct buf err = BUF_INIT;
+    if (gpu_state_facts(t->pool.state, NULL, &facts, &err))
+        fail_msg("%s", err.s);
+    return facts;
+}
+
+/* What has been taken so far is what its twin takes, of whose pairs `used` tells too. */
+static void check_text(const struct text *t, const struct tested_pool *p, const uint8_t *want,
+                       int tokens, const char *what)
+{
+    size_t N = (size_t)p->args.N, pairs = (size_t)tokens * N;
+    int segment = p->args.segment, last = segment ? (tokens - 1) / segment * segment : 0;
+    uint8_t *got = xmalloc(pairs);
+    int64_t used = 0;
+    cuda_device_get(got, t->taken, pairs);
+    for (size_t i = 0; i < pairs; i++) {
+        int at = (int)(i / N);
+        if (got[i] != want[i])
+            fail_msg("%s, N = %zu, K = %d, %s, segment %d, prompt %d: token %d, expert %zu: %d",
+                     what, N, p->args.K, p->args.mode == 1 ? "online" : "strict", segment,
+                     p->prompt, at, i % N, got[i]);
+        used += at >= last && at >= p->prompt && got[i];
+    }
+    for (int at = last; at < p->prompt; at++) // by global
+        used += p->args.K;
+    struct gpu_state_facts facts = text_facts(t);
+    if (facts.tokens > 0) {
+        assert_int_equal(facts.tokens, tokens - last);
+        assert_int_equal(facts.used, used);
+    }
+    free(got);
+}
+
+/* A text at once, by blocks side by side, and the state that is left. */
+static void texts_at_once_take_the_pairs_of_their_twins(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    static const int shapes[][4] = { { 1150, 128, 8, 0 }, // with slabs, and longer runs at its end
+                                     { 1150, 128, 8, 500 },
+                                     { 2500, 23, 2, 0 },
+                                     { 300, 7, 3, 0 },
+                                     { 300, 64, 64, 130 } }; // tokens, N, K, segment
+    for (size_t i = 0; i < ARRAY_LEN(shapes); i++) {
+        int T = shapes[i][0], N = shapes[i][1];
+        float *scores = xmalloc(sizeof(*scores) * (size_t)(T * N));
+        uint8_t *want = xmalloc((size_t)(T * N));
+        for (int drift = 0; drift < DRIFTS; drift++)
+            for (int mode = 1; mode < 3; mode++) {
+                if ((drift + mode + (int)i) % effort(2, 1))
+                    continue;
+                struct tested_pool p = {
+                    .router = &router_seqtopk,
+                    .args = { .K = shapes[i][2], .N = N, .max = N, .mode = mode },
+                    .tokens = T,
+                };
+                p.args.segment = shapes[i][3];
+                make_drift((enum drift)drift, scores, T, N);
+                run_twin(p.router, &p.args, NULL, scores, T, 0, want);
+                struct text t = text_new(&p, scores, T);
+                if (drift % effort(3, 1) == 0) {
+                    text_route(&t, false);
+                    check_text(&t, &p, want, T, drift_names[drift]);
+                }
+                text_route(&t, true);
+                check_text(&t, &p, want, T, drift_names[drift]);
+                assert_int_equal(text_facts(&t).rebuilds[0], 1);
+                text_free(&t);
+            }
+        free(scores);
+        free(want);
+    }
+}
+
+/* A prompt at once, then token by token, with the window that the prompt left. */
+static void a_prompt_goes_on_token_by_token(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    enum { T = 420, N = 24 };
+    static const int cuts[] = { 1, 39, 40, 41, 255, 400 };
+    float scores[T * N];
+    uint8_t want[T * N];
+    for (int i = 0; i < 8 * (int)ARRAY_LEN(cuts); i++) {
+        int cut = cuts[i / 8], mode = 1 + i % 2, prefill = i / 2 % 2, segment = i / 4 % 2 * 40;
+        struct tested_pool p = {
+            .router = &router_seqtopk,
+            .args = { .K = 3, .N = N, .max = 7, .mode = mode, .prefill = prefill },
+            .tokens = cut,
+            .prompt = prefill ? cut : 0,
+        };
+        p.args.segment = segment;
+        make_drift(i / 8 % 2 ? STILL : TIED, scores, T, N);
+        run_twin(p.router, &p.args, NULL, scores, T, p.prompt, want);
+        struct text t = text_new(&p, scores, T);
+        text_route(&t, true);
+        check_text(&t, &p, want, cut, "a prompt");
+        text_steps(&t, cut, cut + 3, 96);
+        check_text(&t, &p, want, cut + 3, "three tokens behind a prompt");
+        if (cut == 400 && segment == 0)
+            assert_int_equal(text_facts(&t).rebuilds[0], 1);
+        text_steps(&t, cut + 3, cut + 20, 64);
+        check_text(&t, &p, want, cut + 20, "tokens behind a prompt");
+        text_free(&t);
     }
 }
 
@@ -498,51 +712,30 @@ static void long_texts_seldom_need_a_new_window(void **state)
 {
     (void)state;
     NEEDS_DEVICE();
-    enum { N = 16, K = 2 };
+    enum { N = 16, K = 2, KINDS_OF_TEXT = CROWDED };
     const int T = effort(1500, 20000);
     const size_t pairs = (size_t)T * N;
-    static const char *const names[] = { "still",      "rising", "falling", "jumping",
-                                         "sharpening", "tied",   "equal" };
-    static const int most[] = { 60, 1500, 1500, 1500, 1500, 20, 20 }; // windows
+    static const int most[KINDS_OF_TEXT] = { 60, 1500, 1500, 1500, 1500, 20, 20 }; // windows
     float *scores = xmalloc(sizeof(*scores) * pairs);
-    uint8_t *got = xmalloc(pairs), *want = xmalloc(pairs);
-    for (int drift = 0; drift < DRIFTS; drift++) {
+    uint8_t *want = xmalloc(pairs);
+    for (int drift = 0; drift < KINDS_OF_TEXT; drift++) {
         struct tested_pool p = {
             &router_seqtopk, { .K = K, .N = N, .max = N, .mode = 1 + drift % 2 }, T, 0
         };
-        struct gpu_pool pool = gpu_pool_of(&p, 0);
-        struct gpu_state_facts facts;
-        struct gpu_plan plan;
-        struct buf err = BUF_INIT;
         make_drift((enum drift)drift, scores, T, N);
-        size_t bytes = gpu_state_bytes(&pool.router, T);
-        pool.state = cuda_device_new(NULL, bytes);
-        void *memory = cuda_device_new(NULL, gpu_plan_bytes(&pool, 1));
-        float *s = cuda_device_new(scores, sizeof(*s) * pairs);
-        uint8_t *taken = cuda_device_new(NULL, pairs);
-        if (gpu_state_reset(&pool.router, T, pool.state, 1, 0, NULL, &err) ||
-            gpu_plan_make(&plan, &pool, 1, memory, NULL, &err))
-            fail_msg("%s", err.s);
-        cuda_device_ms();
-        if (gpu_route(&plan, 0, s, taken, NULL, &err))
-            fail_msg("%s", err.s);
-        double ms = cuda_device_ms();
-        cuda_device_get(got, taken, pairs);
         run_twin(p.router, &p.args, NULL, scores, T, 0, want);
-        assert_same(got, want, &p, SOFTMAX);
-        assert_int_equal(gpu_state_facts(pool.state, NULL, &facts, &err), 0);
-        printf("# %-10s %d windows, %d middle ones; %.0f scores read a token", names[drift],
+        struct text t = text_new(&p, scores, T);
+        double us = text_steps(&t, 0, T, effort(64, 256));
+        check_text(&t, &p, want, T, drift_names[drift]);
+        struct gpu_state_facts facts = text_facts(&t);
+        printf("# %-10s %d windows, %d middle ones; %.0f scores read a token", drift_names[drift],
                facts.rebuilds[0], facts.rebuilds[1], (double)facts.read / T);
-        printf(cuda_device_real() ? "; %.2f us a token\n" : "\n", ms * 1e3 / T);
+        printf(cuda_device_real() ? "; %.2f us a token\n" : "\n", us);
         assert_in_range(facts.rebuilds[0], 1, most[drift]);
         assert_in_range(facts.read, 1, (int64_t)T * 400 * N);
-        cuda_device_free(pool.state);
-        cuda_device_free(memory);
-        cuda_device_free(s);
-        cuda_device_free(taken);
+        text_free(&t);
     }
     free(scores);
-    free(got);
     free(want);
 }
 
@@ -657,6 +850,67 @@ static void global_takes_a_fifth_of_a_sort(void **state)
             "# global, T = %d, N = 64, K = 8, bounds %d to %d: %.1f us; a sort %.1f, %.1f times\n",
             cases[i].T, cases[i].min, cases[i].max, route, sort, sort / route);
         slow |= cases[i].asked && sort < 5 * route;
+    }
+    assert_false(slow);
+}
+
+/* Microseconds of routing `texts` of T tokens each, at best; with states, of emptying these too. */
+static double texts_us(const struct router_args *args, int texts, int T, bool with_states)
+{
+    enum { TURNS = 5, CALLS = 20, MOST = 32 };
+    const struct tested_pool p = { &router_seqtopk, *args, T, 0 };
+    struct gpu_pool pools[MOST];
+    struct gpu_plan plan;
+    struct buf err = BUF_INIT;
+    size_t pairs = (size_t)texts * (size_t)T * (size_t)args->N;
+    struct grown g = grown_new(&p, texts, T);
+    float *scores = xmalloc(pairs * sizeof(*scores));
+    make_scores(SOFTMAX, scores, texts * T, args->N);
+    for (int i = 0; i < texts; i++) {
+        pools[i] = gpu_pool_of(&p, i * T);
+        if (with_states)
+            pools[i].state = g.states + (size_t)i * g.stride;
+    }
+    float *s = cuda_device_new(scores, pairs * sizeof(*s));
+    uint8_t *taken = cuda_device_new(NULL, pairs);
+    void *memory = cuda_device_new(NULL, gpu_plan_bytes(pools, texts));
+    double best = 1e9;
+    if (gpu_plan_make(&plan, pools, texts, memory, NULL, &err))
+        fail_msg("%s", err.s);
+    for (int turn = 0; turn < TURNS; turn++) {
+        cuda_device_ms();
+        for (int i = 0; i < CALLS; i++)
+            if ((with_states &&
+                 gpu_state_reset(&g.gpu, T, g.states, texts, g.stride, NULL, &err)) ||
+                gpu_route(&plan, 0, s, taken, NULL, &err))
+                fail_msg("%s", err.s);
+        best = fmin(best, cuda_device_ms() * 1e3 / CALLS);
+    }
+    cuda_device_free(s);
+    cuda_device_free(taken);
+    cuda_device_free(memory);
+    grown_free(&g, texts);
+    free(scores);
+    return best;
+}
+
+static void texts_at_once_take_little_time(void **state)
+{
+    (void)state;
+    NEEDS_TIMES();
+    static const struct {
+        int texts, T, most; // microseconds
+    } cases[] = { { 1, 4096, 100 }, { 8, 1024, 100 }, { 32, 256, 100 }, { 1, 16384, 400 } };
+    bool slow = false;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int texts = cases[i].texts, T = cases[i].T;
+        struct router_args online = { .K = 8, .N = 64, .min = 1, .max = 10, .mode = 1 };
+        struct router_args strict = { .K = 8, .N = 64, .max = 64, .mode = 2 };
+        double plain = texts_us(&online, texts, T, false), with = texts_us(&online, texts, T, true);
+        printf(
+            "# online, %d texts, T = %d, N = 64, K = 8: %.1f us, with states %.1f; strict %.1f\n",
+            texts, T, plain, with, texts_us(&strict, texts, T, false));
+        slow |= plain > cases[i].most;
     }
     assert_false(slow);
 }
@@ -854,8 +1108,11 @@ int main(void)
         cmocka_unit_test(a_block_routes_the_next_token),
         cmocka_unit_test(rows_and_blocks_of_any_size_agree),
         cmocka_unit_test(a_state_goes_on_from_batch_to_batch),
+        cmocka_unit_test(texts_at_once_take_the_pairs_of_their_twins),
+        cmocka_unit_test(a_prompt_goes_on_token_by_token),
         cmocka_unit_test(long_texts_seldom_need_a_new_window),
         cmocka_unit_test(global_takes_a_fifth_of_a_sort),
+        cmocka_unit_test(texts_at_once_take_little_time),
         cmocka_unit_test(a_step_costs_the_same_at_any_position),
         cmocka_unit_test(pairs_are_sorted_by_expert_and_token),
         cmocka_unit_test(counts_are_those_of_the_cpu_to_the_bit),
