@@ -3,6 +3,7 @@
  */
 #include "torch_impl.h"
 #include "kernels.h"
+#include "torch_memory.h"
 #include "torch_words.h"
 
 #include <ATen/Parallel.h>
@@ -185,6 +186,7 @@ int device_parse(const char *name, struct device *out, struct buf *err)
     if (strcmp(name, "cuda") != 0 &&
         (sscanf(name, "cuda:%d%n", &index, &end) != 1 || name[end] != '\0' || index < 0))
         return fail(err, "device '%s' is unknown; there are cpu, cuda and cuda:INDEX", name);
+    memory_ask(TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR);
     struct gpu_facts facts = gpu_look();
     if (gpu_refuse(&facts, name, index, TORCH_VERSION, err))
         return -1;

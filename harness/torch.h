@@ -41,7 +41,11 @@ struct device {
     int index; /* of the GPU */
 };
 
-/* "cpu", "cuda", "cuda:1". -1: no such device, or this libtorch cannot use it; `err` says which. */
+/*
+ * "cpu", "cuda", "cuda:1". -1: no such device, or this libtorch cannot use it; `err` says which.
+ * Of a GPU the first call is before anything else is asked of it: libtorch is told how to hold its
+ * memory (torch_memory.h).
+ */
 int device_parse(const char *name, struct device *out, struct buf *err) MUST_USE;
 
 /* Can this libtorch multiply matrices of this format there? */

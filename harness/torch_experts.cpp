@@ -2,16 +2,21 @@
  * torch_experts.cpp: the experts of pairs that lie sorted, see experts_gpu() in torch_gpu.h: grouped
  * products, and around them the kernels of cuda/pass.h, or ATen's where there are none.
  *
+ * By kernels, rows of pairs [P, n] have room for some more behind them (torch_memory.h), R in all:
+ * libtorch has then another tensor's memory for them. Nothing reads what lies there.
+ *
  * Invariant: what a gradient needs and is made from the pairs alone is made again in the backward
  * pass: of a layer the tokens, the gates' product and lists of numbers are kept, no rows of tokens.
  */
 #include "torch_gpu.h"
 #include "torch_launch.h"
+#include "torch_memory.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/version.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 using at::Tensor;
@@ -79,7 +84,7 @@ struct expert_ends {
         return begin;
     }
 
-    /* Each expert's rows of x times its matrix. x: [P, k]; w: [N, k, n] -> [P, n] */
+    /* Each expert's rows of x times its matrix. x: [P, k], or [R, k]; w: [N, k, n] -> as many */
     Tensor product(const Tensor &x, const Tensor &w)
     {
         if (groups(x, w, w.size(0)))
@@ -214,6 +219,17 @@ int size_of(const Tensor &t, int64_t dim)
     return static_cast<int>(t.size(dim));
 }
 
+/* Room for P rows [R, n], or for P numbers [R] where n is 0. */
+Tensor room_for(int64_t P, int64_t n, const at::TensorOptions &options)
+{
+    const int64_t R = memory_rows(P);
+    Tensor rows = n ? at::empty({ R, n }, options) : at::empty({ R }, options);
+    // Where kernels are emulated, who reads what lies behind is seen.
+    if (rows.is_cpu())
+        rows.narrow(0, P, R - P).fill_(NAN);
+    return rows;
+}
+
 struct pass_tokens tokens_of(const Tensor &place, const Tensor &rows)
 {
     return { size_of(place, 0), size_of(place, 1), size_of(rows, 1), is_half(rows),
@@ -232,10 +248,10 @@ Tensor places(const Tensor &source, const Tensor &ends, int64_t T)
     return place;
 }
 
-/* scores: [T, N] -> [P] */
+/* scores: [T, N] -> [R] */
 Tensor weights_at(const Tensor &place, const Tensor &scores, int64_t P, bool normalise)
 {
-    Tensor weight = at::empty({ P }, scores.options());
+    Tensor weight = room_for(P, 0, scores.options());
     launched(scores, [&](void *stream, struct buf *err) {
         return pass_weights(place.data_ptr<int32_t>(), scores.data_ptr<float>(), size_of(place, 0),
                             size_of(place, 1), normalise, weight.data_ptr<float>(), stream, err);
@@ -255,10 +271,10 @@ Tensor weights_back(const Tensor &place, const Tensor &scores, const Tensor &dwe
     return out;
 }
 
-/* x: [T, d] -> [P, d] */
+/* x: [T, d] -> [R, d] */
 Tensor spread(const Tensor &x, const Tensor &place, int64_t P)
 {
-    Tensor rows = at::empty({ P, x.size(1) }, x.options());
+    Tensor rows = room_for(P, x.size(1), x.options());
     const struct pass_tokens t = tokens_of(place, x);
     launched(x, [&](void *stream, struct buf *err) {
         return pass_spread(&t, x.data_ptr(), rows.data_ptr(), stream, err);
@@ -266,7 +282,7 @@ Tensor spread(const Tensor &x, const Tensor &place, int64_t P)
     return rows;
 }
 
-/* rows: [P, d]; weight: [P], or undefined: 1 -> [T, d] */
+/* rows: [R, d]; weight: [R], or undefined: 1 -> [T, d] */
 Tensor combine(const Tensor &rows, const Tensor &place, const Tensor &weight)
 {
     Tensor out = at::empty({ place.size(0), rows.size(1) }, rows.options());
@@ -278,12 +294,12 @@ Tensor combine(const Tensor &rows, const Tensor &place, const Tensor &weight)
     return out;
 }
 
-/* gate_up: [P, 2F] -> [P, F] */
-Tensor swiglu(const Tensor &gate_up)
+/* gate_up: [R, 2F] -> [R, F] */
+Tensor swiglu(const Tensor &gate_up, int64_t P)
 {
-    Tensor act = at::empty({ gate_up.size(0), gate_up.size(1) / 2 }, gate_up.options());
+    Tensor act = room_for(P, gate_up.size(1) / 2, gate_up.options());
     launched(gate_up, [&](void *stream, struct buf *err) {
-        return pass_swiglu(is_half(act), size_of(act, 0), size_of(act, 1), gate_up.data_ptr(),
+        return pass_swiglu(is_half(act), static_cast<int>(P), size_of(act, 1), gate_up.data_ptr(),
                            act.data_ptr(), stream, err);
     });
     return act;
@@ -293,14 +309,16 @@ Tensor swiglu(const Tensor &gate_up)
 struct swiglu_gradients {
     Tensor gate_up, weighted, weight;
 
-    swiglu_gradients(const Tensor &of, const Tensor &w, const Tensor &dact, bool wants_weighted)
-        : gate_up(at::empty(of.sizes(), of.options())),
-          weighted(wants_weighted ? at::empty(dact.sizes(), dact.options()) : Tensor()),
-          weight(at::empty(w.sizes(), w.options()))
+    swiglu_gradients(const Tensor &of, const Tensor &w, const Tensor &dact, int64_t P,
+                     bool wants_weighted)
+        : gate_up(room_for(P, of.size(1), of.options())),
+          weighted(wants_weighted ? room_for(P, dact.size(1), dact.options()) : Tensor()),
+          weight(room_for(P, 0, w.options()))
     {
         launched(of, [&](void *stream, struct buf *err) {
-            return pass_swiglu_back(is_half(of), size_of(dact, 0), size_of(dact, 1), of.data_ptr(),
-                                    w.data_ptr<float>(), dact.data_ptr(), gate_up.data_ptr(),
+            return pass_swiglu_back(is_half(of), static_cast<int>(P), size_of(dact, 1),
+                                    of.data_ptr(), w.data_ptr<float>(), dact.data_ptr(),
+                                    gate_up.data_ptr(),
                                     wants_weighted ? weighted.data_ptr() : nullptr,
                                     weight.data_ptr<float>(), stream, err);
         });
@@ -319,8 +337,9 @@ struct experts_by_kernels : Function<experts_by_kernels> {
         Tensor weight = weights_at(place, scores, P, normalise);
         Tensor mid = experts.product(spread(x, place, P), gate_up.transpose(1, 2));
         ctx->saved_data["normalise"] = normalise;
+        ctx->saved_data["pairs"] = P;
         ctx->save_for_backward({ x, scores, mid, weight, gate_up, down, place, ends });
-        return combine(experts.product(swiglu(mid), down.transpose(1, 2)), place, weight);
+        return combine(experts.product(swiglu(mid, P), down.transpose(1, 2)), place, weight);
     }
 
     static variable_list backward(AutogradContext *ctx, variable_list grads)
@@ -328,15 +347,17 @@ struct experts_by_kernels : Function<experts_by_kernels> {
         auto saved = ctx->get_saved_variables();
         const Tensor &x = saved[0], &scores = saved[1], &mid = saved[2], &weight = saved[3];
         const Tensor &gate_up = saved[4], &down = saved[5], &place = saved[6];
-        const int64_t P = mid.size(0);
+        const int64_t P = ctx->saved_data["pairs"].toInt();
         expert_ends experts(saved[7]);
         Tensor rows = spread(grads[0].contiguous(), place, P), dx, dscores, dgate_up, ddown;
-        const swiglu_gradients back(mid, weight, experts.product(rows, down), down.requires_grad());
+        const swiglu_gradients back(mid, weight, experts.product(rows, down), P,
+                                    down.requires_grad());
         if (down.requires_grad())
-            ddown = experts.across(rows, back.weighted);
+            ddown = experts.across(rows.narrow(0, 0, P), back.weighted.narrow(0, 0, P));
         rows = Tensor();
         if (gate_up.requires_grad())
-            dgate_up = experts.across(back.gate_up, spread(x, place, P));
+            dgate_up =
+                experts.across(back.gate_up.narrow(0, 0, P), spread(x, place, P).narrow(0, 0, P));
         if (x.requires_grad())
             dx = combine(experts.product(back.gate_up, gate_up), place, Tensor());
         if (scores.requires_grad())

@@ -668,6 +668,41 @@ int adamw_read(struct adamw *a, enum adamw_run run, float *values, struct buf *e
     });
 }
 
+/* bfloat16 as its bits, int16; see adamw_weights(). values: float32 */
+static Tensor rounded(const Tensor &values)
+{
+    Tensor bits = values.view(at::kInt), upper = at::bitwise_right_shift(bits, 16);
+    Tensor nearest = at::bitwise_right_shift((upper & 1).add_(bits).add_(0x7fff), 16);
+    return at::where(values.isnan(), upper.bitwise_or(0x40), nearest).to(at::kShort);
+}
+
+/* Weights in float32, on their device. */
+static Tensor floats_at(const struct adamw *a, int64_t at, int64_t n)
+{
+    if (a->low.defined())
+        return halves_join(a->arithmetic.narrow(0, at, n), a->low.narrow(0, at, n));
+    return a->run[ADAMW_WEIGHTS].narrow(0, at, n);
+}
+
+int adamw_weights(struct adamw *a, int64_t at, int64_t n, enum dtype dtype, void *values,
+                  struct buf *err)
+{
+    return checked(err, [&] {
+        c10::AutoGradMode mode(false);
+        TORCH_CHECK(dtype == DTYPE_F32 || dtype == DTYPE_BF16, "weights are read in ",
+                    dtype_name(dtype), "; float32 and bfloat16 are there");
+        TORCH_CHECK(at >= 0 && n >= 0 && at + n <= a->setup.count, "weights beyond the last one");
+        const bool half = dtype == DTYPE_BF16;
+        const int64_t most = on_gpu(a) ? GPU_CHUNK : CPU_CHUNK;
+        Tensor host = at::from_blob(values, { n }, half ? at::kShort : at::kFloat);
+        parallel(threads_of(a), static_cast<size_t>((n + most - 1) / most), [&](size_t i) {
+            const int64_t from = static_cast<int64_t>(i) * most, many = std::min(most, n - from);
+            Tensor w = floats_at(a, at + from, many);
+            host.narrow(0, from, many).copy_(half ? rounded(w) : w);
+        });
+    });
+}
+
 static void put_weights(struct adamw *a, int64_t offset, const Tensor &values)
 {
     for (int64_t at = 0; at < values.numel(); at += GPU_CHUNK) {

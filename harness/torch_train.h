@@ -69,6 +69,13 @@ enum adamw_run {
 int adamw_read(struct adamw *a, enum adamw_run run, float *values, struct buf *err) MUST_USE;
 int adamw_write(struct adamw *a, enum adamw_run run, const float *values, struct buf *err) MUST_USE;
 /*
+ * n weights from the at-th on: values: [n] of `dtype`, float32 or bfloat16, in the host's memory.
+ * bfloat16 is rounded to the nearest, a tie to even, and a NaN stays one: from float32 to the bit what
+ * train/safetensors_write.c makes of it. The device rounds; on the CPU the setup's slots are threads.
+ */
+int adamw_weights(struct adamw *a, int64_t at, int64_t n, enum dtype dtype, void *values,
+                  struct buf *err) MUST_USE;
+/*
  * The bytes of weights and averages as they are: float32 each, or with 8 bits the codes and scales, and
  * the weights in halves where the arithmetic is in bfloat16. All parameters are known by now.
  */

@@ -172,6 +172,12 @@ static int trainer_write(struct trainer *t, enum trainer_run run, const float *v
     return adamw_write(t->adamw, run_of(run), values, err);
 }
 
+static int trainer_weights(struct trainer *t, int64_t at, int64_t n, enum dtype dtype, void *values,
+                           struct buf *err)
+{
+    return adamw_weights(t->adamw, at, n, dtype, values, err);
+}
+
 static void trainer_set_steps(struct trainer *t, int64_t steps)
 {
     adamw_set_steps(t->adamw, steps);
@@ -218,6 +224,7 @@ const struct trainer_functions trainer_functions = {
     .steps = trainer_steps,
     .read = trainer_read,
     .write = trainer_write,
+    .weights = trainer_weights,
     .set_steps = trainer_set_steps,
     .state_bytes = trainer_state_bytes,
     .state_get = trainer_state_get,

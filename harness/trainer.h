@@ -85,6 +85,12 @@ struct trainer_functions {
     /* values: [count], in the host's memory. `write` of a run that was read goes on to the bit. */
     int (*read)(struct trainer *t, enum trainer_run run, float *values, struct buf *err);
     int (*write)(struct trainer *t, enum trainer_run run, const float *values, struct buf *err);
+    /*
+     * n weights from the at-th on, in the host's memory: in float32, or in bfloat16, rounded to the
+     * nearest and a tie to even. What a model's file has, without a second copy of the model.
+     */
+    int (*weights)(struct trainer *t, int64_t at, int64_t n, enum dtype dtype, void *values,
+                   struct buf *err);
     void (*set_steps)(struct trainer *t, int64_t steps);
     /*
      * The bytes of all three runs; those from `at` to at + n - 1 go out and come in. They mean

@@ -31,7 +31,7 @@ struct fake_piece {
 static struct {
     /* What is to happen: at a step, from 1; 0: never. */
     int64_t exit_at, nan_at, infinite_at, fail_at;
-    bool score_fails, state_fails, state_is_huge;
+    bool score_fails, state_fails, state_is_huge, weights_fail;
     /* What was asked. */
     struct fake_piece pieces[4096];
     size_t npieces;
@@ -207,6 +207,17 @@ static int fake_write(struct trainer *t, enum trainer_run run, const float *valu
     return 0;
 }
 
+static int fake_weights(struct trainer *t, int64_t at, int64_t n, enum dtype dtype, void *values,
+                        struct buf *err)
+{
+    if (fake.weights_fail)
+        return fail(err, "the fake trainer was told not to give its weights");
+    if (dtype != DTYPE_F32)
+        BUG("the fake trainer has no weights in %s", dtype_name(dtype));
+    memcpy(values, t->w + at, (size_t)n * sizeof(*t->w));
+    return 0;
+}
+
 static void fake_set_steps(struct trainer *t, int64_t steps)
 {
     t->steps = steps;
@@ -261,6 +272,7 @@ static const struct trainer_functions fake_functions = {
     .steps = fake_steps,
     .read = fake_read,
     .write = fake_write,
+    .weights = fake_weights,
     .set_steps = fake_set_steps,
     .state_bytes = fake_state_bytes,
     .state_get = fake_state_get,

@@ -177,6 +177,174 @@ static void other_dtypes_are_refused(void **state)
     fixture_remove(dir);
 }
 
+/* ---- a part at a time ---- */
+
+/* Bytes that hang on their place, up to one at which there are no more. */
+struct spring {
+    int64_t asked, fails_from; /* 0: it never fails */
+    int parts;
+};
+
+static unsigned char spring_byte(int64_t at)
+{
+    return (unsigned char)((uint64_t)at * 0x9e3779b97f4a7c15u >> 56);
+}
+
+static int spring_get(void *of, int64_t at, int64_t n, void *bytes, struct buf *e)
+{
+    struct spring *s = of;
+    assert_int_equal(at, s->asked);
+    assert_true(n > 0 && n <= CHECKPOINT_PART);
+    s->asked += n;
+    s->parts++;
+    if (s->fails_from && s->asked > s->fails_from)
+        return (fail)(e, "the spring is dry");
+    for (int64_t i = 0; i < n; i++)
+        ((unsigned char *)bytes)[i] = spring_byte(at + i);
+    return 0;
+}
+
+static void bytes_that_come_in_parts_are_in_their_places(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = { 0,
+                                     1,
+                                     CHECKPOINT_PART,
+                                     CHECKPOINT_PART + 1,
+                                     2 * (int64_t)CHECKPOINT_PART,
+                                     4 * (int64_t)CHECKPOINT_PART + 5 };
+    char *dir = fixture_dir(), *path = xasprintf("%s/x", dir);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct spring spring = { .asked = 0 };
+        struct checkpoint_file f;
+        struct buf back = BUF_INIT;
+        char written[33], sum[33];
+        int64_t bytes;
+        assert_int_equal(checkpoint_file_open(&f, path, &err), 0);
+        checkpoint_file_write(&f, "before", 6);
+        assert_int_equal(checkpoint_file_fill(&f, sizes[i], spring_get, &spring, &err), 0);
+        checkpoint_file_write(&f, "behind", 6);
+        hash_hex(f.hash, written);
+        assert_int_equal(checkpoint_file_close(&f, &err), 0);
+        assert_int_equal(spring.asked, sizes[i]);
+        assert_int_equal(checkpoint_file_sum(path, &bytes, sum, &err), 0);
+        assert_string_equal(sum, written);
+        assert_int_equal(bytes, sizes[i] + 12);
+        assert_int_equal(read_file(path, (size_t)bytes, &back, &err), 0);
+        for (int64_t at = 0; at < sizes[i]; at++)
+            if ((unsigned char)back.s[6 + at] != spring_byte(at))
+                fail_msg("byte %lld of %lld", (long long)at, (long long)sizes[i]);
+        assert_memory_equal(back.s, "before", 6);
+        assert_memory_equal(back.s + bytes - 6, "behind", 6);
+        buf_release(&back);
+    }
+    free(path);
+    fixture_remove(dir);
+}
+
+/* Tensors of many lengths, none among them, whose borders are not those of the parts. */
+static void values_of_many_tensors_are_written_in_parts(void **state)
+{
+    (void)state;
+    static const int64_t lengths[] = { 5, 0, 9 << 20, 1, 0, 7 << 20, 3 };
+    enum { N = ARRAY_LEN(lengths) };
+    struct checkpoint_tensor v[N];
+    char names[N][2] = { "" };
+    for (int i = 0; i < N; i++) {
+        float *values = xmalloc((size_t)(lengths[i] + 1) * sizeof(*values));
+        for (int64_t j = 0; j < lengths[i]; j++)
+            values[j] = (float)((j + i) % 251);
+        names[i][0] = (char)('a' + i);
+        v[i] = (struct checkpoint_tensor){ names[i], 1, &lengths[i], values };
+    }
+    char *dir = fixture_dir();
+    for (int half = 0; half < 2; half++) {
+        const enum dtype dtype = half ? DTYPE_BF16 : DTYPE_F32;
+        struct safetensors *s = write_and_open(dir, v, N, dtype);
+        for (int i = 0; i < N; i++) {
+            const struct st_tensor *t = safetensors_find(s, names[i]);
+            const unsigned char *at = t->data;
+            assert_int_equal(t->bytes, (size_t)lengths[i] * dtype_size(dtype));
+            for (int64_t j = 0; j < lengths[i]; j++) {
+                uint32_t bits = 0;
+                float back;
+                // As stored, or the upper half of it: low bytes first.
+                memcpy((char *)&bits + (half ? 2 : 0), at + j * (half ? 2 : 4), half ? 2 : 4);
+                memcpy(&back, &bits, sizeof(back));
+                if (back != v[i].values[j])
+                    fail_msg("number %lld of %s", (long long)j, names[i]);
+            }
+        }
+        safetensors_close(s);
+    }
+    for (int i = 0; i < N; i++)
+        free((float *)(uintptr_t)v[i].values);
+    fixture_remove(dir);
+}
+
+static const int64_t large_shape[] = { 6, CHECKPOINT_PART / 4 };
+static const struct checkpoint_tensor large = { "a", 2, large_shape, NULL };
+
+static int64_t large_room = INT64_MAX; /* on the disk */
+
+/* A disk that is full ends it soon: two more parts may have been under way. */
+static int write_large(void *path, struct buf *e)
+{
+    struct spring spring = { .asked = 0 };
+    int rc = safetensors_write_from(path, &large, 1, DTYPE_F32, spring_get, &spring, e);
+    if (rc && spring.asked > large_room + 3 * (int64_t)CHECKPOINT_PART)
+        return (fail)(e, "%d parts were asked for", spring.parts);
+    return rc;
+}
+
+static double most_memory_megabytes(void)
+{
+    struct buf text = BUF_INIT;
+    assert_int_equal(read_file("/proc/self/status", 1 << 16, &text, &err), 0);
+    const char *at = strstr(text.s, "VmHWM:");
+    double megabytes = at ? strtod(at + strlen("VmHWM:"), NULL) / 1e3 : 0;
+    buf_release(&text);
+    return megabytes;
+}
+
+/* 101 MB go through 34. */
+static void a_large_file_takes_little_memory(void **state)
+{
+    (void)state;
+    char *dir = fixture_dir(), *path = xasprintf("%s/model.safetensors", dir);
+    pid_t child = fork();
+    if (child == 0) {
+        // Of a program that has not needed more before: what is freed is the system's at once.
+        const double before = most_memory_megabytes();
+        int rc = write_large(path, &err);
+        const double more = most_memory_megabytes() - before;
+        _exit(rc || before <= 0 || more > 60 ? 1 : 0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_int_equal(status, 0);
+    assert_true(there(dir, "model.safetensors"));
+    free(path);
+    fixture_remove(dir);
+}
+
+static void weights_that_do_not_come_leave_no_file(void **state)
+{
+    (void)state;
+    char *dir = fixture_dir(), *path = xasprintf("%s/model.safetensors", dir);
+    for (int64_t part = 0; part < 6; part++) {
+        struct spring spring = { .fails_from = part * CHECKPOINT_PART + 1 };
+        buf_reset(&err);
+        assert_int_equal(
+            safetensors_write_from(path, &large, 1, DTYPE_F32, spring_get, &spring, &err), -1);
+        assert_string_equal(err.s, "the spring is dry");
+        assert_int_equal(spring.parts, part + 1);
+        assert_false(there(dir, "model.safetensors"));
+    }
+    free(path);
+    fixture_remove(dir);
+}
+
 /* ---- the model's folder ---- */
 
 /* A base model, and the same weights as what is to be published. */
@@ -380,6 +548,32 @@ static void a_base_without_config_publishes_nothing(void **state)
     assert_false(there(b.root, "id"));
     assert_false(there(b.root, "id.tmp"));
     free(path);
+    base_free(&b);
+}
+
+static void weights_that_do_not_come_publish_nothing(void **state)
+{
+    (void)state;
+    struct base b = base_new();
+    struct spring spring = { .fails_from = 1 };
+    b.model.get = spring_get;
+    b.model.of = &spring;
+    buf_reset(&err);
+    assert_int_equal(checkpoint_publish(b.root, "id", &b.model, &err), -1);
+    assert_string_equal(err.s, "the spring is dry");
+    assert_false(there(b.root, "id") || there(b.root, "id.tmp"));
+    // And where they come, they are what is published.
+    spring = (struct spring){ .asked = 0 };
+    assert_int_equal(checkpoint_publish(b.root, "id", &b.model, &err), 0);
+    char *dir = xasprintf("%s/id", b.root);
+    struct safetensors *s = safetensors_open(dir, &err);
+    const struct st_tensor *first = safetensors_find(s, b.tensors[0].name);
+    const struct st_tensor *last = safetensors_find(s, b.tensors[b.n - 1].name);
+    assert_int_equal(((const unsigned char *)first->data)[5], spring_byte(5));
+    assert_int_equal(((const unsigned char *)last->data)[last->bytes - 1],
+                     spring_byte(spring.asked - 1));
+    safetensors_close(s);
+    free(dir);
     base_free(&b);
 }
 
@@ -846,6 +1040,25 @@ static void weights_that_have_no_room_leave_no_file(void **state)
         assert_non_null(strstr(said.s, strerror(EFBIG)));
         assert_false(there(dir, "model.safetensors"));
     }
+    buf_release(&said);
+    free(path);
+    fixture_remove(dir);
+}
+
+static void large_weights_that_have_no_room_leave_no_file(void **state)
+{
+    (void)state;
+    char *dir = fixture_dir(), *path = xasprintf("%s/model.safetensors", dir);
+    struct buf said = BUF_INIT;
+    for (rlim_t limit = 100; limit < 6 * (rlim_t)CHECKPOINT_PART; limit += 23 << 20) {
+        large_room = (int64_t)limit;
+        assert_int_equal(limited(limit, write_large, path, &said), -1);
+        if (!strstr(said.s, strerror(EFBIG)))
+            fail_msg("%s", said.s);
+        assert_false(there(dir, "model.safetensors"));
+    }
+    assert_int_equal(limited(7 * (rlim_t)CHECKPOINT_PART, write_large, path, &said), 0);
+    assert_true(there(dir, "model.safetensors"));
     buf_release(&said);
     free(path);
     fixture_remove(dir);
@@ -1327,12 +1540,17 @@ int main(void)
         cmocka_unit_test(bfloat16_is_rounded_to_even),
         cmocka_unit_test(many_values_are_all_rounded),
         cmocka_unit_test(other_dtypes_are_refused),
+        cmocka_unit_test(bytes_that_come_in_parts_are_in_their_places),
+        cmocka_unit_test(values_of_many_tensors_are_written_in_parts),
+        cmocka_unit_test(a_large_file_takes_little_memory),
+        cmocka_unit_test(weights_that_do_not_come_leave_no_file),
         cmocka_unit_test(a_published_model_opens_and_is_found),
         cmocka_unit_test(config_keeps_all_but_the_dtype),
         cmocka_unit_test(training_json_says_what_made_it),
         cmocka_unit_test(sums_are_those_of_the_whole_file),
         cmocka_unit_test(a_folder_that_is_not_whole_is_refused),
         cmocka_unit_test(a_base_without_config_publishes_nothing),
+        cmocka_unit_test(weights_that_do_not_come_publish_nothing),
         cmocka_unit_test(what_a_killed_program_left_half_made_is_in_nobodys_way),
         cmocka_unit_test(a_state_comes_back_and_the_newest_is_taken),
         cmocka_unit_test(between_two_renames_the_state_before_is_taken),
@@ -1346,6 +1564,7 @@ int main(void)
         cmocka_unit_test(a_state_that_has_no_room_leaves_the_old_ones),
         cmocka_unit_test(a_model_that_has_no_room_is_not_there_at_all),
         cmocka_unit_test(weights_that_have_no_room_leave_no_file),
+        cmocka_unit_test(large_weights_that_have_no_room_leave_no_file),
         cmocka_unit_test(a_write_that_failed_is_told_at_the_end),
         cmocka_unit_test(a_full_disk_is_named_as_such),
         cmocka_unit_test(too_little_room_is_told_beforehand),

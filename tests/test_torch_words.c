@@ -3,6 +3,7 @@
  * facts that this machine need not have.
  */
 #include "torch_words.h"
+#include "torch_memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -104,6 +105,68 @@ static void missing_memory_is_told_by_how_much(void **state)
     assert_false(means_out_of_memory("mat1 and mat2 shapes cannot be multiplied"));
 }
 
+/* ---- a GPU's memory ---- */
+
+static const char *const memory_names[] = { "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF",
+                                            "PYTORCH_HIP_ALLOC_CONF" };
+
+/* What the environment asks for after memory_ask(), by the first name; all of it is then gone. */
+static char *asked(int major, int minor)
+{
+    memory_ask(major, minor);
+    char *value = xstrdup(getenv(memory_names[0]) ? getenv(memory_names[0]) : "nothing");
+    for (size_t i = 0; i < ARRAY_LEN(memory_names); i++)
+        unsetenv(memory_names[i]);
+    return value;
+}
+
+static void asks_for(int major, int minor, const char *want)
+{
+    char *value = asked(major, minor);
+    assert_string_equal(value, want);
+    free(value);
+}
+
+static void memory_that_grows_is_asked_for_where_the_user_asks_for_nothing(void **state)
+{
+    (void)state;
+    free(asked(0, 0));
+    asks_for(2, 9, "expandable_segments:True");
+    asks_for(2, 11, "expandable_segments:True");
+    asks_for(3, 0, "expandable_segments:True");
+    // These would not read it.
+    asks_for(2, 8, "nothing");
+    asks_for(1, 13, "nothing");
+    // What the user says stays, by whatever name, an empty word too.
+    setenv(memory_names[0], "backend:native", 1);
+    asks_for(2, 11, "backend:native");
+    setenv(memory_names[0], "", 1);
+    asks_for(2, 11, "");
+    for (size_t i = 1; i < ARRAY_LEN(memory_names); i++) {
+        setenv(memory_names[i], "", 1);
+        asks_for(2, 11, "nothing");
+    }
+}
+
+static void rows_of_pairs_come_in_few_sizes(void **state)
+{
+    (void)state;
+    for (int64_t n = 0; n < 200000; n += n < 5000 ? 1 : 37) {
+        int64_t rows = memory_rows(n);
+        assert_true(rows >= n && (rows - n) * 32 <= n);
+        assert_true(memory_rows(rows) == rows && memory_rows(n + 1) >= rows);
+    }
+    // What topk takes of whole batches stays as it is.
+    assert_int_equal(memory_rows(8192 * 4), 8192 * 4);
+    assert_int_equal(memory_rows(8192 * 8), 8192 * 8);
+    assert_int_equal(memory_rows(60), 60);
+    // A tenth around 65536: by 1024 below, by 2048 above.
+    int sizes = 0;
+    for (int64_t n = 62000; n < 69000; n++)
+        sizes += memory_rows(n) != memory_rows(n - 1);
+    assert_int_equal(sizes, 3 + 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +175,8 @@ int main(void)
         cmocka_unit_test(an_old_driver_is_told_with_both_versions),
         cmocka_unit_test(a_gpu_that_libtorch_was_not_built_for_is_told_by_its_architecture),
         cmocka_unit_test(missing_memory_is_told_by_how_much),
+        cmocka_unit_test(memory_that_grows_is_asked_for_where_the_user_asks_for_nothing),
+        cmocka_unit_test(rows_of_pairs_come_in_few_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -695,6 +695,29 @@ static void what_the_trainer_says_of_its_state_is_told(void **state)
     course_release(&c);
 }
 
+static void weights_that_cannot_be_read_leave_the_last_state(void **state)
+{
+    (void)state;
+    struct buf want = BUF_INIT, got = BUF_INIT;
+    undisturbed(NULL, &fake_engine, &want);
+    struct course c;
+    course_init(&c);
+    fake.weights_fail = true;
+    fails_with(&c, "the fake trainer was told not to give its weights");
+    assert_non_null(strstr(err.s, "the next run of this training goes on after step "));
+    assert_true(course_has(&c, ".state"));
+    assert_false(course_has(&c, ".tmp"));
+    fake.weights_fail = false;
+    fake.npieces = 0;
+    course_run(&c, &fake_engine, NULL);
+    assert_int_equal(fake.npieces, 0); // nothing was left to be trained
+    course_file(&c, weights_file, &got);
+    same_bytes(&want, &got);
+    buf_release(&want);
+    buf_release(&got);
+    course_release(&c);
+}
+
 static void a_loss_that_is_no_number_ends_the_training(void **state)
 {
     (void)state;
@@ -1331,6 +1354,7 @@ int main(void)
         cmocka_unit_test(what_the_trainer_says_of_its_state_is_told),
         cmocka_unit_test(a_run_that_is_stopped_at_once_leaves_nothing),
         cmocka_unit_test(two_programs_train_it_once),
+        cmocka_unit_test(weights_that_cannot_be_read_leave_the_last_state),
         cmocka_unit_test(a_loss_that_is_no_number_ends_the_training),
         cmocka_unit_test(a_gradient_that_is_no_number_ends_it_too),
         cmocka_unit_test(a_step_that_fails_leaves_the_state_before_it),

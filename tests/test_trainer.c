@@ -1061,6 +1061,89 @@ static void a_state_has_the_bytes_that_the_optimiser_has(void **state)
         }
 }
 
+/* ---- weights, for a file ---- */
+
+/* The nearest bfloat16, by its definition: of the two around x, and of a tie the even one. */
+static uint16_t nearest_bfloat16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    const uint32_t down = bits >> 16, rest = bits & 0xffff;
+    if (isnan(x))
+        return (uint16_t)(down | 0x40);
+    if (rest == 0x8000)
+        return (uint16_t)(down & 1 ? down + 1 : down);
+    return (uint16_t)(rest > 0x8000 ? down + 1 : down);
+}
+
+/* Numbers at and beside every border of rounding, of either sign, and some of all kinds. */
+static void hard_numbers(float *v, size_t n)
+{
+    static const uint32_t lower[] = { 0, 1, 0x7fff, 0x8000, 0x8001, 0xffff };
+    static const uint32_t upper[] = { 0,      1,      0x007f, 0x0080, 0x3dcc, 0x3dcd,
+                                      0x3f80, 0x7f7e, 0x7f7f, 0x7f80, 0x7fbf, 0x7fff };
+    uint64_t seed = 5;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = upper[i / ARRAY_LEN(lower) / 2 % ARRAY_LEN(upper)] << 16 |
+                        lower[i % ARRAY_LEN(lower)] | (uint32_t)(i / ARRAY_LEN(lower) % 2) << 31;
+        memcpy(&v[i], &bits, sizeof(bits));
+        if (i >= ARRAY_LEN(lower) * ARRAY_LEN(upper) * 2 && i % 3)
+            v[i] = (float)fixture_random(&seed);
+    }
+}
+
+static void same_weights(const struct gym *g, const float *want, int64_t at, int64_t n)
+{
+    struct buf err = BUF_INIT;
+    float *v = xcalloc((size_t)n + 1, sizeof(*v));
+    uint16_t *half = xcalloc((size_t)n + 1, sizeof(*half));
+    if (g->f->weights(g->t, at, n, DTYPE_F32, v, &err) ||
+        g->f->weights(g->t, at, n, DTYPE_BF16, half, &err))
+        fail_msg("%s", err.s);
+    assert_memory_equal(v, want + at, (size_t)n * sizeof(*v));
+    for (int64_t i = 0; i < n; i++)
+        if (half[i] != nearest_bfloat16(want[at + i]))
+            fail_msg("weight %lld, %a, became %04x and not %04x", (long long)(at + i),
+                     (double)want[at + i], (unsigned)half[i],
+                     (unsigned)nearest_bfloat16(want[at + i]));
+    // Nothing is written behind them.
+    assert_true(v[n] == 0 && half[n] == 0);
+    free(v);
+    free(half);
+}
+
+static void weights_are_read(const struct training *how)
+{
+    struct fixture_model m = large_model(FAMILY_OLMOE);
+    struct gym g;
+    struct buf err = BUF_INIT;
+    float one;
+    gym_make(&g, &m, how, 2);
+    const int64_t count = (int64_t)g.count;
+    float *v = gym_read(&g, RUN_WEIGHTS);
+    assert_true(count > 3 * 32768); // more than a thread takes at once
+    same_weights(&g, v, 0, count);
+    hard_numbers(v, g.count);
+    gym_write(&g, RUN_WEIGHTS, v);
+    same_weights(&g, v, 0, count);
+    same_weights(&g, v, 12345, 70001);
+    same_weights(&g, v, count - 1, 1);
+    same_weights(&g, v, 7, 0);
+    assert_int_equal(g.f->weights(g.t, count - 1, 2, DTYPE_F32, &one, &err), -1);
+    assert_non_null(strstr(err.s, "weights beyond the last one"));
+    assert_int_equal(g.f->weights(g.t, 0, 1, DTYPE_F16, &one, &err), -1);
+    assert_non_null(strstr(err.s, "float16; float32 and bfloat16 are there"));
+    buf_release(&err);
+    free(v);
+    gym_close(&g);
+}
+
+static void weights_for_a_file_are_rounded_to_the_nearest_and_to_even(void **state)
+{
+    (void)state;
+    with_each_optimiser(weights_are_read);
+}
+
 static void goes_on_by(const struct training *how,
                        void (*hand_over)(const struct gym *from, const struct gym *to))
 {
@@ -1449,6 +1532,7 @@ int main(void)
         cmocka_unit_test(a_rate_of_zero_changes_no_weight),
         cmocka_unit_test(a_gradient_that_is_no_number_changes_nothing),
         cmocka_unit_test(a_state_has_the_bytes_that_the_optimiser_has),
+        cmocka_unit_test(weights_for_a_file_are_rounded_to_the_nearest_and_to_even),
         cmocka_unit_test(a_state_that_was_saved_goes_on_to_the_bit),
         cmocka_unit_test(bfloat16_arithmetic_has_weights_of_float32),
         cmocka_unit_test(steps_with_8_bits_are_those_of_a_plain_adamw_but_for_what_is_remembered),

@@ -6,7 +6,6 @@
 
 #include "cutoffs.h"
 #include "json.h"
-#include "train/checkpoint_file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -185,8 +184,11 @@ static int copy_files(const struct making *m, const char *base)
 static int write_weights(const struct making *m, const struct checkpoint_model *model)
 {
     char *path = xasprintf("%s/model.safetensors", m->dir);
-    int rc = safetensors_write(path, model->tensors, model->ntensors, model->dtype, m->err) ||
-             note_file(m, "model.safetensors");
+    int rc = model->get
+                 ? safetensors_write_from(path, model->tensors, model->ntensors, model->dtype,
+                                          model->get, model->of, m->err)
+                 : safetensors_write(path, model->tensors, model->ntensors, model->dtype, m->err);
+    rc = rc || note_file(m, "model.safetensors");
     free(path);
     return rc;
 }

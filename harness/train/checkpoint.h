@@ -18,7 +18,7 @@
 #define CHECKPOINT_H
 
 #include "dtype.h"
-#include "util.h"
+#include "train/checkpoint_file.h"
 
 /* Where trained models are: SEQTOPK_TRAINED, or results/trained. */
 const char *checkpoint_root(void);
@@ -36,12 +36,20 @@ struct checkpoint_tensor {
     const char *name;
     int ndim;
     const int64_t *shape;
-    const float *values; /* row-major */
+    const float *values; /* row-major; not looked at where the bytes come from a function */
 };
 
 /* A safetensors file, in one dtype, float32 or bfloat16. Flushed to the disk; none where it fails. */
 int safetensors_write(const char *path, const struct checkpoint_tensor *v, size_t n,
                       enum dtype dtype, struct buf *err) MUST_USE;
+/*
+ * The same with the bytes that get() gives: of all tensors, one behind the other, in that dtype; the
+ * parts end anywhere between two numbers. Two parts of CHECKPOINT_PART bytes are held, however large
+ * the model.
+ */
+int safetensors_write_from(const char *path, const struct checkpoint_tensor *v, size_t n,
+                           enum dtype dtype, checkpoint_get *get, void *of,
+                           struct buf *err) MUST_USE;
 
 /*
  * Is the model there? Its files are as long as training.json says, and have the sums that it says;
@@ -68,8 +76,7 @@ struct checkpoint_state {
     double *extra;  /* [nextra] */
 };
 void checkpoint_state_release(struct checkpoint_state *s);
-/* Bytes from `at` to at + n - 1, out of the trainer and into it; `of` is the caller's. */
-typedef int checkpoint_get(void *of, int64_t at, int64_t n, void *bytes, struct buf *err);
+/* Bytes from `at` to at + n - 1 into the trainer; `of` is the caller's. */
 typedef int checkpoint_put(void *of, int64_t at, int64_t n, const void *bytes, struct buf *err);
 /* Where it fails, the states that were there are there. The lock is held. */
 int checkpoint_save(const char *root, const char *id, const struct checkpoint_state *s,
@@ -90,6 +97,8 @@ struct checkpoint_model {
     const char *base; /* the folder whose config, tokenizer and generation_config it takes */
     const struct checkpoint_tensor *tensors;
     size_t ntensors;
+    checkpoint_get *get; /* see safetensors_write_from(); NULL: the tensors have their values */
+    void *of;            /* get's */
     enum dtype dtype;
     const struct cutoffs *cutoffs; /* NULL: none */
     const char *about;             /* JSON object: goes into training.json as "made_by" */

@@ -9,8 +9,6 @@
  */
 #include "train/checkpoint.h"
 
-#include "train/checkpoint_file.h"
-
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,21 +30,6 @@ void checkpoint_state_release(struct checkpoint_state *s)
     memset(s, 0, sizeof(*s));
 }
 
-static int write_bytes(struct checkpoint_file *f, int64_t bytes, checkpoint_get *get, void *of,
-                       struct buf *err)
-{
-    char *chunk = xmalloc(CHUNK);
-    int rc = 0;
-    for (int64_t at = 0; at < bytes && rc == 0 && !f->error; at += CHUNK) {
-        const int64_t n = bytes - at < CHUNK ? bytes - at : CHUNK;
-        rc = get(of, at, n, chunk, err);
-        if (rc == 0)
-            checkpoint_file_write(f, chunk, (size_t)n);
-    }
-    free(chunk);
-    return rc;
-}
-
 static int write_state(const char *path, const struct checkpoint_state *s, checkpoint_get *get,
                        void *of, struct buf *err)
 {
@@ -61,15 +44,14 @@ static int write_state(const char *path, const struct checkpoint_state *s, check
         return -1;
     memcpy(h.magic, magic, sizeof(magic));
     checkpoint_file_write(&f, &h, sizeof(h));
-    int rc = write_bytes(&f, s->bytes, get, of, err);
+    if (checkpoint_file_fill(&f, s->bytes, get, of, err)) {
+        checkpoint_file_drop(&f);
+        return -1;
+    }
     checkpoint_file_write(&f, s->extra, (size_t)s->nextra * sizeof(*s->extra));
     hash_hex(f.hash, sum);
     checkpoint_file_write(&f, sum, SUM);
-    struct buf ignored = BUF_INIT;
-    if (checkpoint_file_close(&f, rc ? &ignored : err))
-        rc = -1;
-    buf_release(&ignored);
-    return rc;
+    return checkpoint_file_close(&f, err);
 }
 
 int checkpoint_save(const char *root, const char *id, const struct checkpoint_state *s,

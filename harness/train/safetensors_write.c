@@ -4,8 +4,6 @@
  */
 #include "train/checkpoint.h"
 
-#include "train/checkpoint_file.h"
-
 #include <jansson.h>
 #include <string.h>
 
@@ -57,27 +55,51 @@ static void write_header(struct checkpoint_file *f, const struct checkpoint_tens
     json_decref(header);
 }
 
-static void write_values(struct checkpoint_file *f, const struct checkpoint_tensor *t,
-                         enum dtype dtype)
+/* ---- values that are there ---- */
+
+struct values {
+    const struct checkpoint_tensor *tensors;
+    enum dtype dtype;
+    int64_t begin; /* of tensors[0], in numbers; the parts come in order */
+};
+
+static void put_numbers(const float *from, int64_t n, enum dtype dtype, void *to)
 {
-    int64_t n = numbers(t);
-    uint16_t rounded[4096];
-    if (dtype == DTYPE_F32) {
-        checkpoint_file_write(f, t->values, (size_t)n * sizeof(*t->values));
-        return;
-    }
-    for (int64_t at = 0; at < n;) {
-        size_t len = 0;
-        while (len < ARRAY_LEN(rounded) && at < n)
-            rounded[len++] = bfloat16_of(t->values[at++]);
-        checkpoint_file_write(f, rounded, len * sizeof(*rounded));
-    }
+    uint16_t *rounded = to;
+    if (dtype == DTYPE_F32)
+        memcpy(to, from, (size_t)n * sizeof(*from));
+    else
+        for (int64_t i = 0; i < n; i++)
+            rounded[i] = bfloat16_of(from[i]);
 }
 
-int safetensors_write(const char *path, const struct checkpoint_tensor *v, size_t n,
-                      enum dtype dtype, struct buf *err)
+static int get_values(void *of, int64_t at, int64_t n, void *bytes, struct buf *err)
+{
+    struct values *v = of;
+    const int64_t size = (int64_t)dtype_size(v->dtype), end = (at + n) / size;
+    (void)err;
+    for (at /= size; at < end;) {
+        const int64_t count = numbers(v->tensors), from = at - v->begin;
+        if (from == count) {
+            v->begin += count;
+            v->tensors++;
+            continue;
+        }
+        const int64_t many = count - from < end - at ? count - from : end - at;
+        put_numbers(v->tensors->values + from, many, v->dtype, bytes);
+        bytes = (char *)bytes + many * size;
+        at += many;
+    }
+    return 0;
+}
+
+/* ---- the file ---- */
+
+int safetensors_write_from(const char *path, const struct checkpoint_tensor *v, size_t n,
+                           enum dtype dtype, checkpoint_get *get, void *of, struct buf *err)
 {
     struct checkpoint_file f;
+    int64_t count = 0;
     if (dtype != DTYPE_F32 && dtype != DTYPE_BF16)
         return fail(err, "%s: weights are %s; float32 and bfloat16 can be written", path,
                     dtype_name(dtype));
@@ -85,6 +107,17 @@ int safetensors_write(const char *path, const struct checkpoint_tensor *v, size_
         return -1;
     write_header(&f, v, n, dtype);
     for (size_t i = 0; i < n; i++)
-        write_values(&f, &v[i], dtype);
+        count += numbers(&v[i]);
+    if (checkpoint_file_fill(&f, count * (int64_t)dtype_size(dtype), get, of, err)) {
+        checkpoint_file_drop(&f);
+        return -1;
+    }
     return checkpoint_file_close(&f, err);
+}
+
+int safetensors_write(const char *path, const struct checkpoint_tensor *v, size_t n,
+                      enum dtype dtype, struct buf *err)
+{
+    struct values values = { .tensors = v, .dtype = dtype };
+    return safetensors_write_from(path, v, n, dtype, get_values, &values, err);
 }

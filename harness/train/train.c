@@ -182,28 +182,35 @@ static int steps(struct training_run *r, struct buf *err)
     return train_log_flush(&r->log, err);
 }
 
+/* Of the model's file: its tensors are the trainer's run of weights, and in its order. */
+static int get_weights(void *run, int64_t at, int64_t n, void *bytes, struct buf *err)
+{
+    const struct training_run *r = run;
+    const enum dtype dtype = r->task->training->save;
+    const int64_t size = (int64_t)dtype_size(dtype);
+    return r->f->weights(r->trainer, at / size, n / size, dtype, bytes, err);
+}
+
 static int publish(struct training_run *r, struct buf *err)
 {
     const struct train_task *task = r->task;
     size_t n;
     const struct trainer_tensor *from = r->f->tensors(r->trainer, &n);
     struct checkpoint_tensor *to = xcalloc(n, sizeof(*to));
-    float *values = xmalloc((size_t)r->f->count(r->trainer) * sizeof(*values));
     const struct cutoffs cutoffs = { task->args.K, r->layers, r->experts, r->cutoffs };
     const struct checkpoint_model m = { .base = task->base,
                                         .tensors = to,
                                         .ntensors = n,
+                                        .get = get_weights,
+                                        .of = r,
                                         .dtype = task->training->save,
                                         .cutoffs = r->learnt ? &cutoffs : NULL,
                                         .about = task->about };
     for (size_t i = 0; i < n; i++)
-        to[i] = (struct checkpoint_tensor){ from[i].name, from[i].ndim, from[i].shape,
-                                            values + from[i].offset };
-    int rc = r->f->read(r->trainer, RUN_WEIGHTS, values, err) ||
-             checkpoint_publish(task->root, task->id, &m, err);
+        to[i] = (struct checkpoint_tensor){ from[i].name, from[i].ndim, from[i].shape, NULL };
+    int rc = checkpoint_publish(task->root, task->id, &m, err);
     free(to);
-    free(values);
-    return rc ? -1 : 0;
+    return rc;
 }
 
 /* From the state that was loaded to the finished folder, or until `stop`. */
