@@ -8,7 +8,9 @@
 #   CUDA_ARCHS=...   the GPUs that they are for: 80 90, and the one that is here
 #   DEV=1            warnings are errors
 #   SAN=...          sanitizer flags, see `make asan`
-#   T=name           `make test T=router` runs the tests whose name has it
+#   T=name           `make test T=router` runs the tests whose name has it; so does `make valgrind`
+#   FUZZ=name        `make fuzz` runs this target alone
+#   FUZZ_SECONDS=60  for how long `make fuzz` runs each; or FUZZ_RUNS=n: for how many inputs
 
 B ?= build
 ifeq ($(origin CC),default)
@@ -63,7 +65,7 @@ all: program $(TESTS) $B/parity ## the program and the tests, where set-up was d
 program: $B/seqtopk $(ENGINE)
 
 # The goals below that begin with set-up come back here once it is done.
-ifneq ($(filter-out clean help build test demo bench bench-gpu asan lint format format-check,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help build test demo bench bench-gpu asan valgrind fuzz lint format format-check,$(or $(MAKECMDGOALS),all)),)
 include $B/torch.mk $B/cuda.mk
 endif
 # Looked for anew each time, since LIBTORCH= or python3 may be another now.
@@ -161,6 +163,19 @@ cuda-objects: $(CU_OBJ) ## compiles the kernels with nvcc, whatever the libtorch
 
 $B/test_%: $B/tests/test_%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+FUZZ ?=
+FUZZ_SECONDS ?= 60
+FUZZ_RUNS ?=
+# A fuzz target is a source of tests/fuzz and a folder of that name with its first inputs. Those that
+# run Lua do it within limits of their own (lua_limits.h); databases are waited for by nobody.
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,$B/fuzz_%,$(wildcard tests/fuzz/*.c))
+.PHONY: fuzz-targets
+fuzz-targets: $(FUZZ_TARGETS)
+$B/fuzz_%: $B/tests/fuzz/%.o $B/libseqtopk.a
+	$(call say,LD ,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(FUZZ_WRAP) -o $@ $^ $(LIBS)
+$B/fuzz_recipe $B/fuzz_eval: FUZZ_WRAP = $(addprefix -Wl$(comma)--wrap=lua_sandbox_,open open_text run)
+$B/fuzz_database: FUZZ_WRAP = -Wl,--wrap=usleep
+comma := ,
 $B/bench $B/bench_gpu $B/parity: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
@@ -197,8 +212,21 @@ bench-gpu: ## the same on a GPU, side by side with transformers
 
 .PHONY: asan
 asan: ## the tests under the address and undefined behaviour sanitizers
-	@ASAN_OPTIONS=detect_odr_violation=0 $(MAKE) --no-print-directory test B=build/asan \
+	@SEQTOPK_SLOW=4 ASAN_OPTIONS=detect_odr_violation=0 $(MAKE) --no-print-directory test B=build/asan \
 	    SAN='-fsanitize=address,undefined -fno-omit-frame-pointer'
+
+.PHONY: valgrind
+valgrind: ## the tests under valgrind, those without an engine
+	@scripts/setup valgrind
+	@$(AGAIN) all
+	@scripts/valgrind $B '$T'
+
+.PHONY: fuzz
+fuzz: ## every fuzz target, or FUZZ=name, for FUZZ_SECONDS (60)
+	@scripts/setup fuzz
+	@$(AGAIN) fuzz-targets B=build/fuzz CC=clang OPT='-O1 -g' CUDA=no \
+	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer'
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_RUNS='$(FUZZ_RUNS)' scripts/fuzz build/fuzz '$(FUZZ)'
 
 .PHONY: format format-check
 format: ## clang-format on every source

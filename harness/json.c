@@ -25,16 +25,20 @@ static const char *kind_of(const json_t *value)
     }
 }
 
+void json_clean(char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i; (i = utf8_valid(text, len)) < len;)
+        text[i] = '?';
+}
+
 json_t *json_parse(const char *text, size_t len, const char *file, size_t line, struct buf *err)
 {
     json_error_t e;
     // DECODE_ANY: a text that is JSON but no object shall be called so.
     json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!root) {
-        // It quotes the text, which may be anything: the sentence stays one line.
-        for (char *c = e.text; *c; c++)
-            if ((unsigned char)*c < 0x20 || *c == 0x7f)
-                *c = '?';
+        json_clean(e.text);
         size_t at = line + (size_t)(e.line > 0 ? e.line : 1) - 1;
         if (strncmp(e.text, "\\u0000 is not", 13) == 0)
             fail(err, "%s:%zu: a text in it has a NUL character (\\u0000), which is not taken",

@@ -64,6 +64,9 @@ const json_t *json_value(const struct json_in *in, const char *key);
 /* Fails with "WHERE: KEY is VALUE; ALLOWED": the sentence of the getters, for checks of one's own. */
 int json_refuse(const struct json_in *in, const char *key, const char *allowed, ...) PRINTF(3, 4);
 
+/* Makes what jansson says of a text (json_error_t) UTF-8 again: it cuts it anywhere. */
+void json_clean(char *text);
+
 /* Appends a value as compact JSON, cut to about 60 bytes, for error messages. */
 void json_show(const json_t *value, struct buf *out);
 

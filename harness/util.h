@@ -52,7 +52,10 @@ void buf_addf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
 void buf_vaddf(struct buf *b, const char *fmt, va_list ap) PRINTF(2, 0);
 char *buf_detach(struct buf *b); /* the caller owns the string; the buffer is empty again */
 
-/* Replaces what `err` holds by one sentence without a full stop; returns -1. */
+/*
+ * Replaces what `err` holds by one sentence without a full stop; returns -1. Control characters in
+ * what it quotes become question marks.
+ */
 int fail(struct buf *err, const char *fmt, ...) PRINTF(2, 3);
 
 /* One sentence on stderr behind the program's name; exits with `code` (1 failed, 2 usage). */

@@ -23,4 +23,14 @@
         return;                                                       \
     } while (0)
 
+/*
+ * What a test's bound on time is multiplied by: 1, or what SEQTOPK_SLOW says where the test runs under
+ * a tool that makes it slower.
+ */
+static inline double patience(void)
+{
+    const char *slow = getenv("SEQTOPK_SLOW");
+    return slow && atof(slow) > 1 ? atof(slow) : 1;
+}
+
 #endif

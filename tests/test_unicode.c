@@ -3,6 +3,8 @@
  */
 #include "text/unicode.h"
 
+#include "skip.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -101,7 +103,7 @@ static void a_megabyte_of_accents_is_normalised_in_time(void **state)
         buf_adds(&text, "\xcc\x81\xcc\xa3");
     double start = now_seconds();
     assert_int_equal(unicode_nfc(text.s, text.len, &room, &got, &len, &err), 0);
-    assert_true(now_seconds() - start < 20); // utf8proc alone takes minutes
+    assert_true(now_seconds() - start < 20 * patience()); // utf8proc alone takes minutes
     assert_int_equal(len, text.len);
     assert_memory_equal(got, "\xcc\xa3\xcc\xa3", 4);
     assert_memory_equal(got + len - 4, "\xcc\x81\xcc\x81", 4);

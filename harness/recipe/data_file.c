@@ -85,8 +85,10 @@ static int split_array(struct buf *text, const char *path, struct buf *err)
     struct buf out = BUF_INIT;
     json_error_t e;
     json_t *array = json_loadb(text->s, text->len, JSON_REJECT_DUPLICATES, &e);
-    if (!array)
+    if (!array) {
+        json_clean(e.text);
         return fail(err, "%s:%d: not valid JSON: %s", path, e.line, e.text);
+    }
     for (size_t i = 0; i < json_array_size(array); i++) {
         char *line = json_dumps(json_array_get(array, i), JSON_COMPACT | JSON_ENCODE_ANY);
         buf_adds(&out, line);
