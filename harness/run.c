@@ -45,7 +45,16 @@ static bool scored_after(const struct runner *r, const struct task *t)
            ((task_runs_code(t) && tools->sandbox) || (task_asks_judge(t) && tools->judge));
 }
 
-/* One cell in the store: done, it stays; what is missing of it becomes units. */
+/* Is there nothing to do for a cell of this status? It is counted then. */
+static bool stays(struct runner *r, enum cell_status status)
+{
+    bool failed = status == CELL_FAILED && !r->options->retry_failed;
+    r->result->there += status == CELL_DONE;
+    r->result->failed_before += failed;
+    return failed || status == CELL_DONE;
+}
+
+/* One cell in the store: done or failed, it stays; what is missing of it becomes units. */
 static int plan_cell(struct runner *r, const struct cell *c, struct buf *err)
 {
     struct cell_run *run = &r->cells[r->ncells];
@@ -54,10 +63,10 @@ static int plan_cell(struct runner *r, const struct cell *c, struct buf *err)
                               .corpus = corpora_find(r->corpora, c),
                               .scored_after = scored_after(r, c->task) };
     int rc = store_cell_status(r->store, c->id, &status, err);
-    if (rc || status == CELL_DONE) {
-        r->result->there += rc == 0;
+    if (rc)
         return rc;
-    }
+    if (stays(r, status))
+        return status == CELL_FAILED ? run_keep_error(r, c->id, &r->result->error_before, err) : 0;
     bool *present = xcalloc(run->corpus->documents.len, sizeof(*present));
     if (status != CELL_NEW)
         rc = store_cell_samples(r->store, c->id, present, run->corpus->documents.len, err);

@@ -4,8 +4,8 @@
  *
  * Texts come first and scores after: what a model wrote is in the store before a program of it is
  * run or a judge is asked, which is done when the model is closed. So programs do not race the model
- * for the processor, and a judge that cannot be asked costs no text: the cell fails, and the next
- * run asks again about what it wrote.
+ * for the processor, and a judge that cannot be asked costs no text: the cell fails, and when
+ * it is tried again the judge is asked about what is there.
  *
  * A run may have several processes (run_workers.h), which share the cells and one database.
  *
@@ -16,6 +16,9 @@
  *
  * Cells go by model and training: a trained model is made, or found, before the first of its cells
  * that has anything left to do.
+ *
+ * A cell that failed keeps its error and its samples, and is left alone until the user wants it to be
+ * tried again.
  *
  * Invariant: all documents are tokenized and all checks passed before the first model is loaded. A
  * run that stopped anywhere goes on from what is in the store, and a pool of sequences that route
@@ -33,14 +36,18 @@ struct run_options {
     int batch;                 /* texts that each of them writes side by side */
     struct tools tools;        /* for measures that need them, see measure.h */
     double checkpoint_seconds; /* between the states of a training */
+    bool fail_fast;            /* the first cell that fails is the end; else the others go on */
+    bool retry_failed;         /* cells that failed in a run before are tried again */
     struct crew *crew;         /* the processes that do the work; NULL: this one does */
 };
 
 struct run_result {
     int done, failed, there; /* cells: computed now, failed now, in the store already */
+    int failed_before;       /* cells that failed in a run before, and are not tried again */
     int trained;             /* models, now */
     int truncated;           /* documents that were cut */
     char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
+    char *error_before;      /* of one that failed before, in the same way */
     int signal;              /* SIGINT or SIGTERM: what was finished is committed; else 0 */
 };
 

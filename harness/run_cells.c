@@ -1,7 +1,8 @@
 /*
  * run_cells.c: what becomes of cells: done, failed, or left for the next run. See run_impl.h.
  *
- * Invariant: a cell that fails keeps its samples, and is counted once.
+ * Invariant: a cell that fails keeps its samples, and is counted once. What a cell comes to is computed
+ * before the database is taken to write it: other processes write meanwhile.
  */
 #include "run_impl.h"
 
@@ -18,34 +19,50 @@ static void add_cell(const struct cell *c, struct buf *out)
     buf_addf(out, ", K = %d, %s", c->args.K, c->task->name);
 }
 
-/* All else that is known of the cell is there; the next run scores what is missing. */
+/* All else that is known of the cell is there; a run with --retry-failed scores what is missing. */
 static int fail_unscored(struct runner *r, struct cell_run *run, size_t n, struct buf *err)
 {
     struct buf text = BUF_INIT;
     add_cell(run->cell, &text);
-    buf_addf(
-        &text,
-        ": %zu of %zu texts could not be scored by every measure, and the next run tries those "
-        "again; one of them is %s",
-        run->unscored, n, run->cause);
+    buf_addf(&text, ": %zu of %zu texts could not be scored by every measure; one of them is %s",
+             run->unscored, n, run->cause);
     int rc = run_fail_cell(r, run, text.s, err);
     buf_release(&text);
     return rc;
 }
 
-int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err)
+/* What is written of a cell that has all of its samples, in a transaction. */
+static int write_end(struct runner *r, struct cell_run *run, const struct summary *summary,
+                     struct buf *err)
 {
     const char *id = run->cell->id;
     size_t cut = run->corpus->documents.truncated, n = run->corpus->documents.len;
-    if (cell_summarise(r->store, id, err) ||
+    if (summary_write(r->store, id, summary, err) ||
         store_metric_set(r->store, id, "cut", (double)cut, NAN, (int64_t)n, err))
         return -1;
-    if (run->unscored)
-        return fail_unscored(r, run, n, err);
-    if (store_cell_finish(r->store, id, CELL_DONE, NULL, run->seconds, err))
-        return -1;
-    r->result->done++;
-    return 0;
+    return run->unscored ? fail_unscored(r, run, n, err)
+                         : store_cell_finish(r->store, id, CELL_DONE, NULL, run->seconds, err);
+}
+
+int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err)
+{
+    struct summary *summary = summary_make(r->store, run->cell->id, err);
+    int rc = summary ? store_begin(r->store, err) : -1;
+    if (rc == 0) {
+        rc = write_end(r, run, summary, err) ? -1 : store_commit(r->store, err);
+        if (rc)
+            store_rollback(r->store);
+    }
+    summary_free(summary);
+    r->result->done += rc == 0 && !run->error;
+    return rc;
+}
+
+int run_finish_complete(struct runner *r, struct cell_run *run, struct buf *err)
+{
+    bool complete = run->complete;
+    run->complete = false;
+    return complete ? run_finish_cell(r, run, err) : 0;
 }
 
 int run_fail_cell(struct runner *r, struct cell_run *run, const char *why, struct buf *err)
@@ -55,7 +72,22 @@ int run_fail_cell(struct runner *r, struct cell_run *run, const char *why, struc
     run->error = xstrdup(why);
     if (r->result->failed++ == 0)
         r->result->first_error = xstrdup(why);
+    if (r->options->fail_fast)
+        run_end();
     return store_cell_finish(r->store, run->cell->id, CELL_FAILED, why, run->seconds, err);
+}
+
+int run_keep_error(struct runner *r, const char *id, char **error, struct buf *err)
+{
+    if (*error)
+        return 0;
+    struct rows *rows =
+        store_query(r->store, err, "SELECT error FROM v_cells WHERE cell_id = ?", id);
+    int rc = rows ? rows_next(rows, err) : -1;
+    if (rc == 1 && !rows_null(rows, 0))
+        *error = xstrdup(rows_text(rows, 0));
+    rows_close(rows);
+    return rc < 0 ? -1 : 0;
 }
 
 /* With the cell's and the document's name, which the model does not know. */
@@ -118,5 +150,8 @@ int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err)
 {
     if (--run->units_left || run->error)
         return 0;
-    return run->scored_after ? run_keep_seconds(r, run, err) : run_finish_cell(r, run, err);
+    if (run->scored_after)
+        return run_keep_seconds(r, run, err);
+    run->complete = true;
+    return 0;
 }

@@ -62,29 +62,33 @@ int run_open_engine(struct runner *r, struct buf *err) MUST_USE;
 /* All cells in their order, model after model, with SIGINT and SIGTERM caught by the caller. */
 int run_models(struct runner *r, struct buf *err) MUST_USE;
 
-/* Has the user asked for an end? What is under way is finished, or left for the next time. */
+/*
+ * Is the run to end? The user asked for it, or a cell failed and that is to be the end: run_end(). What
+ * is under way is finished, or left for the next time.
+ */
 bool run_interrupted(void);
-int run_signal(void); /* by which one: SIGINT or SIGTERM; 0: by none */
+void run_end(void);
 /* So it is after a failure of the store, with which nothing more can be kept: run_give_up(). */
 bool run_stopped(void);
 void run_give_up(void);
-/* From here on SIGINT and SIGTERM ask for an end, a second one ends the program at once. */
+/*
+ * From here on SIGINT and SIGTERM ask for an end. Another one is no other than the first, who sends it:
+ * batch systems send several, and so does the first process of a crew to what was asked by all of them.
+ * Once an end was asked for, the release leaves it at that until the program ends, which is soon.
+ */
 struct run_signals {
     struct sigaction was_int, was_term;
 };
 void run_signals_catch(struct run_signals *s);
-/*
- * In a process of a crew the second one is no other than the first: what was sent to all of them is
- * sent on by the one that made it, whose end is its own end.
- */
-void run_signals_catch_all(void);
 void run_signals_release(struct run_signals *s);
 
 /*
  * A cell that has all of its samples gets its metrics and bins and becomes `done`; `failed` where
- * some have no score because their tool failed.
+ * some have no score because their tool failed. Not in a transaction: it takes a while.
  */
 int run_finish_cell(struct runner *r, struct cell_run *run, struct buf *err) MUST_USE;
+/* The same where the last call of run_unit_done() was for the last of its units. */
+int run_finish_complete(struct runner *r, struct cell_run *run, struct buf *err) MUST_USE;
 int run_fail_cell(struct runner *r, struct cell_run *run, const char *why,
                   struct buf *err) MUST_USE;
 /* With the cell's and the document's name in the sentence. */
@@ -92,7 +96,9 @@ int run_fail_unit(struct runner *r, const struct unit *u, const char *why,
                   struct buf *err) MUST_USE;
 /* The cell is left as it is; the store gets its seconds, whatever happens to us. */
 int run_keep_seconds(struct runner *r, struct cell_run *run, struct buf *err) MUST_USE;
-/* A unit of the cell is stored, or has failed. */
+/* Puts a cell's error, as the store has it, into *error, which is freed with free(), if none is there. */
+int run_keep_error(struct runner *r, const char *id, char **error, struct buf *err) MUST_USE;
+/* A unit of the cell is stored, or has failed; in the transaction with it. */
 int run_unit_done(struct runner *r, struct cell_run *run, struct buf *err) MUST_USE;
 /*
  * Notes in the cell that the memory had room for `now` tokens or texts at a time, not for `first`;

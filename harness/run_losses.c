@@ -64,7 +64,7 @@ static int note_batches(struct runner *r, const struct work *w, struct buf *err)
 }
 
 /*
- * The samples of a batch and the cells that they complete, in one transaction. A batch that failed
+ * The samples of a batch, in one transaction, and then the cells that they complete. A batch that failed
  * and has several units is put back in pieces by the caller, so here it is one unit's cell that
  * fails.
  */
@@ -85,6 +85,8 @@ static int store_work(struct runner *r, struct work *w, struct buf *err)
         rc = store_commit(r->store, err);
     if (rc)
         store_rollback(r->store);
+    for (size_t i = 0; i < w->nunits && rc == 0; i++)
+        rc = run_finish_complete(r, w->units[i].run, err);
     run_progress(r, w->tokens);
     return rc;
 }

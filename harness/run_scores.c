@@ -130,12 +130,12 @@ static int store_result(struct runner *r, const struct text *t, struct buf *err)
         return -1;
     int rc = t->scoring.job.rc ? run_fail_unit(r, &u, t->scoring.job.err.s, err)
                                : store_score(r, t, err);
-    if (rc == 0 && --run->scores_left == 0 && !run->error)
-        rc = run_finish_cell(r, run, err);
     if (rc == 0)
         rc = store_commit(r->store, err);
     if (rc)
         store_rollback(r->store);
+    else if (--run->scores_left == 0 && !run->error)
+        rc = run_finish_cell(r, run, err);
     return rc;
 }
 

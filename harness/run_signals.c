@@ -6,17 +6,23 @@
 
 #include <stdatomic.h>
 
-static volatile sig_atomic_t interrupted; /* by this signal */
-static atomic_bool given_up;
+static volatile sig_atomic_t interrupted; /* by this signal, the first one */
+static atomic_bool ended, given_up;
 
 static void on_signal(int signal)
 {
-    interrupted = signal;
+    if (!interrupted)
+        interrupted = signal;
 }
 
 bool run_interrupted(void)
 {
-    return interrupted;
+    return interrupted || atomic_load(&ended);
+}
+
+void run_end(void)
+{
+    atomic_store(&ended, true);
 }
 
 int run_signal(void)
@@ -26,7 +32,7 @@ int run_signal(void)
 
 bool run_stopped(void)
 {
-    return interrupted || atomic_load(&given_up);
+    return run_interrupted() || atomic_load(&given_up);
 }
 
 void run_give_up(void)
@@ -34,28 +40,20 @@ void run_give_up(void)
     atomic_store(&given_up, true);
 }
 
-static void catch_them(struct run_signals *s, int flags)
+void run_signals_catch(struct run_signals *s)
 {
-    struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags };
+    struct sigaction action = { .sa_handler = on_signal };
     interrupted = 0;
+    atomic_store(&ended, false);
     atomic_store(&given_up, false);
     sigaction(SIGINT, &action, &s->was_int);
     sigaction(SIGTERM, &action, &s->was_term);
 }
 
-void run_signals_catch(struct run_signals *s)
-{
-    catch_them(s, (int)SA_RESETHAND);
-}
-
-void run_signals_catch_all(void)
-{
-    struct run_signals unused;
-    catch_them(&unused, 0);
-}
-
 void run_signals_release(struct run_signals *s)
 {
+    if (interrupted)
+        return;
     sigaction(SIGINT, &s->was_int, NULL);
     sigaction(SIGTERM, &s->was_term, NULL);
 }

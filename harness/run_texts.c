@@ -110,6 +110,8 @@ static int store_result(struct texts *x, struct text *t, struct buf *err)
         rc = store_commit(r->store, err);
     if (rc)
         store_rollback(r->store);
+    else
+        rc = run_finish_complete(r, run, err);
     run_progress(r, t->unit->tokens);
     return rc;
 }

@@ -66,6 +66,8 @@ struct train_totals {
     struct strings errors; /* of those that failed; the caller releases them */
     bool interrupted;
 };
+/* By which signal did the user ask for an end? SIGINT or SIGTERM; 0: by none. */
+int run_signal(void);
 
 /* Calls `made` with each folder, in order. A training that failed is counted; the others go on. */
 void sweep_train(const struct courses *c, const struct train_place *place,

@@ -59,20 +59,6 @@ static void show_progress(struct crew *c, int64_t tokens)
 
 /* ---- cells that end here ---- */
 
-/* The first failure's sentence, as the store has it. */
-static int keep_error(struct runner *r, const char *id, struct buf *err)
-{
-    if (r->result->first_error)
-        return 0;
-    struct rows *rows =
-        store_query(r->store, err, "SELECT error FROM v_cells WHERE cell_id = ?", id);
-    int rc = rows ? rows_next(rows, err) : -1;
-    if (rc == 1 && !rows_null(rows, 0))
-        r->result->first_error = xstrdup(rows_text(rows, 0));
-    rows_close(rows);
-    return rc < 0 ? -1 : 0;
-}
-
 /* What became of the cells of a process that is done with them. */
 static int count_cells(struct crew *c, const struct process *p, struct buf *err)
 {
@@ -84,8 +70,12 @@ static int count_cells(struct crew *c, const struct process *p, struct buf *err)
             return -1;
         r->result->done += status == CELL_DONE;
         r->result->failed += status == CELL_FAILED;
-        if (status == CELL_FAILED && keep_error(r, id, err))
+        if (status != CELL_FAILED)
+            continue;
+        if (run_keep_error(r, id, &r->result->first_error, err))
             return -1;
+        if (r->options->fail_fast)
+            run_end();
     }
     return 0;
 }
@@ -379,7 +369,7 @@ int crew_run(struct crew *c, struct runner *r, struct buf *err)
     r->result->signal = run_signal();
     if (rc == 0)
         rc = store_processes_clear(r->store, err);
-    if (rc == 0 && !r->result->signal && !deal_over(c->deal))
+    if (rc == 0 && !run_interrupted() && !deal_over(c->deal))
         rc = fail(err,
                   "every process of the run ended before its cells were computed, and %zu cell%s "
                   "left for the next run; the last: %s",

@@ -48,7 +48,7 @@ static bool do_cells(struct crew_member *m, struct runner *r, const struct messa
     struct message over = message_of(rc == 0   ? MESSAGE_OVER
                                      : r->lost ? MESSAGE_LOST
                                                : MESSAGE_FAILED,
-                                     run_interrupted(), err.s);
+                                     run_signal() != 0, err.s);
     buf_release(&err);
     tell(m, &over);
     return rc == 0 && !run_interrupted();
@@ -71,9 +71,10 @@ NORETURN void member_main(struct crew_member *m)
     struct buf err = BUF_INIT;
     struct run_result result = { 0 };
     struct runner r;
+    struct run_signals unused;
     struct message lock;
     int fd, rc;
-    run_signals_catch_all();
+    run_signals_catch(&unused);
     if (s->options->tools.judge)
         judge_stop_when(s->options->tools.judge, run_stopped);
     // The database is made, and locked, when this comes.

@@ -29,7 +29,7 @@ struct metric {
 };
 
 /* What is written at the end. */
-struct results {
+struct summary {
     struct metric *metrics;
     size_t nmetrics, metrics_cap;
     struct store_bin *bins;
@@ -45,7 +45,7 @@ struct cell_facts {
 };
 
 PRINTF(3, 4)
-static void add_metric(struct results *r, struct estimate e, const char *fmt, ...)
+static void add_metric(struct summary *r, struct estimate e, const char *fmt, ...)
 {
     va_list ap;
     ARRAY_GROW(r->metrics, r->metrics_cap, r->nmetrics + 1);
@@ -145,7 +145,7 @@ static int read_tokens(struct store *s, const char *id, struct tokens *t, struct
 
 /* ---- from samples ---- */
 
-static int summarise_samples(struct store *s, const char *id, struct results *out, struct buf *err)
+static int summarise_samples(struct store *s, const char *id, struct summary *out, struct buf *err)
 {
     double *y = NULL, *x = NULL;
     size_t n = 0, y_cap = 0, x_cap = 0;
@@ -181,7 +181,7 @@ static int summarise_samples(struct store *s, const char *id, struct results *ou
 }
 
 /* What was written: means over texts. */
-static int summarise_outputs(struct store *s, const char *id, struct results *out, struct buf *err)
+static int summarise_outputs(struct store *s, const char *id, struct summary *out, struct buf *err)
 {
     double *length = NULL, *truncated = NULL;
     size_t n = 0, length_cap = 0, truncated_cap = 0;
@@ -276,7 +276,7 @@ static struct estimate mean_over(const struct tokens *t, enum over_tokens what, 
     return e;
 }
 
-static void summarise_means(const struct tokens *t, int k, struct results *out)
+static void summarise_means(const struct tokens *t, int k, struct summary *out)
 {
     struct estimate e = mean_over(t, OVER_ENTROPY, -1);
     if (e.n > 0)
@@ -293,7 +293,7 @@ static void summarise_means(const struct tokens *t, int k, struct results *out)
         add_metric(out, mean_over(t, OVER_EXPERTS, l), "experts_layer_%d", l);
 }
 
-static void add_bins(struct results *out, int layer, const struct bin *bins, int n)
+static void add_bins(struct summary *out, int layer, const struct bin *bins, int n)
 {
     for (int i = 0; i < n; i++) {
         const struct bin *b = &bins[i];
@@ -311,7 +311,7 @@ static void add_bins(struct results *out, int layer, const struct bin *bins, int
 }
 
 /* Entropy against experts: the correlation and the bins, for the mean over layers and each. */
-static void summarise_entropy(const struct tokens *t, struct results *out)
+static void summarise_entropy(const struct tokens *t, struct summary *out)
 {
     float *x = xmalloc(t->n * sizeof(*x)), *y = xmalloc(t->n * sizeof(*y));
     int32_t *doc = xmalloc(t->n * sizeof(*doc));
@@ -338,7 +338,7 @@ static void summarise_entropy(const struct tokens *t, struct results *out)
     free(doc);
 }
 
-static void summarise_histogram(const struct tokens *t, struct results *out)
+static void summarise_histogram(const struct tokens *t, struct summary *out)
 {
     int most = 0;
     size_t pairs = t->n * (size_t)t->layers;
@@ -354,7 +354,7 @@ static void summarise_histogram(const struct tokens *t, struct results *out)
 /* ---- from the load ---- */
 
 static void summarise_layer_loads(const double *load, const struct cell_facts *f,
-                                  struct results *out)
+                                  struct summary *out)
 {
     double sum = 0, pairs = 0;
     int64_t dead = 0, all = (int64_t)f->layers * f->experts;
@@ -374,7 +374,7 @@ static void summarise_layer_loads(const double *load, const struct cell_facts *f
 }
 
 /* Where tokens were not logged, the load still tells how many experts they used. */
-static void summarise_used(const double *load, const struct cell_facts *f, struct results *out)
+static void summarise_used(const double *load, const struct cell_facts *f, struct summary *out)
 {
     double pairs = 0, places = (double)f->tokens * f->layers;
     for (int64_t i = 0; i < (int64_t)f->layers * f->experts; i++)
@@ -387,7 +387,7 @@ static void summarise_used(const double *load, const struct cell_facts *f, struc
 
 /* logged: the metrics of the tokens say how many experts they used */
 static int summarise_load(struct store *s, const char *id, const struct cell_facts *f, bool logged,
-                          struct results *out, struct buf *err)
+                          struct summary *out, struct buf *err)
 {
     double *load = xcalloc((size_t)f->layers * (size_t)f->experts, sizeof(*load));
     struct rows *r = store_query(s, err,
@@ -417,7 +417,7 @@ static int summarise_load(struct store *s, const char *id, const struct cell_fac
 
 /* ---- writing ---- */
 
-static int write_results(struct store *s, const char *id, const struct results *r, struct buf *err)
+static int write_results(struct store *s, const char *id, const struct summary *r, struct buf *err)
 {
     if (store_summary_clear(s, id, err))
         return -1;
@@ -438,46 +438,64 @@ static int write_results(struct store *s, const char *id, const struct results *
     return 0;
 }
 
-static int write_all(struct store *s, const char *id, const struct results *r, struct buf *err)
+int summary_write(struct store *s, const char *cell_id, const struct summary *r, struct buf *err)
 {
     if (store_in_transaction(s))
-        return write_results(s, id, r, err);
+        return write_results(s, cell_id, r, err);
     if (store_begin(s, err))
         return -1;
-    if (write_results(s, id, r, err)) {
+    if (write_results(s, cell_id, r, err)) {
         store_rollback(s);
         return -1;
     }
     return store_commit(s, err);
 }
 
-int cell_summarise(struct store *s, const char *cell_id, struct buf *err)
+/* ---- all of it ---- */
+
+struct summary *summary_make(struct store *s, const char *cell_id, struct buf *err)
 {
     struct cell_facts f;
     struct tokens t = { 0 };
-    struct results r = { 0 };
     if (read_facts(s, cell_id, &f, err))
-        return -1;
+        return NULL;
+    struct summary *r = xcalloc(1, sizeof(*r));
     t.layers = f.layers;
-    int rc = read_tokens(s, cell_id, &t, err) || summarise_samples(s, cell_id, &r, err) ||
-                     summarise_outputs(s, cell_id, &r, err) ||
-                     summarise_load(s, cell_id, &f, t.experts != NULL, &r, err)
+    int rc = read_tokens(s, cell_id, &t, err) || summarise_samples(s, cell_id, r, err) ||
+                     summarise_outputs(s, cell_id, r, err) ||
+                     summarise_load(s, cell_id, &f, t.experts != NULL, r, err)
                  ? -1
                  : 0;
     if (rc == 0 && t.n > 0)
-        summarise_means(&t, f.k, &r);
+        summarise_means(&t, f.k, r);
     if (rc == 0 && t.experts) {
-        summarise_entropy(&t, &r);
-        summarise_histogram(&t, &r);
+        summarise_entropy(&t, r);
+        summarise_histogram(&t, r);
     }
-    if (rc == 0)
-        rc = write_all(s, cell_id, &r, err);
     free(t.v);
     free(t.experts);
-    for (size_t i = 0; i < r.nmetrics; i++)
-        free(r.metrics[i].name);
-    free(r.metrics);
-    free(r.bins);
-    free(r.histogram);
+    if (rc == 0)
+        return r;
+    summary_free(r);
+    return NULL;
+}
+
+void summary_free(struct summary *r)
+{
+    if (!r)
+        return;
+    for (size_t i = 0; i < r->nmetrics; i++)
+        free(r->metrics[i].name);
+    free(r->metrics);
+    free(r->bins);
+    free(r->histogram);
+    free(r);
+}
+
+int cell_summarise(struct store *s, const char *cell_id, struct buf *err)
+{
+    struct summary *r = summary_make(s, cell_id, err);
+    int rc = r ? summary_write(s, cell_id, r, err) : -1;
+    summary_free(r);
     return rc;
 }

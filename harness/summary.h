@@ -41,9 +41,17 @@
 #define SUMMARY_BINS 20 /* quantile bins of entropy, of each layer and of their mean */
 
 /*
- * Summarises the cell's rows; what was summarised before is replaced. Reads and computes first, then
- * writes at once: in the open transaction, or in one of its own.
+ * Reads the cell's rows and computes, which may take a while, so that nobody should wait for it: do it
+ * outside of a transaction. NULL on failure.
  */
+struct summary;
+struct summary *summary_make(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
+void summary_free(struct summary *r);
+/* In the place of what was summarised before; in the open transaction, or in one of its own. */
+int summary_write(struct store *s, const char *cell_id, const struct summary *r,
+                  struct buf *err) MUST_USE;
+
+/* Both: summarises the cell's rows, and writes. */
 int cell_summarise(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
 
 #endif

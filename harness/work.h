@@ -17,6 +17,7 @@ struct cell_run {
     const struct corpus *corpus;
     const float *cutoffs; /* [layers, N], for a router that learnt them; else NULL */
     size_t units_left;
+    bool complete;  /* all of them are in the store now: it is to be summarised */
     int64_t noted;  /* the tokens or texts of a batch that run_note_batch() noted; 0: none */
     double seconds; /* that its model computed; what the store has of them already is left out */
     char *error;    /* NULL: all is well */

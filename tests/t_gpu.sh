@@ -297,7 +297,7 @@ no_room_to_train() {
     return $no_room_rc
 }
 room_again() {
-    gives 0 "$seqtopk" run big.lua --db big.db --device "$device" &&
+    gives 0 "$seqtopk" run big.lua --db big.db --device "$device" --retry-failed &&
         grep -q "g: $((alone + 1)) cells computed, $((alone + 1)) in the database already, 0 failed" err
 }
 

@@ -169,7 +169,7 @@ check "too long a text is refused by line" \
 bad_model() { # WORDS COMMAND...: the command runs in the copy
     words=$1
     shift
-    rm -rf m && cp -r "$model" m && (cd m && "$@") >out 2>err || return 1
+    rm -rf m && cp -rL "$model" m && (cd m && "$@") >out 2>err || return 1
     recipe "'m'" 2 'topk()' "$text" >bad.lua
     refused "$words"
 }
@@ -205,7 +205,7 @@ check "an unknown family is refused with those there are" bad_model 'llama' othe
 
 # NaN is found as the weights are read: the cell fails, with the tensor's name.
 nan_weights() {
-    rm -rf m x.db && cp -r "$model" m && recipe "'m'" 2 'topk()' "$text" >bad.lua || return 1
+    rm -rf m x.db && cp -rL "$model" m && recipe "'m'" 2 'topk()' "$text" >bad.lua || return 1
     # 0x7fff is NaN in bfloat16, anywhere in the last bytes of the file.
     size=$(stat -c %s m/model.safetensors)
     printf '\377\177' | dd of=m/model.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null
@@ -284,7 +284,7 @@ else
     skip "figures of an unfinished sweep say so" "no gnuplot"
 fi
 beside() {
-    mkdir -p deep/here && cp -r "$model" deep/here/net && cp texts.jsonl deep/here/ &&
+    mkdir -p deep/here && cp -rL "$model" deep/here/net && cp texts.jsonl deep/here/ &&
         recipe "'net'" 2 'topk()' "$text" >deep/here/r.lua && gives 0 "$seqtopk" run deep/here/r.lua --db deep.db
 }
 check "a model beside its recipe is found" beside

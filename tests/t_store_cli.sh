@@ -111,14 +111,32 @@ check "plot writes figures with their data" plots
 if command -v gnuplot >/dev/null; then
     check "a script draws its figure by itself" script_alone
 fi
+# foreign DB TABLE COLUMN: takes away a value that is never missing in a database of ours.
+foreign() {
+    sqlite3 "$1" "PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE type = 'table'" &&
+        sqlite3 "$1" "UPDATE $2 SET $3 = NULL"
+}
+foreign_cells() {
+    cp a.db f.db && foreign f.db cell router &&
+        fails 1 "f.db: a row without router; no seqtopk wrote that" "$seqtopk" table f.db
+}
+foreign_trainings() {
+    cp a.db g.db && train g.db && foreign g.db training label &&
+        fails 1 "g.db: a row without label; no seqtopk wrote that" "$seqtopk" plot g.db --out foreign
+}
 if command -v sqlite3 >/dev/null; then
     check "plot draws the losses of trainings too" plots_trainings
     check "plot draws trainings where there is no cell" plots_trainings_alone
     check "a database of the first version is read as it is" version_1
+    check "a cell without a router is refused" foreign_cells
+    check "a training without a label is refused" foreign_trainings
 else
     skip "plot draws the losses of trainings too" "no sqlite3 to put a training in with"
     skip "plot draws trainings where there is no cell" "no sqlite3 to put a training in with"
     skip "a database of the first version is read as it is" "no sqlite3 to make it with"
+    skip "a cell without a router is refused" "no sqlite3 to make it with"
+    skip "a training without a label is refused" "no sqlite3 to make it with"
 fi
 check "without gnuplot plot says what to type" without_gnuplot
 check "a failing gnuplot is quoted and leaves no picture" failing_gnuplot

@@ -248,8 +248,8 @@ with_judge() { # WHAT judge.sh DOES
 }
 recipe '"toy/judged"' 'judge = { command = "sh judge.sh", model = "j1", tries = 1 },' >j.lua
 recipe '"toy/judged"' 'judge = { command = "sh judge.sh", model = "j1", tries = 5 },' >slow.lua
-completes() { # DB: with a good judge, on the texts that are there
-    texts_of "$1" >before.txt && with_judge 'echo total 7' && gives 0 "$seqtopk" run j.lua --db "$1" &&
+completes() { # DB ARGS...: with a good judge, on the texts that are there
+    texts_of "$1" >before.txt && with_judge 'echo total 7' && gives 0 "$seqtopk" run j.lua --db "$@" &&
         grep -q ' [1-6] cells* computed, [0-5] in the database already, 0 failed' err &&
         texts_of "$1" >after.txt && cmp before.txt after.txt &&
         is "SELECT count(*) FROM v_cells WHERE status = 'done' AND error IS NULL" 6 "$1" &&
@@ -265,14 +265,21 @@ dead_judge() {
         is "SELECT count(*) FROM v_samples WHERE extracted LIKE '%out of money%' AND score IS NOT NULL" 24 j.db
 }
 check "a judge that cannot be asked loses no sample and no other score, and the cell says so" dead_judge
-check "a good one then completes the cell, on the texts that are there" completes j.db
+left_alone() {
+    texts_of j.db >before.txt && with_judge 'echo total 7; echo >>asked' && rm -f asked && gives 1 "$seqtopk" run j.lua --db j.db &&
+        grep -q '^seqtopk: 6 of 6 cells failed before, and only --retry-failed tries them again; the first: .*out of money' err &&
+        [ ! -e asked ] && texts_of j.db >after.txt && cmp before.txt after.txt &&
+        is "SELECT count(*) FROM v_cells WHERE status = 'failed' AND error LIKE '%out of money'" 6 j.db
+}
+check "the next run leaves it alone, and says how it is tried again" left_alone
+check "a good one then completes the cell, on the texts that are there" completes j.db --retry-failed
 # shellcheck disable=SC2016 # the judge's shell expands it
 some_again() {
     with_judge 'for i in 1 2 3; do mkdir dead.$i 2>/dev/null && exit 126; done; echo x >>asked; echo total 7' &&
         gives 1 "$seqtopk" run j.lua --db some.db && [ "$(wc -l <asked)" = 21 ] &&
         is "SELECT sum(n) FROM v_metrics WHERE metric = 'quality:j1'" 21 some.db &&
         is "SELECT sum(value) FROM v_metrics WHERE metric = 'quality:j1_failed'" 3.0 some.db &&
-        gives 0 "$seqtopk" run j.lua --db some.db && [ "$(wc -l <asked)" = 24 ] &&
+        gives 0 "$seqtopk" run j.lua --db some.db --retry-failed && [ "$(wc -l <asked)" = 24 ] &&
         is "SELECT count(*) FROM v_cells WHERE status = 'done'" 6 some.db
 }
 check "only what failed is asked again" some_again

@@ -318,7 +318,7 @@ stopped() { # SIGNAL CODE COMMAND DB [RECIPE]
     kill "-$1" $pid
     wait $pid 2>/dev/null
     [ $? -eq "$2" ] && [ -z "$(ls "$SEQTOPK_TRAINED"/*/training.json 2>/dev/null)" ] || return 1
-    [ "$1" != INT ] || grep -q 'interrupted, run it again' err || return 1
+    [ "$1" = KILL ] || grep -q 'interrupted, run it again' err || return 1
     gives 0 "$seqtopk" "$3" "$recipe" --db "$4" --checkpoint-seconds 1000 && cmp "$SEQTOPK_TRAINED"/*/model.safetensors "$reference" &&
         [ "$(sql "$4" 'SELECT count(*) || max(step) FROM v_training_steps')" = 200200 ]
 }
@@ -330,7 +330,7 @@ stopped_pretraining() {
     pretrain long '' | sed 's/steps = 40/steps = 200/' >lp.lua
     trained whole-pretraining
     gives 0 "$seqtopk" train lp.lua --db whole.db && reference=$(ls whole-pretraining/*/model.safetensors) &&
-        stopped INT 130 train l.db lp.lua
+        stopped TERM 143 train l.db lp.lua
 }
 check "a longer training" uninterrupted
 without_states() {

@@ -235,7 +235,7 @@ check "status tells what each process does, and a second run is refused" second
 # ---- failures ----
 
 broken_model() {
-    cp -r "$model" nan && size=$(stat -c %s nan/model.safetensors) &&
+    cp -rL "$model" nan && size=$(stat -c %s nan/model.safetensors) &&
         printf '\377\177' | dd of=nan/model.safetensors bs=1 seek=$((size - 64)) conv=notrunc 2>/dev/null &&
         sed "s|models = [^,]*,|models = { \"nan\", \"$model\" },|" few.lua >nan.lua && gives 1 "$seqtopk" run nan.lua --db nan.db --jobs 2 &&
         grep -q 'w: 2 cells computed, 0 in the database already, 2 failed' err &&

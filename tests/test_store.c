@@ -941,6 +941,77 @@ static void a_damaged_database_is_refused(void **state)
     refused(path, STORE_WRITE, "damaged");
 }
 
+static void a_database_that_was_cut_short_is_refused_and_stays(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a.db");
+    struct stat st;
+    store_close(filled(path, 20));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size % 4096, 0);
+    const off_t sizes[] = { st.st_size - 1, st.st_size - 4095, st.st_size - 4096, 5000 };
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        assert_int_equal(truncate(path, sizes[i]), 0);
+        char *words = xasprintf("was cut short: it has %lld bytes, and a database that begins as "
+                                "it does has at least %lld",
+                                (long long)sizes[i], (long long)st.st_size);
+        refused(path, STORE_READ, words);
+        refused(path, STORE_WRITE, words);
+        free(words);
+        struct stat now;
+        assert_int_equal(stat(path, &now), 0);
+        assert_int_equal(now.st_size, sizes[i]);
+    }
+}
+
+/* A log that is not in the file yet has the rest of it. */
+static void a_database_whose_log_has_its_end_is_not_cut_short(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a.db"), *copy = in_folder("b.db");
+    struct store *s = filled(path, 3);
+    char *line = xasprintf("cp %s %s && cp %s-wal %s-wal && truncate -s -100 %s", path, copy, path,
+                           copy, copy);
+    assert_int_equal(system(line), 0);
+    store_close(s);
+    struct store *r = opened(copy, STORE_READ);
+    assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "3\n");
+    store_close(r);
+    free(line);
+}
+
+static void a_new_database_is_whole_without_its_log(void **state)
+{
+    (void)state;
+    const char *path = in_folder("a.db"), *copy = in_folder("b.db");
+    struct store *s = opened(path, STORE_WRITE);
+    char *line = xasprintf("cp %s %s && [ $(ls %s | wc -l) -le 4 ]", path, copy, folder);
+    assert_int_equal(system(line), 0);
+    struct store *r = opened(copy, STORE_READ);
+    assert_string_equal(answer(r, "SELECT count(*) FROM v_cells"), "0\n");
+    assert_string_equal(answer(r, "SELECT * FROM pragma_journal_mode"), "wal\n");
+    store_close(r);
+    store_close(s);
+    struct stat st;
+    mode_t mask = umask(0);
+    umask(mask);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0666 & ~mask);
+    free(line);
+}
+
+static void a_link_to_nothing_is_filled_where_it_leads(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink("there.db", in_folder("link.db")), 0);
+    store_close(filled(in_folder("link.db"), 1));
+    struct stat st;
+    assert_int_equal(lstat(in_folder("link.db"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_int_equal(lstat(in_folder("there.db"), &st), 0);
+    assert_true(S_ISREG(st.st_mode));
+}
+
 static void what_is_not_there_or_not_a_file_is_named(void **state)
 {
     (void)state;
@@ -1308,6 +1379,10 @@ int main(void)
         TEST(an_older_schema_is_brought_up_and_keeps_everything),
         TEST(killed_while_it_is_brought_up_a_database_stays_what_it_was),
         TEST(a_damaged_database_is_refused),
+        TEST(a_database_that_was_cut_short_is_refused_and_stays),
+        TEST(a_database_whose_log_has_its_end_is_not_cut_short),
+        TEST(a_new_database_is_whole_without_its_log),
+        TEST(a_link_to_nothing_is_filled_where_it_leads),
         TEST(a_sample_that_fails_half_way_leaves_no_half_of_it),
         TEST(what_is_not_there_or_not_a_file_is_named),
         TEST(an_empty_file_is_nothing_to_read_but_can_be_filled),

@@ -9,19 +9,50 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static void report(const struct sweep *s, const struct run_result *r, const char *db)
+/* The sentence about cells that failed, now or before; false: none did. */
+static bool describe_failed(const struct sweep *s, const struct run_result *r, struct buf *out)
 {
+    if (r->failed)
+        buf_addf(out, "%d of %zu cells failed", r->failed, s->ncells);
+    if (r->failed && r->failed_before)
+        buf_addf(out, ", and %d failed before, which --retry-failed tries again", r->failed_before);
+    else if (r->failed_before)
+        buf_addf(out, "%d of %zu cells failed before, and only --retry-failed tries them again",
+                 r->failed_before, s->ncells);
+    const char *first = r->failed ? r->first_error : r->error_before;
+    if (out->len)
+        buf_addf(out, "; the first: %s", first ? first : "no reason was kept");
+    return out->len > 0;
+}
+
+/* Says what became of the cells, and returns the exit code. */
+static int report(const struct sweep *s, const struct run_result *r, bool fail_fast, const char *db)
+{
+    struct buf failed = BUF_INIT;
+    int left = (int)s->ncells - r->done - r->there - r->failed - r->failed_before;
     fprintf(stderr, "%s: %d cell%s computed, %d in the database already, %d failed", s->name,
             r->done, r->done == 1 ? "" : "s", r->there, r->failed);
+    if (r->failed_before)
+        fprintf(stderr, ", %d failed before", r->failed_before);
     if (r->trained)
         fprintf(stderr, "; %d model%s trained", r->trained, r->trained == 1 ? " was" : "s were");
     if (r->truncated)
         fprintf(stderr, "; %d document%s cut to fit the model's context", r->truncated,
                 r->truncated == 1 ? " was" : "s were");
-    fprintf(stderr, "%s\n", r->signal ? "; interrupted, run it again to go on" : "");
+    if (r->signal)
+        fprintf(stderr, "; interrupted, run it again to go on");
+    else if (fail_fast && r->failed && left > 0)
+        fprintf(stderr, "; ended at the first failure, with %d cell%s left", left,
+                left == 1 ? "" : "s");
+    fprintf(stderr, "\n");
     printf("%s\n", db);
-    if (r->failed)
-        die(1, "%d of %zu cells failed; the first: %s", r->failed, s->ncells, r->first_error);
+    bool any = describe_failed(s, r, &failed);
+    if (any && !r->signal)
+        die(1, "%s", failed.s);
+    if (any)
+        warning("%s", failed.s);
+    buf_release(&failed);
+    return r->signal ? 128 + r->signal : 0;
 }
 
 /* The first task that runs code; NULL: none does. */
@@ -70,9 +101,9 @@ static int run_run(int argc, char **argv)
     struct sweep_options o = { 0 };
     struct run_options run = { .batch = 32 };
     struct hands hands = { 0 };
-    const char *db = NULL, *seconds = NULL, *devices = NULL;
+    const char *db = NULL, *seconds = NULL, *devices = NULL, *shard = NULL;
     int jobs = 0;
-    bool allowed = false;
+    bool allowed = false, keep_going = false;
     const struct option_spec specs[] = {
         { .name = "--db", .value = &db },
         { .name = "--model", .value = &o.model },
@@ -84,9 +115,15 @@ static int run_run(int argc, char **argv)
         { .name = "--batch", .number = &run.batch, .most = BATCH_MAX },
         { .name = "--checkpoint-seconds", .value = &seconds },
         { .name = "--allow-code-execution", .flag = &allowed },
+        { .name = "--keep-going", .flag = &keep_going },
+        { .name = "--fail-fast", .flag = &run.fail_fast },
+        { .name = "--retry-failed", .flag = &run.retry_failed },
+        { .name = "--shard", .value = &shard },
         { .name = NULL },
     };
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
+    if (keep_going && run.fail_fast)
+        die(2, "run: --keep-going and --fail-fast exclude each other; name one");
     run.checkpoint_seconds = run_checkpoint_seconds(&cmd_run, seconds);
     run_devices(&cmd_run, devices, &hands.devices);
     o.device = hands.devices.len ? hands.devices.v[0] : NULL;
@@ -94,6 +131,8 @@ static int run_run(int argc, char **argv)
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)
         die(1, "%s", err.s);
+    if (shard)
+        run_shard_keep(s, shard, SHARD_CELLS, &db);
     choose_hands(&hands, s, jobs, &run);
     cmd_tools_open(&run.tools, &cmd_run, code_task(s), allowed,
                    sweep_asks_judge(s) && s->judged ? &s->judge : NULL);
@@ -117,22 +156,24 @@ static int run_run(int argc, char **argv)
     crew_free(run.crew);
     if (rc)
         die(1, "%s", err.s);
-    report(s, &result, path.s);
+    int code = report(s, &result, run.fail_fast, path.s);
     free(result.first_error);
+    free(result.error_before);
     cmd_tools_close(&run.tools);
     corpora_release(&corpora);
     courses_release(&courses);
     strings_release(&hands.devices);
     buf_release(&path);
     sweep_free(s);
-    return result.signal ? 128 + result.signal : 0;
+    return code;
 }
 
 const struct cmd cmd_run = {
     .name = "run",
     .args =
         "RECIPE [--db FILE] [--model M] [--device D[,D]...] [--jobs N] [--dtype T] [--limit N]\n"
-        "       [--threads N] [--batch N] [--checkpoint-seconds S] [--allow-code-execution]",
+        "       [--threads N] [--batch N] [--checkpoint-seconds S] [--allow-code-execution]\n"
+        "       [--keep-going | --fail-fast] [--retry-failed] [--shard MANIFEST:I]",
     .help = "run a recipe's cells that are not in the database yet",
     .run = run_run,
 };

@@ -14,6 +14,7 @@
 struct train_options {
     struct sweep_options sweep;
     const char *db;
+    const char *shard;
     int threads;
     double checkpoint_seconds;
     const char *held_out;
@@ -42,10 +43,12 @@ static int report(const char *name, struct train_totals *t)
             t->interrupted ? "; interrupted, run it again to go on" : "");
     for (size_t i = 1; i < t->errors.len; i++)
         warning("%s", t->errors.v[i]);
-    if (t->failed)
+    if (t->failed && !t->interrupted)
         die(1, "%d training%s failed; the first: %s", t->failed, t->failed == 1 ? "" : "s",
             t->errors.v[0]);
-    return t->interrupted ? 130 : 0;
+    if (t->failed)
+        warning("%s", t->errors.v[0]);
+    return t->interrupted ? 128 + run_signal() : 0;
 }
 
 static int train_sweep(struct recipe *r, const struct train_options *o)
@@ -56,6 +59,9 @@ static int train_sweep(struct recipe *r, const struct train_options *o)
     struct sweep *s = sweep_of(r, &o->sweep, &err);
     if (!s)
         die(1, "%s", err.s);
+    const char *to = o->db;
+    if (o->shard)
+        run_shard_keep(s, o->shard, SHARD_MODELS, &to);
     if (!s->ntrainings)
         die(1, "%s: nothing to train; the sweep says no train = sft { ... }", s->path);
     if (courses_read(&courses, s, &err))
@@ -63,7 +69,7 @@ static int train_sweep(struct recipe *r, const struct train_options *o)
     run_courses_check(&courses);
     struct train_place place = { .threads = o->threads,
                                  .checkpoint_seconds = o->checkpoint_seconds };
-    place.store = run_store_open(o->db, s->name, &db);
+    place.store = run_store_open(to, s->name, &db);
     if (courses_left(&courses))
         open_engine(&place, s->device);
     sweep_train(&courses, &place, print_folder, &totals);
@@ -117,7 +123,7 @@ static int train_pretrain(struct recipe *r, const struct train_options *o)
     pretraining_free(p);
     recipe_free(r);
     buf_release(&db);
-    return result.interrupted ? 130 : 0;
+    return result.interrupted ? 128 + run_signal() : 0;
 }
 
 static int run_train(int argc, char **argv)
@@ -131,6 +137,7 @@ static int run_train(int argc, char **argv)
         { .name = "--threads", .number = &o.threads, .most = THREADS_MAX },
         { .name = "--checkpoint-seconds", .value = &seconds },
         { .name = "--held-out", .value = &o.held_out },
+        { .name = "--shard", .value = &o.shard },
         { .name = NULL },
     };
     cmd_options(&cmd_train, argc, argv, specs, 1, 1);
@@ -142,6 +149,8 @@ static int run_train(int argc, char **argv)
     if (r->pretrain && o.sweep.model)
         die(1, "%s: pretrain { ... } makes its model from nothing; --model goes with a sweep",
             argv[1]);
+    if (r->pretrain && o.shard)
+        die(1, "%s: pretrain { ... } makes one model; --shard goes with a sweep", argv[1]);
     if (o.held_out && !r->pretrain)
         die(1, "%s: --held-out goes with a recipe that ends in pretrain { ... }", argv[1]);
     if (o.held_out && (o.db || o.sweep.device || o.threads || seconds))
@@ -157,7 +166,7 @@ static int run_train(int argc, char **argv)
 const struct cmd cmd_train = {
     .name = "train",
     .args = "RECIPE [--db FILE] [--model M] [--device D] [--threads N] [--checkpoint-seconds S]\n"
-            "       [--held-out FILE]",
+            "       [--held-out FILE] [--shard MANIFEST:I]",
     .help = "train the models of a recipe that are not there yet, and print their folders",
     .run = run_train,
 };

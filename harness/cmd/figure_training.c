@@ -258,6 +258,9 @@ static void curve_release(struct curve *c)
 /* The training of the row, where it has a loss. */
 static int add_curve(struct store *s, const struct rows *r, struct curves *out, struct buf *err)
 {
+    for (int i = 0; i < 5; i++)
+        if (rows_need(r, i, err) != 0)
+            return -1;
     struct curve c = { .id = xstrdup(rows_text(r, 0)),
                        .sweep = xstrdup(rows_text(r, 1)),
                        .model = xstrdup(rows_text(r, 2)),

@@ -36,6 +36,18 @@ struct store *run_store_open(const char *db, const char *name, struct buf *path)
     return store;
 }
 
+void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db)
+{
+    static struct buf path = BUF_INIT;
+    struct buf err = BUF_INIT;
+    buf_reset(&path);
+    if (shard_keep(s, shard, kind, &path, &err))
+        die(1, "%s", err.s);
+    if (!*db)
+        *db = path.s;
+    buf_release(&err);
+}
+
 double run_checkpoint_seconds(const struct cmd *c, const char *text)
 {
     char *end;

@@ -7,12 +7,18 @@
 #define RUN_OPTIONS_H
 
 #include "cmd/cmd.h"
-#include "run_train.h"
+#include "run_shards.h"
 
 /* The database `db`, or results/NAME.db where it is NULL; the folder is made. */
 void run_store_path(const char *db, const char *name, struct buf *path);
 /* The same, opened for this program alone; `path` gets it, where it has it not already. */
 struct store *run_store_open(const char *db, const char *name, struct buf *path);
+
+/*
+ * What --shard says: all but the shard is taken out of the sweep. *db, where it is NULL, becomes the
+ * shard's own database; the name is for the life of the program.
+ */
+void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db);
 
 /* The value of --checkpoint-seconds; NULL: 300; never: INFINITY, and no state is kept. */
 double run_checkpoint_seconds(const struct cmd *c, const char *text);

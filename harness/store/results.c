@@ -65,9 +65,14 @@ static char *copy(const struct rows *r, int col)
 }
 
 /* Columns by their number in v_cells, which is public and does not change. */
-static void read_cell(const struct rows *r, struct result *c)
+static int read_cell(const struct rows *r, struct result *c, struct buf *err)
 {
+    static const int needed[] = { 0, 1, 2, 3, 8, 9, 10, 12, 13, 14 };
     struct buf label = BUF_INIT;
+    *c = (struct result){ 0 };
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++)
+        if (rows_need(r, needed[i], err) != 0)
+            return -1;
     *c = (struct result){ .id = copy(r, 0),
                           .sweep = copy(r, 1),
                           .model = copy(r, 2),
@@ -92,6 +97,7 @@ static void read_cell(const struct rows *r, struct result *c)
     if (params && !json_object_get(params, "max"))
         c->min = c->max = -1;
     json_decref(params);
+    return 0;
 }
 
 static int read_metrics(struct store *s, struct result *c, struct buf *err)
@@ -102,6 +108,8 @@ static int read_metrics(struct store *s, struct result *c, struct buf *err)
     if (!r)
         return -1;
     while ((rc = rows_next(r, err)) == 1) {
+        if ((rc = rows_need(r, 0, err)) != 0)
+            break;
         ARRAY_GROW(c->metrics, c->metrics_cap, c->nmetrics + 1);
         c->metrics[c->nmetrics++] = (struct result_metric){ .name = copy(r, 0),
                                                             .value = rows_double(r, 1),
@@ -118,7 +126,8 @@ int results_read(struct store *s, const char *where, struct results *out, struct
     int rc = r ? 0 : -1;
     while (r && (rc = rows_next(r, err)) == 1) {
         ARRAY_GROW(out->v, out->cap, out->len + 1);
-        read_cell(r, &out->v[out->len++]);
+        if ((rc = read_cell(r, &out->v[out->len++], err)) != 0)
+            break;
     }
     rows_close(r);
     for (size_t i = 0; rc == 0 && i < out->len; i++)

@@ -1,7 +1,8 @@
 /*
- * store.h: the results database. The only files that include SQLite are store*.c: store.c opens
- * it, store_cell.c, store_write.c and store_training.c write, store_read.c reads, store_share.c is for
- * a run of several processes; schema*.sql is what is in it.
+ * store.h: the results database. The only files that include SQLite are store*.c:
+ * store_open.c and store_file.c open it, store_cell.c, store_write.c and store_training.c write, in
+ * store.c's transactions, store_read.c reads, store_share.c is for a run of several processes;
+ * schema*.sql is what is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
  * v_samples, v_tokens, v_entropy_bins, v_expert_load, v_trainings, v_training_steps and
@@ -20,7 +21,7 @@
 
 enum store_mode {
     STORE_READ,  /* must exist; nothing can be written through it */
-    STORE_WRITE, /* made where it does not exist */
+    STORE_WRITE, /* made where it does not exist, whole or not at all */
 };
 
 #define STORE_BUSY_SECONDS 5 /* how long another writer is waited for */
@@ -28,7 +29,8 @@ enum store_mode {
 struct store;
 
 /*
- * Refuses a file that is not ours, a newer schema, a read-only place for STORE_WRITE. Reading works
+ * Refuses a file that is not ours or was cut short, a newer schema, a read-only place for STORE_WRITE.
+ * Who copies the file alone has a database, if not what was committed last. Reading works
  * while another program writes, and where the file or its folder is read-only.
  *
  * An older schema is brought up to ours when it is opened for writing, all at once or not at all, and
@@ -207,6 +209,8 @@ void rows_close(struct rows *r);
 int rows_columns(const struct rows *r);
 const char *rows_name(const struct rows *r, int col);
 bool rows_null(const struct rows *r, int col);
+/* For a column that has a value in every database of ours: -1 and a sentence where it has none. */
+int rows_need(const struct rows *r, int col, struct buf *err) MUST_USE;
 const char *rows_text(const struct rows *r,
                       int col); /* NULL where null; until the next rows_next */
 int64_t rows_int(const struct rows *r, int col);

@@ -70,6 +70,24 @@ struct store {
 /* Puts what SQLite complains about, `rc`, into one sentence; returns -1. */
 int store_fail(struct store *s, struct buf *err, int rc);
 
+/* Runs what brings the schema from `version` to ours, and says so in the file. */
+int store_schema_add(struct store *s, int version, struct buf *err) MUST_USE;
+
+/*
+ * store_file.c. Refuses what is no regular file. For STORE_WRITE a file that is not there is made, with
+ * our schema in it: it is there whole or not at all, and where two programs make it, both find the one
+ * that was first.
+ */
+int store_file_check(const char *path, enum store_mode mode, struct buf *err) MUST_USE;
+/*
+ * Refuses an open file that was cut short: SQLite takes a last page that is not whole for one. A
+ * writer that moves its log into the file just now looks the same for a moment, so it is looked at
+ * several times.
+ */
+int store_file_whole(struct store *s, struct buf *err) MUST_USE;
+/* Is the file all that there is: no log or journal beside it has a part of the database? */
+bool store_file_alone(const char *path);
+
 /* The prepared statement, reset and with nothing bound; NULL on failure. */
 struct sqlite3_stmt *store_stmt(struct store *s, enum stmt_id id, struct buf *err) MUST_USE;
 

@@ -119,6 +119,14 @@ bool rows_null(const struct rows *r, int col)
     return sqlite3_column_type(r->st, col) == SQLITE_NULL;
 }
 
+int rows_need(const struct rows *r, int col, struct buf *err)
+{
+    if (!rows_null(r, col))
+        return 0;
+    return fail(err, "%s: a row without %s; no seqtopk wrote that", r->store->path,
+                rows_name(r, col));
+}
+
 const char *rows_text(const struct rows *r, int col)
 {
     return (const char *)sqlite3_column_text(r->st, col);

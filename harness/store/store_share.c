@@ -7,6 +7,7 @@
  * Leaves out: other programs, which meet SQLite's locks.
  */
 #include "store/store_impl.h"
+#include "store/store_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +76,7 @@ int store_lock_fd(const struct store *s)
 
 bool store_is_locked(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = store_lock_open(path, false);
     bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
     if (fd >= 0)
         close(fd);

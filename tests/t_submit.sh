@@ -1,0 +1,107 @@
+#!/bin/sh
+# submit without a Slurm: what --dry-run prints, the manifest, and run --shard and train --shard, which
+# Slurm's tasks call. TAP on stdout.
+set -u
+# shellcheck source=tests/lib.sh
+. "$(dirname "$0")/lib.sh"
+model=$root/results/models/tiny-olmoe-2k
+export SEQTOPK_TRAINED="$PWD/trained"
+for i in 1 2 3 4; do
+    echo "{\"text\": \"Question: What is $i + 3? The answer is $((i + 3)), since one counts on from $i.\"}"
+done >texts.jsonl
+recipe() { # K [MORE]
+    printf 'return sweep { name = "w", models = "%s", K = %s, tasks = nll { file = "texts.jsonl" }, %s
+        routers = { topk(), batchtopk { batch = 3 } } }\n' "$model" "$1" "${2:-}"
+}
+sft='train = { none(), sft { data = { file = "texts.jsonl", text = "text" }, steps = 1, batch = 2, lr = 1e-4, router = topk() } },'
+recipe '{ 4, 2 }' >w.lua
+recipe '{ 4, 2 }' "$sft" >t.lua
+
+no_files() { [ -z "$(find . -name '*.shards' -o -name '*.db' -o -name results)" ]; }
+dry() {
+    gives 0 "$seqtopk" submit w.lua --dry-run --partition p --gpus-per-task 1 --tasks 3 --time 1:00:00 --mem 8G \
+        --account lab --sbatch '--nice=5 --exclusive' --device cuda --dtype float32 --limit 3 || return 1
+    says '^#SBATCH --partition=p$' '^#SBATCH --gpus-per-task=1$' '^#SBATCH --time=1:00:00$' '^#SBATCH --mem=8G$' \
+        '^#SBATCH --account=lab$' '^#SBATCH --nice=5 --exclusive$' '^#SBATCH --array=0-2$' '^#SBATCH --requeue$' \
+        "run w.lua --shard results/w.shards/manifest-[0-9a-f]*:\"\$SLURM_ARRAY_TASK_ID\"" \
+        ' --device cuda --dtype float32 --limit 3 &$' \
+        '^# ---- results/w.shards/merge.sh, submitted with --dependency=afterany:cells ----$' \
+        'seqtopk merge results/w.db ' '^    results/w.shards/shard-02.db &$' && no_files &&
+        grep -q '^w: 4 cells in 3 shards; 0 cells are done already$' err && ! grep -q 'warning' err && sh_reads
+}
+sh_reads() { bash -n out 2>>err; }
+check "--dry-run prints the scripts, and writes nothing" dry
+with_training() {
+    gives 0 "$seqtopk" submit t.lua --dry-run --tasks 4 --no-merge || return 1
+    says 'models.sh ----$' 'cells.sh ----$' 'trained.sh, submitted with --dependency=afterok:models ----$' \
+        'seqtopk train t.lua --shard ' && ! grep -q merge out && sh_reads && no_files
+}
+check "cells that need a model wait for those that make it" with_training
+gpus_idle() {
+    gives 0 "$seqtopk" submit w.lua --dry-run --gpus-per-task 2 &&
+        grep -q 'warning: each task gets 2 GPUs and computes on the CPU; --device cuda uses them' err &&
+        gives 0 "$seqtopk" submit w.lua --dry-run --gpus-per-task 2 --device cuda && says '--device cuda:0,cuda:1'
+}
+check "GPUs that nobody would use are told, and several are all used" gpus_idle
+settings() {
+    SEQTOPK_DATA="a b" gives 0 "$seqtopk" submit w.lua --dry-run && says "^export SEQTOPK_DATA='a b'\$"
+}
+check "the tasks get the settings of the one that submits" settings
+mkdir empty
+no_slurm() {
+    fails 1 'submit: there is no Slurm on this machine: sbatch is not on the PATH' \
+        env PATH="$PWD/empty" "$seqtopk" submit w.lua && no_files
+}
+check "a machine without Slurm is told, and nothing is written" no_slurm
+check "an option with a quote is refused" fails 1 "submit: --partition a'b: no quote" "$seqtopk" submit w.lua --dry-run --partition "a'b"
+check "--sbatch wants options" fails 1 'submit: --sbatch exclusive: options of sbatch are needed' "$seqtopk" submit w.lua --dry-run --sbatch exclusive
+check "no tasks are refused" fails 2 '--tasks 0: a whole number from 1 to 1000 is needed' "$seqtopk" submit w.lua --tasks 0
+
+# ---- shards ----
+
+# An sbatch that says a number, so that all is written and nothing run.
+mkdir bin && printf '#!/bin/sh\necho "$*" >>%s/said\necho 7\n' "$PWD" >bin/sbatch && chmod +x bin/sbatch
+run_shards() {
+    PATH="$PWD/bin:$PATH" gives 0 "$seqtopk" submit t.lua --tasks 3 --db r && says '^models 7$' '^cells 7$' '^trained 7$' '^merge 7$' &&
+        grep -q -- '^--parsable --dependency=afterok:7 --kill-on-invalid-dep=yes r/w.shards/trained.sh$' said || return 1
+    manifest=$(echo r/w.shards/manifest-*)
+    models=$(sed -n 's/^shards [0-9]* [0-9]* //p' "$manifest")
+    for i in $(seq 0 $((models - 1))); do
+        gives 0 "$seqtopk" train t.lua --shard "$manifest:$i" && [ -s "r/w.shards/models-0$i.db" ] || return 1
+    done
+    [ "$(find trained -name config.json | wc -l)" = 2 ] || return 1
+    for i in 0 1 2; do
+        gives 0 "$seqtopk" run t.lua --shard "$manifest:$i" && says "^r/w.shards/shard-0$i.db\$" || return 1
+        sqlite3 "r/w.shards/shard-0$i.db" "SELECT $i || ' ' || cell_id FROM v_cells WHERE status = 'done'"
+    done | sort >done.txt
+    sed -n 's/^cell \([0-9]* [0-9a-f]*\).*/\1/p' "$manifest" | sort | cmp - done.txt >>err 2>&1 && [ "$(wc -l <done.txt)" = 8 ]
+}
+check "each shard computes its own cells into its own database, and all are there" run_shards
+again() {
+    PATH="$PWD/bin:$PATH" gives 0 "$seqtopk" submit t.lua --tasks 3 --db r && [ ! -s out ] && grep -q 'nothing is left' err &&
+        recipe '{ 4, 2, 1 }' "$sft" >more.lua && gives 0 "$seqtopk" submit more.lua --tasks 3 --db r --dry-run &&
+        grep -q '^w: 4 cells in .*; 8 cells are done already$' err
+}
+check "only what is left is submitted again" again
+edited() {
+    recipe '{ 8, 1 }' "$sft" >t.lua && cp r/w.shards/shard-00.db before.db &&
+        fails 1 'manifest-[0-9a-f]*: shard 0 has the cell [0-9a-f]*, which t.lua has not: the recipe, its data' \
+            "$seqtopk" run t.lua --shard "$manifest:0" && cmp before.db r/w.shards/shard-00.db &&
+        fails 1 'shard 0 has the model [0-9a-f]*, which t.lua has not' "$seqtopk" train t.lua --shard "$manifest:0"
+}
+check "a recipe that was edited since is refused, and its database stays" edited
+check "a shard that is not there" fails 1 'has no shard 3 of cells; they are counted from 0' "$seqtopk" run w.lua --shard "$manifest:3"
+check "a shard without a number" fails 1 '--shard x: a manifest and a number are needed, FILE:I' "$seqtopk" run w.lua --shard x
+check "a manifest that is not there" fails 1 'nowhere' "$seqtopk" run w.lua --shard nowhere:0
+head -n 5 "$manifest" >cut.txt
+shared_place() {
+    SEQTOPK_NETWORK_FS=yes gives 0 "$seqtopk" run w.lua --db far.db --jobs 2 && [ -e far.db.lock ] && [ ! -e far.db-wal ] &&
+        [ "$(sqlite3 far.db 'PRAGMA journal_mode')" = delete ] && gives 0 "$seqtopk" run w.lua --db near.db &&
+        [ "$(sqlite3 near.db 'PRAGMA journal_mode')" = wal ] && [ ! -e near.db.lock ] || return 1
+    flock far.db.lock sleep 3 & # another run's
+    sleep 0.3
+    SEQTOPK_NETWORK_FS=yes fails 1 'far.db: another run is at work on it' "$seqtopk" run w.lua --db far.db
+}
+check "in a shared place a database has no write-ahead log, and a file beside it is locked" shared_place
+check "a manifest that was cut" fails 1 'cut.txt: is not a whole manifest' "$seqtopk" run w.lua --shard cut.txt:0
+plan
