@@ -67,7 +67,8 @@ static int begin(struct drawing *d, const char *dir, const char *name, const cha
                            .svg = strcmp(kind, "svg") == 0 };
     if (pipe2(fds, O_CLOEXEC) != 0) {
         drawing_release(d);
-        return fail(err, "gnuplot could not be run: %s", strerror(errno));
+        fail(err, "gnuplot could not be run: %s", strerror(errno));
+        return -1;
     }
     char *preset = xasprintf("out='%s'; file='%s.%s.tmp'", kind, name, kind);
     d->words = fds[0];
@@ -80,7 +81,8 @@ static int begin(struct drawing *d, const char *dir, const char *name, const cha
         return 0;
     close(fds[0]);
     drawing_release(d);
-    return fail(err, "gnuplot could not be run: %s", strerror(errno));
+    fail(err, "gnuplot could not be run: %s", strerror(errno));
+    return -1;
 }
 
 /* Waits for its end. */
