@@ -10,9 +10,9 @@
 #define VERSION "0.1"
 
 static const struct cmd *const commands[] = {
-    &cmd_run,   &cmd_submit, &cmd_plan,     &cmd_status, &cmd_table,
-    &cmd_plot,  &cmd_show,   &cmd_compare,  &cmd_score,  &cmd_generate,
-    &cmd_train, &cmd_list,   &cmd_tokenize, &cmd_doctor, NULL,
+    &cmd_run,   &cmd_plan, &cmd_submit,   &cmd_status, &cmd_table,
+    &cmd_plot,  &cmd_show, &cmd_compare,  &cmd_score,  &cmd_generate,
+    &cmd_train, &cmd_list, &cmd_tokenize, &cmd_doctor, NULL,
 };
 
 static void print_help(void)
