@@ -14,7 +14,7 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 #define STORE_APPLICATION_ID 0x7371746b /* "sqtk" */
-#define STORE_VERSION 3                 /* raised with every schema_N.sql */
+#define STORE_VERSION 4                 /* raised with every schema_N.sql */
 
 /* What makes a database of version i + 1 from one of version i; of version 0 it is empty. */
 extern const char *const schema_sql[STORE_VERSION];

@@ -152,6 +152,26 @@ static const char no_notes[] =
     "CREATE TEMP VIEW process AS SELECT NULL AS n, NULL AS pid, NULL AS device, NULL AS doing,"
     " NULL AS since WHERE 0";
 
+/* And one of which nobody knows where its numbers come from. */
+static const char no_sources[] =
+    "PRAGMA temp_store = MEMORY;"
+    "CREATE TEMP VIEW v_recipes AS SELECT NULL AS recipe_hash, NULL AS path, NULL AS text WHERE 0;"
+    "CREATE TEMP VIEW v_runs AS SELECT NULL AS run_id, NULL AS sweep, NULL AS recipe_hash,"
+    " NULL AS command, NULL AS version, NULL AS revision, NULL AS libtorch, NULL AS blas,"
+    " NULL AS device, NULL AS driver, NULL AS host, NULL AS shard, NULL AS started, NULL AS ended,"
+    " NULL AS outcome, NULL AS seconds, NULL AS samples, NULL AS tokens WHERE 0;"
+    "CREATE TEMP VIEW v_cell_runs AS SELECT NULL AS cell_id, NULL AS run_id, NULL AS samples"
+    " WHERE 0;"
+    "CREATE TEMP VIEW v_sources AS SELECT NULL AS cell_id, NULL AS kind, NULL AS name, NULL AS hash"
+    " WHERE 0;"
+    "CREATE TEMP VIEW v_token_experts AS SELECT NULL AS cell_id, NULL AS token_id, NULL AS token,"
+    " NULL AS tokens, NULL AS experts, NULL AS entropy WHERE 0;"
+    "CREATE TEMP VIEW plan AS SELECT NULL AS sweep, NULL AS id, NULL AS recipe, NULL AS model,"
+    " NULL AS label, NULL AS k, NULL AS train, NULL AS task, NULL AS samples, NULL AS tokens"
+    " WHERE 0;"
+    "CREATE TEMP VIEW run AS SELECT NULL AS n, NULL AS id, NULL AS sweep, NULL AS started,"
+    " NULL AS ended, NULL AS seconds, NULL AS samples, NULL AS tokens WHERE 0";
+
 /*
  * A reader in WAL mode shares two small files with the writers beside the database. Opened for
  * writing (but bound by query_only) it takes them away again when it is the last; opened read-only
@@ -176,6 +196,8 @@ static int open_to_read(struct store *s, struct identity *id, struct buf *err)
     if (id->version < 2 && store_exec(s, no_trainings, err))
         return -1;
     if (id->version < 3 && store_exec(s, no_notes, err))
+        return -1;
+    if (id->version < 4 && store_exec(s, no_sources, err))
         return -1;
     return store_exec(s, "PRAGMA query_only = ON", err);
 }
