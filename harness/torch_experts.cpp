@@ -325,6 +325,24 @@ struct swiglu_gradients {
     }
 };
 
+struct swiglu_by_kernels : Function<swiglu_by_kernels> {
+    static Tensor forward(AutogradContext *ctx, const Tensor &gate_up)
+    {
+        ctx->save_for_backward({ gate_up });
+        return swiglu(gate_up, gate_up.size(0)).narrow(0, 0, gate_up.size(0));
+    }
+
+    static variable_list backward(AutogradContext *ctx, variable_list grads)
+    {
+        const Tensor gate_up = ctx->get_saved_variables()[0];
+        const int64_t T = gate_up.size(0);
+        Tensor ones = at::ones({ T }, gate_up.options().dtype(at::kFloat));
+        return {
+            swiglu_gradients(gate_up, ones, grads[0].contiguous(), T, false).gate_up.narrow(0, 0, T)
+        };
+    }
+};
+
 struct experts_by_kernels : Function<experts_by_kernels> {
     /* x: [T, d]; scores: [T, N]; gate_up: [N, 2F, d]; down: [N, d, F]; source: [P]; ends: [N] */
     static Tensor forward(AutogradContext *ctx, const Tensor &x, const Tensor &scores,
@@ -387,6 +405,17 @@ static Tensor experts_sorted(const Tensor &x, const Tensor &scores, const Tensor
     const pair_rows p(source, ends, x.size(0));
     return experts_function::apply(x.contiguous(), weights_of(scores, p.flat, normalise), gate_up,
                                    down, source, ends, p.rows, p.first);
+}
+
+Tensor swiglu_gpu(const Tensor &gate_up)
+{
+#ifdef SEQTOPK_CUDA
+    if (has_kernels({ gate_up }) && gate_up.size(0) > 0)
+        return swiglu_by_kernels::apply(gate_up.contiguous());
+#else
+    (void)gate_up;
+#endif
+    return Tensor();
 }
 
 Tensor experts_gpu(const Tensor &x, const Tensor &scores, const Tensor &token, const Tensor &expert,

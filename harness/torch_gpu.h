@@ -51,4 +51,7 @@ at::Tensor experts_gpu(const at::Tensor &x, const at::Tensor &scores, const at::
                        const at::Tensor &expert, const at::Tensor &gate_up, const at::Tensor &down,
                        bool normalise);
 
+/* silu(gate) * up by one kernel, with gradients. gate_up: [T, 2F] -> [T, F]; undefined: there is none */
+at::Tensor swiglu_gpu(const at::Tensor &gate_up);
+
 #endif

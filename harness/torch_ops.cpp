@@ -56,6 +56,14 @@ Tensor project(const Tensor &x, const Tensor &weight, int64_t n)
     return out;
 }
 
+/* The same plus bias [n]; a GPU's product adds it before it rounds, in the pass over memory that it is. */
+Tensor project_bias(const Tensor &x, const Tensor &weight, const Tensor &bias, int64_t n)
+{
+    if (x.is_cuda() && weight.dim() == 2)
+        return at::linear(x, weight, bias);
+    return project(x, weight, n) + bias;
+}
+
 /* Numbers that decide much are computed in float32, and in float64 where all is. */
 at::ScalarType wide(const Tensor &x)
 {
@@ -268,8 +276,12 @@ Tensor shared_expert(const Tensor &x, const Tensor &gate_up, const Tensor &down,
     }
     if (grad_on_cpu({ mid, down }))
         return at::sigmoid(open) * linear_grad(swiglu_grad(mid), down);
-    auto half = mid.chunk(2, -1);
-    return at::sigmoid(open) * at::linear(at::silu(half[0]) * half[1], down);
+    Tensor act = swiglu_gpu(mid);
+    if (!act.defined()) {
+        auto half = mid.chunk(2, -1);
+        act = at::silu(half[0]) * half[1];
+    }
+    return at::sigmoid(open) * at::linear(act, down);
 }
 
 /* Loss and entropy of each row of logits, see score(). logits: [n, V]; target: [n] -> [n], [n] */
@@ -358,6 +370,7 @@ std::tuple<Tensor, Tensor> aux(const Tensor &scores, const Tensor &logits, const
 TORCH_LIBRARY(seqtopk, m)
 {
     m.def("linear(Tensor x, Tensor weight, int n) -> Tensor", project);
+    m.def("linear_bias(Tensor x, Tensor weight, Tensor bias, int n) -> Tensor", project_bias);
     m.def("norm(Tensor x, Tensor weight, float eps) -> Tensor", norm);
     m.def("router(Tensor x, Tensor weight, int n) -> (Tensor, Tensor)", router);
     m.def("attention(Tensor q, Tensor k, Tensor v, Tensor start, Tensor past, Tensor slot, "

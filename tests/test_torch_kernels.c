@@ -242,6 +242,34 @@ static void norms_by_kernels_are_those_by_aten(void **state)
         check(&t, DTYPE_F32, 1e-5);
 }
 
+/* ---- a shared expert ---- */
+
+/* d: 40, F: 24 */
+static void shared_inputs(struct scope *s, enum dtype dtype, struct tensor **in)
+{
+    in[0] = RANDOM(s, dtype, 1, T, 40);
+    in[1] = RANDOM(s, dtype, 0.5f, 2 * 24, 40);
+    in[2] = RANDOM(s, dtype, 0.5f, 40, 24);
+    in[3] = RANDOM(s, dtype, 0.5f, 1, 40);
+    in[4] = RANDOM(s, DTYPE_F32, 1, T, 40);
+}
+
+static void a_shared_expert_by_kernels_is_that_by_aten(void **state)
+{
+    (void)state;
+    NEEDS_KERNELS();
+    for (int leaves = 0; leaves < 2; leaves++) {
+        struct tested t = { "def f(self, x, gu, d, g, m):\n"
+                            "    y = seqtopk.shared_expert(x, gu, d, g)\n"
+                            "    return y, torch.sum(y * m)\n",
+                            5, leaves ? 0xf : 0, shared_inputs, true };
+        check(&t, DTYPE_BF16, 2e-2);
+        // In float32 the CPU has other ways.
+        if (device.kind == DEVICE_CUDA)
+            check(&t, DTYPE_F32, 1e-5);
+    }
+}
+
 static int open_device(void **state)
 {
     (void)state;
@@ -258,6 +286,7 @@ int main(void)
         cmocka_unit_test(experts_by_kernels_are_those_by_aten),
         cmocka_unit_test(rotation_by_kernels_is_that_by_aten),
         cmocka_unit_test(norms_by_kernels_are_those_by_aten),
+        cmocka_unit_test(a_shared_expert_by_kernels_is_that_by_aten),
     };
     return cmocka_run_group_tests_name("torch_kernels", tests, open_device, NULL);
 }
