@@ -284,11 +284,13 @@ static void large_pools_are_shared_by_blocks(void **state)
 
 /* ---- texts that grow ---- */
 
+enum { GROWN_TEXTS = 32 }; /* at most */
+
 struct grown {
     const struct router *router;
     struct router_args args;
     struct gpu_router gpu;
-    struct router_state *twin[3];
+    struct router_state *twin[GROWN_TEXTS];
     char *states;
     size_t stride;
 };
@@ -297,6 +299,7 @@ static struct grown grown_new(const struct tested_pool *p, int texts, int capaci
 {
     struct grown g = { .router = p->router, .args = p->args };
     struct buf err = BUF_INIT;
+    assert_in_range(texts, 1, GROWN_TEXTS);
     assert_true(router_on_gpu(p->router, &p->args, &g.gpu));
     g.stride = gpu_state_bytes(&g.gpu, capacity);
     g.states = cuda_device_new(NULL, g.stride * (size_t)texts + 1);
@@ -857,9 +860,9 @@ static void global_takes_a_fifth_of_a_sort(void **state)
 /* Microseconds of routing `texts` of T tokens each, at best; with states, of emptying these too. */
 static double texts_us(const struct router_args *args, int texts, int T, bool with_states)
 {
-    enum { TURNS = 5, CALLS = 20, MOST = 32 };
+    enum { TURNS = 5, CALLS = 20 };
     const struct tested_pool p = { &router_seqtopk, *args, T, 0 };
-    struct gpu_pool pools[MOST];
+    struct gpu_pool pools[GROWN_TEXTS];
     struct gpu_plan plan;
     struct buf err = BUF_INIT;
     size_t pairs = (size_t)texts * (size_t)T * (size_t)args->N;
