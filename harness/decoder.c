@@ -177,30 +177,52 @@ static void draw(const struct decoder *d, const struct lot *lot, const float *lo
     }
 }
 
-/* Prompts of texts that are fused from their next token on: their states on the GPU see them too. */
-static int begin_prompts(struct decoder *d, const struct lot *lot, struct buf *err)
+/* Prompts of texts that are fused from their next token on, whose states are on the GPU. */
+struct prompts {
+    const struct decoder *d;
+    const struct lot *lot;
+};
+
+static int prompts_begin(const struct prompts *p, struct buf *err)
 {
-    for (int i = 0; i < lot->nprompts; i++) {
-        const struct slot *s = &d->slots[lot->prompts[i].slot];
-        if (decoder_gpu_begin(d->gpu, lot->prompts[i].slot, s->router, &s->args, err))
+    for (int i = 0; i < p->lot->nprompts; i++) {
+        const int slot = p->lot->prompts[i].slot;
+        const struct slot *s = &p->d->slots[slot];
+        if (decoder_gpu_begin(p->d->gpu, slot, s->router, &s->args, err))
             return -1;
     }
-    return decoder_gpu_prompts(d->gpu, lot->prompts, lot->nprompts, err);
+    return 0;
+}
+
+static void *prompts_on_gpu(void *prompts, int slot, size_t *stride)
+{
+    const struct decoder *d = ((const struct prompts *)prompts)->d;
+    return d->slots[slot].fused ? decoder_gpu_state(d->gpu, slot, stride) : NULL;
+}
+
+static int prompts_seen(void *prompts, int layer, const struct layer_scores *s, struct buf *err)
+{
+    const struct prompts *p = prompts;
+    if (layer == 0 && decoder_gpu_prompts(p->d->gpu, p->lot->prompts, p->lot->nprompts, err))
+        return -1;
+    return decoder_gpu_seen(p->d->gpu, layer, s, err);
 }
 
 static int forward(struct decoder *d, const struct lot *lot, struct scored *out, struct buf *err)
 {
     struct scope *scope = scope_new(false);
     struct batch batch = lot_batch(lot);
+    struct prompts prompts = { d, lot };
     struct past past = { .tokens = lot->past,
                          .slot = lot->slot,
                          .keys = d->keys,
                          .values = d->values,
                          .state = lot->state,
-                         .seen = lot->nprompts ? decoder_gpu_seen : NULL,
-                         .context = d->gpu };
+                         .on_gpu = lot->nprompts ? prompts_on_gpu : NULL,
+                         .seen = lot->nprompts ? prompts_seen : NULL,
+                         .context = &prompts };
     const float *logits = NULL;
-    int rc = lot->nprompts ? begin_prompts(d, lot, err) : 0;
+    int rc = prompts_begin(&prompts, err);
     if (rc == 0)
         rc = model_forward(d->m, &batch, &past, lot->keep, lot->nkeep, scope, &logits, out, err);
     if (rc == 0)

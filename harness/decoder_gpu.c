@@ -171,9 +171,14 @@ int decoder_gpu_prompts(struct decoder_gpu *g, const struct decoder_prompt *prom
     return rc;
 }
 
-int decoder_gpu_seen(void *decoder_gpu, int layer, const struct layer_scores *s, struct buf *err)
+void *decoder_gpu_state(const struct decoder_gpu *g, int slot, size_t *stride)
 {
-    struct decoder_gpu *g = decoder_gpu;
+    return step_state(g->step, slot, stride);
+}
+
+int decoder_gpu_seen(const struct decoder_gpu *g, int layer, const struct layer_scores *s,
+                     struct buf *err)
+{
     struct scope *scope = scope_new(false);
     const float *scores = tensor_data(scope, s->scores);
     int rc = scope_error(scope)
@@ -286,9 +291,16 @@ int decoder_gpu_prompts(struct decoder_gpu *g, const struct decoder_prompt *prom
     BUG("no kernels");
 }
 
-int decoder_gpu_seen(void *decoder_gpu, int layer, const struct layer_scores *s, struct buf *err)
+void *decoder_gpu_state(const struct decoder_gpu *g, int slot, size_t *stride)
 {
-    (void)decoder_gpu, (void)layer, (void)s, (void)err;
+    (void)g, (void)slot, (void)stride;
+    BUG("no kernels");
+}
+
+int decoder_gpu_seen(const struct decoder_gpu *g, int layer, const struct layer_scores *s,
+                     struct buf *err)
+{
+    (void)g, (void)layer, (void)s, (void)err;
     BUG("no kernels");
 }
 

@@ -1,7 +1,7 @@
 /*
  * decoder_gpu.h: a decoder's texts on a GPU, one token at a time by fused kernels (cuda/step.h). The
- * caches are the decoder's; prompts go through model_forward(), which tells this what the routers of
- * each layer were given, so that their states on the GPU know the prompt.
+ * caches are the decoder's; prompts go through model_forward(), whose kernels leave the routers'
+ * states here behind the prompt, or which shows what the routers of each layer were given.
  *
  * SEQTOPK_GPU_GRAPH=0 launches kernels one by one instead of as a graph, and SEQTOPK_GPU_OVERLAP=0
  * starts each when the one before it has ended: for finding what fails, and for comparisons.
@@ -27,16 +27,21 @@ bool decoder_gpu_routes(const struct router *router, const struct router_args *a
 int decoder_gpu_begin(struct decoder_gpu *g, int slot, const struct router *router,
                       const struct router_args *args, struct buf *err) MUST_USE;
 
+/* The state of the slot's router in the first layer, and how far behind it the next is; NULL: none. */
+void *decoder_gpu_state(const struct decoder_gpu *g, int slot, size_t *stride);
+
 /*
- * Prompts that are about to go through model_forward(), n of them, of slots that were begun; `from`
- * is where their rows begin in that batch. decoder_gpu_seen is then a `past`'s `seen`.
+ * Prompts that go through model_forward() with routers on the host, n of them, of slots that were
+ * begun; `from` is where their rows begin in that batch. Each layer's scores are then shown to the
+ * states, the first layer's first.
  */
 struct decoder_prompt {
     int slot, from, tokens;
 };
 int decoder_gpu_prompts(struct decoder_gpu *g, const struct decoder_prompt *prompts, int n,
                         struct buf *err) MUST_USE;
-int decoder_gpu_seen(void *decoder_gpu, int layer, const struct layer_scores *s, struct buf *err);
+int decoder_gpu_seen(const struct decoder_gpu *g, int layer, const struct layer_scores *s,
+                     struct buf *err) MUST_USE;
 
 /*
  * One token for each of n feeds, whose texts have `past` tokens. Fills in what is drawn, and in `out`

@@ -188,11 +188,11 @@ void pass_end(struct pass *p)
     routing_release(&p->routing);
 }
 
-/* Shows a layer's scores to who asked for them. */
+/* Shows a layer's scores to who asked for them, and has not got them by the kernels. */
 static void show(struct pass *p, int i, const struct layer_scores *s)
 {
     struct buf err = BUF_INIT;
-    if (p->past && p->past->seen && !scope_error(p->scope) &&
+    if (p->past && p->past->seen && !p->gpu && !scope_error(p->scope) &&
         p->past->seen(p->past->context, i, s, &err))
         scope_fail(p->scope, "%s", err.s);
     buf_release(&err);

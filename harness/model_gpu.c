@@ -4,6 +4,7 @@
  *
  * A layer waits for the GPU once: for where each expert's pairs begin, N + 1 numbers, since memory for
  * the pairs is asked for by the host, and for whether the scores were numbers.
+ * Texts that are decoded go on from states on the GPU, which are a decoder's.
  * Leaves out: routers without a kernel, and texts whose routers go on from a state of the host's: the
  * scores of a batch with one of these are copied, see route.h. SEQTOPK_GPU_ROUTERS=0 does so always.
  */
@@ -60,6 +61,14 @@ static bool emulated_here(const struct pass *p)
            (p->unpacked || p->m->dtype == DTYPE_BF16);
 }
 
+/* The pool goes on from the state of its one sequence, where that is on the GPU. */
+static bool takes_state(const struct past *past, int sequence, struct gpu_pool *to)
+{
+    int slot = (int)past->slot[sequence];
+    to->state = past->on_gpu ? past->on_gpu(past->context, slot, &to->stride) : NULL;
+    return to->state != NULL;
+}
+
 /* Can all of the batch's routers be on the GPU? pools: [npools], filled in where they can. */
 static bool on_gpu(const struct pass *p, struct gpu_pool *pools)
 {
@@ -77,10 +86,10 @@ static bool on_gpu(const struct pass *p, struct gpu_pool *pools)
         struct gpu_pool *to = &pools[i];
         *to = (struct gpu_pool){ .from = start[sequence],
                                  .tokens = start[sequence + pool->sequences] - start[sequence] };
-        sequence += pool->sequences;
-        if ((p->past && pool->router->open) ||
+        if ((p->past && pool->router->open && !takes_state(p->past, sequence, to)) ||
             !router_on_gpu(pool->router, &pool->args, &to->router))
             return false;
+        sequence += pool->sequences;
         to->prompt = pool->prompt < to->tokens ? pool->prompt : to->tokens;
     }
     return true;

@@ -48,7 +48,13 @@ struct past {
     const int64_t *tokens, *slot;       /* [sequences] */
     struct tensor **keys, **values;     /* [layers]: [slots, capacity, G*D] each */
     struct router_state **const *state; /* [pools][layers] */
-    /* Is shown each layer's scores on the way, as tensors; NULL: nobody asks. -1: `err` says why. */
+    /*
+     * For texts whose routers' states are on the GPU. Kernels that route the pass go on from these and
+     * leave them behind the sequences: `on_gpu` says where a slot's is in the first layer, and how many
+     * bytes behind it in the next; NULL: it has none there. Where the host routes, `seen` is shown each
+     * layer's scores, as tensors; -1: `err` says why. Both NULL: there are no such texts.
+     */
+    void *(*on_gpu)(void *context, int slot, size_t *stride);
     int (*seen)(void *context, int layer, const struct layer_scores *s, struct buf *err);
     void *context;
 };

@@ -94,6 +94,9 @@ bool step_routes(const struct router *r, const struct router_args *args);
 int step_begin(struct step *s, int slot, const struct router *r, const struct router_args *args,
                void *stream, struct buf *err) MUST_USE;
 
+/* A begun slot's state in the first layer, and the bytes to the next one's; NULL: its router has none. */
+void *step_state(const struct step *s, int slot, size_t *stride);
+
 /*
  * Texts that were begun are given their prompts, all at once: first where their rows are in the
  * scores, then each layer's scores [.., N], in device memory, which are read on the stream. Texts

@@ -44,6 +44,13 @@ int step_begin(struct step *s, int slot, const struct router *r, const struct ro
         "a router");
 }
 
+void *step_state(const struct step *s, int slot, size_t *stride)
+{
+    const struct step_router *own = &s->own_routers[slot];
+    *stride = own->stride;
+    return own->stride ? own->state : NULL;
+}
+
 int step_prompts(struct step *s, const struct step_prompt *prompts, int n, void *on,
                  struct buf *err)
 {
