@@ -180,7 +180,9 @@ static void build_attention(struct builder *b, struct module *module, const stru
         build(b, USE_AS_IT_IS, module, "b_qkv", 1, rows,
               (const struct st_tensor *const[]){ w->q_bias, w->k_bias, w->v_bias }, 3);
     else // where the family has a bias and the model does without
-        module_set_float(b->m->scope, module, "b_qkv", 0);
+        module_set_tensor(
+            b->m->scope, module, "b_qkv",
+            tensor_empty(b->m->scope, b->m->dtype, 1, (const int64_t[]){ 0 }, b->m->device));
     if (w->q_norm) {
         build_one(b, USE_AS_IT_IS, module, "q_norm", w->q_norm);
         build_one(b, USE_AS_IT_IS, module, "k_norm", w->k_norm);

@@ -56,9 +56,14 @@ Tensor project(const Tensor &x, const Tensor &weight, int64_t n)
     return out;
 }
 
-/* The same plus bias [n]; a GPU's product adds it before it rounds, in the pass over memory that it is. */
+/*
+ * The same plus bias [n], or [0]: there is none. A GPU's product adds it before it rounds, in its own
+ * pass over memory.
+ */
 Tensor project_bias(const Tensor &x, const Tensor &weight, const Tensor &bias, int64_t n)
 {
+    if (bias.numel() == 0)
+        return project(x, weight, n);
     if (x.is_cuda() && weight.dim() == 2)
         return at::linear(x, weight, bias);
     return project(x, weight, n) + bias;
