@@ -120,6 +120,13 @@ $B/host/%.cu.o: %.cu Makefile
 $B/harness/models/source.o: $(wildcard harness/models/*.torchscript)
 $B/harness/store/schema.o: $(wildcard harness/store/*.sql)
 $B/harness/score/sandbox_open.o: $(wildcard harness/score/*.py)
+# The commit that is built, looked for each time, and rewritten where it is another.
+$B/version.h: always
+	@mkdir -p $B
+	@scripts/revision >$@.tmp
+	@cmp -s $@.tmp $@ && rm -f $@.tmp || mv $@.tmp $@
+$B/harness/program.o: $B/version.h
+$B/harness/program.o: CPPFLAGS += -I$B
 
 $B/libseqtopk.a: $(OBJ)
 	@rm -f $@
@@ -174,7 +181,7 @@ fuzz-targets: $(FUZZ_TARGETS)
 $B/fuzz_%: $B/tests/fuzz/%.o $B/libseqtopk.a
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(FUZZ_WRAP) -o $@ $^ $(LIBS)
 $B/fuzz_recipe $B/fuzz_eval: FUZZ_WRAP = $(addprefix -Wl$(comma)--wrap=lua_sandbox_,open open_text run)
-$B/fuzz_database: FUZZ_WRAP = -Wl,--wrap=usleep
+$B/fuzz_database $B/fuzz_merge: FUZZ_WRAP = -Wl,--wrap=usleep
 comma := ,
 $B/bench $B/bench_gpu $B/parity: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -165,7 +165,8 @@ int run_open_engine(struct runner *r, struct buf *err)
     if (r->engine)
         return 0;
     const struct engine *engine = engine_open(err);
-    if (!engine || engine->device_parse(r->device_name, &r->device, err))
+    if (!engine || engine->device_parse(r->device_name, &r->device, err) ||
+        provenance_engine(r->store, engine, r->device, err))
         return -1;
     r->engine = engine;
     // One stream of work is enough for a GPU, and a batch must be large to keep it busy.

@@ -29,6 +29,7 @@
 #define RUN_H
 
 #include "corpus.h"
+#include "provenance.h"
 #include "run_train.h"
 
 struct run_options {
@@ -39,6 +40,7 @@ struct run_options {
     bool fail_fast;            /* the first cell that fails is the end; else the others go on */
     bool retry_failed;         /* cells that failed in a run before are tried again */
     struct crew *crew;         /* the processes that do the work; NULL: this one does */
+    const struct provenance *provenance; /* of the run, which the store has; NULL: it has none */
 };
 
 struct run_result {

@@ -11,15 +11,29 @@
 
 #include <string.h>
 
+/* The cell, and where it comes from. */
+static int begin_cell(struct runner *r, const struct cell *cell, struct buf *err)
+{
+    struct buf params = BUF_INIT;
+    enum cell_status was;
+    struct store_cell c = run_stored_cell(r, cell, &params);
+    int rc = store_begin(r->store, err);
+    if (rc == 0)
+        rc = store_cell_begin(r->store, &c, &was, err);
+    if (rc == 0)
+        rc = provenance_cell(r->store, cell, err);
+    if (rc == 0)
+        rc = store_commit(r->store, err);
+    if (rc)
+        store_rollback(r->store);
+    buf_release(&params);
+    return rc;
+}
+
 static int begin_cells(struct runner *r, struct cell_run *first, size_t n, struct buf *err)
 {
     for (size_t i = 0; i < n; i++) {
-        struct buf params = BUF_INIT;
-        enum cell_status was;
-        struct store_cell c = run_stored_cell(r, first[i].cell, &params);
-        int rc = store_cell_begin(r->store, &c, &was, err);
-        buf_release(&params);
-        if (rc)
+        if (begin_cell(r, first[i].cell, err))
             return -1;
         // It was stopped between its last sample and its summary.
         if (first[i].units_left == 0 && !first[i].scored_after &&
@@ -119,6 +133,13 @@ static bool is_open(const struct runner *r, const struct sweep_training *t)
     return name && strcmp(name + 1, t->id) == 0;
 }
 
+/* What part of the run's hands this process is. */
+static double share_of(const struct runner *r)
+{
+    const struct provenance *p = r->options->provenance;
+    return p ? 1.0 / p->processes : 1;
+}
+
 /* The folder of the cells' model, which is trained first where it has to be. 1: interrupted. */
 static int find_model(struct runner *r, const struct cell *c, struct buf *dir, struct buf *why)
 {
@@ -139,7 +160,9 @@ static int find_model(struct runner *r, const struct cell *c, struct buf *dir, s
     double start = now_seconds();
     // Weights that are open take the room that training needs.
     run_close_model(r);
+    store_run_trains(r->store, share_of(r));
     int rc = course_train(r->courses, c->training, &place, &result, dir, why);
+    store_run_trains(r->store, 0);
     r->progress.from += now_seconds() - start; // the speed of scoring is told without it
     if (rc == 0 && !result.there && !result.interrupted)
         r->result->trained++;

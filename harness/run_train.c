@@ -95,6 +95,15 @@ int training_threads(struct device device, int threads)
     return device.kind != DEVICE_CPU && threads > GPU_THREADS ? GPU_THREADS : threads;
 }
 
+/* What made it, and how many steps that is: of epochs only the lessons tell. */
+static void add_about(const struct sweep_training *t, const char *device,
+                      const struct lessons *lessons, struct buf *out)
+{
+    training_about(t, device, out);
+    out->s[--out->len] = '\0'; // the brace at its end
+    buf_addf(out, ",\"all_steps\":%lld}", (long long)train_steps(&t->how, lessons));
+}
+
 int training_make(const struct sweep_training *t, const char *sweep, const char *device,
                   const struct lessons *lessons, const struct train_place *place,
                   struct train_result *result, struct buf *dir, struct buf *err)
@@ -119,7 +128,7 @@ int training_make(const struct sweep_training *t, const char *sweep, const char 
         buf_release(&why);
         return -1;
     }
-    training_about(t, device, &about);
+    add_about(t, device, lessons, &about);
     struct train_task task = {
         .id = t->id,
         .label = t->label,

@@ -82,8 +82,9 @@ NORETURN void member_main(struct crew_member *m)
         ;
     if (rc <= 0)
         _exit(0);
+    const struct provenance *p = s->options->provenance;
     struct store *store = store_open(s->db, STORE_WRITE, &err);
-    if (store) {
+    if (store && (!p || provenance_join(p, store, &err) == 0)) {
         store_share(store, m->turn);
         runner_init(&r, s->sweep, s->corpora, s->courses, store, s->options, &result);
         r.member = m;

@@ -170,6 +170,11 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
     static const char *const promised[][2] = {
         { "v_cells", "cell_id sweep model router mode k min max params train task seed device "
                      "dtype status error started seconds note" },
+        { "v_recipes", "recipe_hash path text" },
+        { "v_runs", "run_id sweep recipe_hash command version revision libtorch blas device driver "
+                    "host shard started ended outcome seconds samples tokens" },
+        { "v_cell_runs", "cell_id run_id samples" },
+        { "v_sources", "cell_id kind name hash" },
         { "v_metrics", "cell_id metric value stderr n" },
         { "v_samples", "cell_id doc prompt_tokens output_tokens stop_reason nll nll_tokens output "
                        "extracted score error" },
@@ -1346,6 +1351,157 @@ static void the_lock_stays_while_a_copy_of_its_descriptor_is_open(void **state)
     store_close(s);
 }
 
+/* A run with a recipe, which is under way in the database. */
+static struct store *running(const char *path, const char *id, const char *recipe)
+{
+    enum cell_status was;
+    struct store *s = opened(path, STORE_WRITE);
+    must(store_cell_begin(s, &a_cell, &was, &err));
+    const struct store_run run = { .id = id,
+                                   .from = now_seconds() - 10,
+                                   .sweep = "bounds",
+                                   .command = "seqtopk run b.lua",
+                                   .version = "1",
+                                   .revision = "abc",
+                                   .device = "",
+                                   .host = "here",
+                                   .recipe_path = "b.lua",
+                                   .recipe_text = recipe };
+    must(store_run_begin(s, &run, &err));
+    return s;
+}
+
+static void add(struct store *s, int doc)
+{
+    struct store_sample p = a_sample(doc);
+    must(store_sample_add(s, &p, &err));
+}
+
+#define COUNTED                                                          \
+    "SELECT r.samples, r.tokens, c.samples, r.seconds BETWEEN 10 AND 60" \
+    " FROM v_runs AS r LEFT JOIN v_cell_runs AS c USING (run_id)"
+
+static void a_run_counts_what_was_committed_through_its_handle(void **state)
+{
+    (void)state;
+    struct store *s = running(in_folder("a.db"), "r1", "return 1");
+    assert_string_equal(answer(s, COUNTED), "0|0|~|0\n");
+    add(s, 0);
+    assert_string_equal(answer(s, COUNTED), "1|3|1|1\n");
+    must(store_begin(s, &err));
+    add(s, 1);
+    add(s, 2);
+    must(store_commit(s, &err));
+    assert_string_equal(answer(s, COUNTED), "3|9|3|1\n");
+    must(store_begin(s, &err));
+    add(s, 3);
+    store_rollback(s);
+    add(s, 4);
+    struct store_sample again = a_sample(1);
+    assert_int_equal(store_sample_add(s, &again, &err), -1);
+    assert_string_equal(answer(s, COUNTED), "4|12|4|1\n");
+    must(store_run_end(s, "done", &err));
+    add(s, 5); // of nobody's run
+    assert_string_equal(answer(s, COUNTED), "4|12|4|1\n");
+    assert_string_equal(answer(s, "SELECT outcome, ended IS NOT NULL, libtorch FROM v_runs"),
+                        "done|1|\n");
+    store_close(s);
+}
+
+static void a_run_that_is_killed_has_what_it_committed(void **state)
+{
+    (void)state;
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct store *s = running(in_folder("a.db"), "r1", "return 1");
+        add(s, 0);
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    struct store *s = opened(in_folder("a.db"), STORE_WRITE);
+    assert_string_equal(answer(s, COUNTED), "1|3|1|1\n");
+    assert_string_equal(answer(s, "SELECT outcome, ended FROM v_runs"), "~|~\n");
+    // Another process of the run goes on with it.
+    must(store_run_join(s, "r1", now_seconds() - 20, &err));
+    add(s, 1);
+    assert_string_equal(answer(s, COUNTED), "2|6|2|1\n");
+    assert_int_equal(store_run_join(s, "r2", 0, &err), -1);
+    says("a.db: there is no run r2");
+    store_close(s);
+}
+
+static void seconds_of_training_are_told_apart(void **state)
+{
+    (void)state;
+    struct store *s = running(in_folder("a.db"), "r1", "return 1");
+    double start = now_seconds();
+    store_run_trains(s, 0.5);
+    usleep(200000);
+    store_run_trains(s, 0);
+    double trained = (now_seconds() - start) / 2;
+    usleep(100000);
+    add(s, 0);
+    char *sql = xasprintf("SELECT trained BETWEEN 0.1 AND %.6f FROM run", trained);
+    assert_string_equal(answer(s, sql), "1\n");
+    free(sql);
+    store_close(s);
+}
+
+static void a_run_names_each_of_its_devices_once(void **state)
+{
+    (void)state;
+    struct store *s = running(in_folder("a.db"), "r1", "return 1");
+    must(store_run_engine(s, "2.11", "MKL", "H100, cuda:10", "550.1", &err));
+    must(store_run_engine(s, "2.11", "MKL", "H100, cuda:1", "550.1", &err));
+    must(store_run_engine(s, "2.11", "MKL", "H100, cuda:1", "", &err));
+    must(store_run_engine(s, "2.11", "MKL", "", "", &err));
+    assert_string_equal(answer(s, "SELECT libtorch, blas, device, driver FROM v_runs"),
+                        "2.11|MKL|H100, cuda:10, H100, cuda:1|550.1\n");
+    store_close(s);
+}
+
+static void a_plan_takes_the_place_of_the_former_one_of_its_sweep(void **state)
+{
+    (void)state;
+    const struct store_plan plan[] = { { "c1", "toy", "topk", "none", "t", 2, 5, 50 },
+                                       { "c2", "toy", "topk", "none", "t", 4, 5, 50 } };
+    struct store *s = running(in_folder("a.db"), "r1", "return 1");
+    must(store_plan_set(s, plan, 2, &err));
+    must(store_run_end(s, "done", &err));
+    store_close(s);
+    s = running(in_folder("a.db"), "r2", "return 2");
+    must(store_plan_set(s, plan + 1, 1, &err));
+    assert_string_equal(answer(s, "SELECT p.sweep, p.id, p.k, p.samples, p.tokens, c.text"
+                                  " FROM plan AS p JOIN recipe AS c ON c.n = p.recipe"),
+                        "bounds|c2|4|5|50|return 2\n");
+    must(store_run_end(s, "done", &err));
+    store_close(s);
+    store_close(running(in_folder("a.db"), "r3", "return 1"));
+    s = opened(in_folder("a.db"), STORE_READ);
+    assert_string_equal(answer(s, "SELECT count(*) FROM v_recipes"), "2\n");
+    assert_string_equal(answer(s, "SELECT group_concat(text) FROM v_runs JOIN v_recipes"
+                                  " USING (recipe_hash)"),
+                        "return 1,return 2,return 1\n");
+    store_close(s);
+}
+
+static void what_was_read_for_a_cell_stands_there_once(void **state)
+{
+    (void)state;
+    const struct store_source v[] = { { "weights", "toy", "aa" }, { "data", "x.jsonl", "bb" } };
+    struct store *s = running(in_folder("a.db"), "r1", "return 1");
+    must(store_cell_sources(s, "c1", v, 2, &err));
+    must(store_cell_sources(s, "c1", v, 1, &err));
+    assert_string_equal(answer(s, "SELECT * FROM v_sources ORDER BY kind"),
+                        "c1|data|x.jsonl|bb\nc1|weights|toy|aa\n");
+    // A run that only began with a cell is one of those that worked on it.
+    assert_string_equal(answer(s, "SELECT * FROM v_cell_runs"), "c1|r1|0\n");
+    assert_int_equal(store_cell_sources(s, "c9", v, 1, &err), -1);
+    says("there is no cell c9");
+    store_close(s);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -1406,6 +1562,12 @@ int main(void)
         TEST(processes_that_share_a_turn_wait_as_long_as_it_takes),
         TEST(who_dies_with_the_turn_loses_it),
         TEST(the_lock_stays_while_a_copy_of_its_descriptor_is_open),
+        TEST(a_run_counts_what_was_committed_through_its_handle),
+        TEST(a_run_that_is_killed_has_what_it_committed),
+        TEST(seconds_of_training_are_told_apart),
+        TEST(a_run_names_each_of_its_devices_once),
+        TEST(a_plan_takes_the_place_of_the_former_one_of_its_sweep),
+        TEST(what_was_read_for_a_cell_stands_there_once),
     };
     int rc = cmocka_run_group_tests_name("store", tests, NULL, NULL);
     buf_release(&answer_text);

@@ -64,7 +64,8 @@ void table_addf(struct table *t, const char *fmt, ...) PRINTF(2, 3);
 void table_print(const struct table *t, enum table_format format);
 void table_free(struct table *t);
 
-extern const struct cmd cmd_run, cmd_plan, cmd_status, cmd_table, cmd_plot, cmd_tokenize, cmd_list,
-    cmd_doctor, cmd_show, cmd_compare, cmd_score, cmd_generate, cmd_train, cmd_submit;
+extern const struct cmd cmd_run, cmd_plan, cmd_status, cmd_table, cmd_plot, cmd_report,
+    cmd_tokenize, cmd_list, cmd_doctor, cmd_show, cmd_compare, cmd_score, cmd_generate, cmd_train,
+    cmd_submit, cmd_merge;
 
 #endif

@@ -5,6 +5,8 @@
 #include "cmd/cmd.h"
 #include "cmd/self_test.h"
 #include "engine.h"
+#include "machine.h"
+#include "program.h"
 #include "routers/cuda.h"
 #include "score/measure.h"
 #include "score/sandbox.h"
@@ -87,6 +89,36 @@ static void check_kernels(void)
 }
 #endif
 
+/* With their names and their driver, as far as these are known. */
+static void list_gpus(int n)
+{
+    struct buf names = BUF_INIT, driver = BUF_INIT;
+    for (int i = 0; i < n; i++) {
+        struct buf name = BUF_INIT;
+        machine_gpu(i, &name);
+        buf_addf(&names, "%scuda:%d %s", i ? ", " : "", i, name.s);
+        buf_release(&name);
+    }
+    machine_driver(&driver);
+    good("GPU", "%d of them for --device cuda: %s; driver %s", n, names.s,
+         driver.len ? driver.s : "not known");
+    buf_release(&names);
+    buf_release(&driver);
+}
+
+/* What every database says of its runs. */
+static void say_program(void)
+{
+    struct buf processor = BUF_INIT;
+    machine_processor(&processor);
+    if (*program_revision)
+        good("program", "%s, commit %s", program_version, program_revision);
+    else
+        good("program", "%s; it was built outside of git", program_version);
+    good("processor", "%s", processor.s);
+    buf_release(&processor);
+}
+
 static void check_engine(void)
 {
     struct buf err = BUF_INIT;
@@ -107,7 +139,7 @@ static void check_engine(void)
             info.blas);
     good("products", "our own on the CPU, for %s", info.products);
     if (info.cuda_devices)
-        good("GPU", "%d of them for --device cuda", info.cuda_devices);
+        list_gpus(info.cuda_devices);
     else
         good("GPU", "none; --device cpu is all there is");
     check_kernels();
@@ -198,6 +230,7 @@ static int run_doctor(int argc, char **argv)
         die(2, "doctor: --allow-code-execution goes with --self-test");
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct buf why = BUF_INIT;
+    say_program();
     good("cores", "%ld", cores);
     check_engine();
     check_programs();

@@ -1,10 +1,13 @@
 /*
- * cmd_plan.c: what a recipe would do: every check that needs no weights in memory, and the cells.
+ * cmd_plan.c: what a recipe would do: every check that needs no weights in memory, and the cells. Or,
+ * with --from, the recipe that a database was made by, byte for byte: it can read no other file, so it
+ * is all that there is.
  */
 #include "cmd/cmd.h"
 #include "corpus.h"
 #include "recipe/sweep.h"
 #include "run_pretrain.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -146,9 +149,69 @@ static int plan_sweep(struct recipe *r, const struct sweep_options *o, enum tabl
     return 0;
 }
 
+/* ---- the recipe of a database ---- */
+
+/* The sweeps whose recipe the database has, by name. */
+static void find_sweeps(struct store *s, struct strings *out)
+{
+    struct buf err = BUF_INIT;
+    struct rows *rows = store_query(
+        s, &err, "SELECT DISTINCT sweep FROM v_runs WHERE recipe_hash IS NOT NULL ORDER BY sweep");
+    int rc = rows ? 0 : -1;
+    while (rows && (rc = rows_next(rows, &err)) == 1)
+        strings_add(out, rows_text(rows, 0));
+    rows_close(rows);
+    if (rc)
+        die(1, "%s", err.s);
+}
+
+/* The one that is asked for, or the only one. */
+static const char *choose_sweep(const char *db, const struct strings *sweeps, const char *name)
+{
+    struct buf known = BUF_INIT;
+    if (!sweeps->len)
+        die(1, "%s: has no recipe: no run of one was written to it by this version or a later one",
+            db);
+    for (size_t i = 0; i < sweeps->len; i++) {
+        if (name ? strcmp(sweeps->v[i], name) == 0 : sweeps->len == 1)
+            return sweeps->v[i];
+        buf_addf(&known, "%s%s", i ? ", " : "", sweeps->v[i]);
+    }
+    if (name)
+        die(1, "%s: has no recipe of a sweep %s; there are %s", db, name, known.s);
+    die(1, "%s: has recipes of %zu sweeps; --sweep says which: %s", db, sweeps->len, known.s);
+}
+
+static int print_recipe(const char *db, const char *name)
+{
+    struct buf err = BUF_INIT;
+    struct strings sweeps = { 0 };
+    struct store *s = store_open(db, STORE_READ, &err);
+    if (!s)
+        die(1, "%s", err.s);
+    find_sweeps(s, &sweeps);
+    const char *sweep = choose_sweep(db, &sweeps, name);
+    struct rows *rows =
+        store_query(s, &err,
+                    "SELECT c.text, r.command, c.path FROM run AS r JOIN recipe AS c"
+                    " ON c.n = r.recipe WHERE r.sweep = ? ORDER BY r.n DESC LIMIT 1",
+                    sweep);
+    if (!rows || rows_next(rows, &err) != 1 || rows_need(rows, 0, &err) || rows_need(rows, 1, &err))
+        die(1, "%s", err.len ? err.s : "the recipe is gone");
+    fputs(rows_text(rows, 0), stdout);
+    fflush(stdout);
+    fprintf(stderr, "%s: was %s, and run last by: %s\n", sweep, rows_text(rows, 2),
+            rows_text(rows, 1));
+    rows_close(rows);
+    store_close(s);
+    strings_release(&sweeps);
+    return 0;
+}
+
 static int run_plan(int argc, char **argv)
 {
     struct sweep_options o = { 0 };
+    const char *from = NULL, *sweep = NULL;
     bool json = false, tsv = false;
     const struct option_spec specs[] = {
         { .name = "--model", .value = &o.model },
@@ -157,9 +220,20 @@ static int run_plan(int argc, char **argv)
         { .name = "--limit", .number = &o.limit },
         { .name = "--json", .flag = &json },
         { .name = "--tsv", .flag = &tsv },
+        { .name = "--from", .value = &from },
+        { .name = "--sweep", .value = &sweep },
         { .name = NULL },
     };
-    cmd_options(&cmd_plan, argc, argv, specs, 1, 1);
+    bool asked = false;
+    for (int i = 1; i < argc; i++)
+        asked |= strncmp(argv[i], "--from", 6) == 0;
+    int given = cmd_options(&cmd_plan, argc, argv, specs, asked ? 0 : 1, 1);
+    if (from && (given || o.model || o.device || o.dtype || o.limit || json || tsv))
+        die(2, "plan: --from prints the recipe of a database; only --sweep goes with it");
+    if (from)
+        return print_recipe(from, sweep);
+    if (sweep)
+        die(2, "plan: --sweep goes with --from");
     struct buf err = BUF_INIT;
     enum table_format format = json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT;
     struct recipe *r = recipe_open(argv[1], &err);
@@ -170,7 +244,8 @@ static int run_plan(int argc, char **argv)
 
 const struct cmd cmd_plan = {
     .name = "plan",
-    .args = "RECIPE [--model M] [--device D] [--dtype T] [--limit N] [--json | --tsv]",
-    .help = "check a recipe and list its cells, without running anything",
+    .args = "RECIPE [--model M] [--device D] [--dtype T] [--limit N] [--json | --tsv]\n"
+            "       seqtopk plan --from DB [--sweep NAME]",
+    .help = "check a recipe and list its cells without running anything, or print a database's",
     .run = run_plan,
 };

@@ -96,10 +96,19 @@ static void prepare_hands(const struct hands *h, const struct crew_spec *spec,
         die(1, "%s", err.s);
 }
 
+/* What the database says of the run. */
+static enum outcome_of_run outcome(int rc, const struct run_result *r)
+{
+    if (rc == 0 && r->signal)
+        return RUN_INTERRUPTED;
+    return rc || r->failed || r->failed_before ? RUN_FAILED : RUN_DONE;
+}
+
 static int run_run(int argc, char **argv)
 {
     struct sweep_options o = { 0 };
     struct run_options run = { .batch = 32 };
+    struct provenance from;
     struct hands hands = { 0 };
     const char *db = NULL, *seconds = NULL, *devices = NULL, *shard = NULL;
     int jobs = 0;
@@ -121,19 +130,24 @@ static int run_run(int argc, char **argv)
         { .name = "--shard", .value = &shard },
         { .name = NULL },
     };
+    struct buf err = BUF_INIT, path = BUF_INIT, command = BUF_INIT;
+    provenance_command(argc, argv, &command);
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
     if (keep_going && run.fail_fast)
         die(2, "run: --keep-going and --fail-fast exclude each other; name one");
     run.checkpoint_seconds = run_checkpoint_seconds(&cmd_run, seconds);
     run_devices(&cmd_run, devices, &hands.devices);
     o.device = hands.devices.len ? hands.devices.v[0] : NULL;
-    struct buf err = BUF_INIT, path = BUF_INIT;
     struct sweep *s = sweep_open(argv[1], &o, &err);
     if (!s)
         die(1, "%s", err.s);
+    provenance_init(&from, s->name, command.s);
+    provenance_plan(&from, s);
     if (shard)
-        run_shard_keep(s, shard, SHARD_CELLS, &db);
+        run_shard_keep(s, shard, SHARD_CELLS, &db, &from);
     choose_hands(&hands, s, jobs, &run);
+    from.processes = hands.processes;
+    run.provenance = &from;
     cmd_tools_open(&run.tools, &cmd_run, code_task(s), allowed,
                    sweep_asks_judge(s) && s->judged ? &s->judge : NULL);
     if (sweep_repeats(s))
@@ -150,8 +164,11 @@ static int run_run(int argc, char **argv)
     };
     prepare_hands(&hands, &spec, &run);
     struct store *store = run_store_open(db, s->name, &path);
-    struct run_result result;
-    int rc = sweep_run(s, &corpora, &courses, store, &run, &result, &err);
+    struct run_result result = { 0 };
+    int rc = provenance_begin(&from, store, s->recipe, &corpora, s->device, &err);
+    if (rc == 0)
+        rc = sweep_run(s, &corpora, &courses, store, &run, &result, &err);
+    provenance_end(store, outcome(rc, &result));
     store_close(store);
     crew_free(run.crew);
     if (rc)
@@ -163,6 +180,8 @@ static int run_run(int argc, char **argv)
     corpora_release(&corpora);
     courses_release(&courses);
     strings_release(&hands.devices);
+    provenance_release(&from);
+    buf_release(&command);
     buf_release(&path);
     sweep_free(s);
     return code;

@@ -7,6 +7,7 @@
 #include "cmd/cmd.h"
 #include "cmd/predictions.h"
 #include "progress.h"
+#include "provenance.h"
 #include "recipe/cell.h"
 #include "recipe/data.h"
 #include "score/judge.h"
@@ -18,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define SWEEP "score" // what its cells and runs say
 
 /* What came of one text, as the database holds it. */
 struct scored_text {
@@ -41,6 +44,7 @@ struct score_run {
     struct store *store;       /* NULL: none was asked for */
     char cell[33];
     const char *name; /* of the predictions: their file's, without its folder */
+    struct buf command;
 };
 
 /* ---- what is asked ---- */
@@ -149,10 +153,33 @@ static int read_scored(struct score_run *r, struct buf *err)
     return rc;
 }
 
+/* Texts are scored by the processor, whatever wrote them. */
+static int begin_run(struct score_run *r, struct buf *err)
+{
+    struct provenance from;
+    provenance_init(&from, SWEEP, r->command.s);
+    int rc = provenance_begin(&from, r->store, NULL, NULL, "cpu", err);
+    provenance_release(&from);
+    return rc;
+}
+
+static int add_sources(struct score_run *r, struct buf *err)
+{
+    const struct task *t = &r->task;
+    char texts[33];
+    struct hash *h = hash_new();
+    predictions_hash(&r->predictions, (size_t)t->documents, h);
+    hash_hex(h, texts);
+    hash_free(h);
+    const struct store_source v[] = { { "data", t->file ? t->file : t->name, t->data_hash },
+                                      { "predictions", r->name, texts } };
+    return store_cell_sources(r->store, r->cell, v, ARRAY_LEN(v), err);
+}
+
 static int open_cell(struct score_run *r, const char *db, enum cell_status *was, struct buf *err)
 {
     struct store_cell cell = { .id = r->cell,
-                               .sweep = "score",
+                               .sweep = SWEEP,
                                .model = r->name,
                                .router = "none",
                                .mode = "",
@@ -167,7 +194,9 @@ static int open_cell(struct score_run *r, const char *db, enum cell_status *was,
     if (!r->store || store_lock(r->store, err))
         return -1;
     identify(r);
-    return store_cell_begin(r->store, &cell, was, err) ? -1 : read_scored(r, err);
+    return begin_run(r, err) || store_cell_begin(r->store, &cell, was, err) || add_sources(r, err)
+               ? -1
+               : read_scored(r, err);
 }
 
 static int store_text(struct score_run *r, int doc, const struct scored_text *t, struct buf *err)
@@ -357,6 +386,7 @@ static void score_release(struct score_run *r)
     for (int doc = 0; doc < r->task.documents; doc++)
         free(r->texts[doc].extracted);
     free(r->texts);
+    buf_release(&r->command);
     predictions_release(&r->predictions);
     documents_release(&r->documents);
     task_release(&r->task);
@@ -382,13 +412,18 @@ static int run_score(int argc, char **argv)
         { .name = "--json", .flag = &json },
         { .name = NULL },
     };
+    buf_init(&r.command);
+    provenance_command(argc, argv, &r.command);
     cmd_options(&cmd_score, argc, argv, specs, 2, 2);
     r.judged = r.judge.url || r.judge.model || r.judge.key_env || r.judge.command;
     read_all(&r, argv[1], file, argv[2], limit);
     cmd_tools_open(&r.tools, &cmd_score, task_runs_code(&r.task) ? r.task.name : NULL, allowed,
                    r.judged ? &r.judge : NULL);
     struct buf err = BUF_INIT, why = BUF_INIT;
-    if (score_all(&r, db, &why, &err))
+    int rc = score_all(&r, db, &why, &err);
+    if (r.store)
+        provenance_end(r.store, rc || why.len ? RUN_FAILED : RUN_DONE);
+    if (rc)
         die(1, "%s", err.s);
     print_metrics(&r, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
     report(&r);

@@ -18,6 +18,7 @@ struct train_options {
     int threads;
     double checkpoint_seconds;
     const char *held_out;
+    struct buf command;
 };
 
 static void print_folder(const char *dir)
@@ -26,13 +27,27 @@ static void print_folder(const char *dir)
     fflush(stdout);
 }
 
-static void open_engine(struct train_place *place, const char *device)
+/* The run of a recipe begins in the database, and where anything is to be trained, the engine opens. */
+static void begin(const struct provenance *from, const struct recipe *r, const char *device,
+                  bool trains, struct train_place *place)
 {
     struct buf err = BUF_INIT;
-    place->engine = engine_open(&err);
-    if (!place->engine || place->engine->device_parse(device, &place->device, &err))
+    if (provenance_begin(from, place->store, r, NULL, device, &err))
         die(1, "%s", err.s);
+    if (!trains)
+        return;
+    place->engine = engine_open(&err);
+    if (!place->engine || place->engine->device_parse(device, &place->device, &err) ||
+        provenance_engine(place->store, place->engine, place->device, &err)) {
+        provenance_end(place->store, RUN_FAILED);
+        die(1, "%s", err.s);
+    }
     place->threads = training_threads(place->device, place->threads);
+}
+
+static enum outcome_of_run outcome(bool interrupted, bool failed)
+{
+    return interrupted ? RUN_INTERRUPTED : failed ? RUN_FAILED : RUN_DONE;
 }
 
 /* Says what became of a sweep's models, and returns the exit code. */
@@ -55,13 +70,15 @@ static int train_sweep(struct recipe *r, const struct train_options *o)
 {
     struct buf err = BUF_INIT, db = BUF_INIT;
     struct train_totals totals;
+    struct provenance from;
     struct courses courses;
     struct sweep *s = sweep_of(r, &o->sweep, &err);
     if (!s)
         die(1, "%s", err.s);
     const char *to = o->db;
+    provenance_init(&from, s->name, o->command.s);
     if (o->shard)
-        run_shard_keep(s, o->shard, SHARD_MODELS, &to);
+        run_shard_keep(s, o->shard, SHARD_MODELS, &to, &from);
     if (!s->ntrainings)
         die(1, "%s: nothing to train; the sweep says no train = sft { ... }", s->path);
     if (courses_read(&courses, s, &err))
@@ -70,13 +87,14 @@ static int train_sweep(struct recipe *r, const struct train_options *o)
     struct train_place place = { .threads = o->threads,
                                  .checkpoint_seconds = o->checkpoint_seconds };
     place.store = run_store_open(to, s->name, &db);
-    if (courses_left(&courses))
-        open_engine(&place, s->device);
+    begin(&from, s->recipe, s->device, courses_left(&courses) > 0, &place);
     sweep_train(&courses, &place, print_folder, &totals);
+    provenance_end(place.store, outcome(totals.interrupted, totals.failed > 0));
     store_close(place.store);
     int code = report(s->name, &totals);
     strings_release(&totals.errors);
     courses_release(&courses);
+    provenance_release(&from);
     sweep_free(s);
     buf_release(&db);
     return code;
@@ -102,16 +120,19 @@ static int train_pretrain(struct recipe *r, const struct train_options *o)
     struct buf err = BUF_INIT, db = BUF_INIT;
     struct pretraining *p = pretraining_open(r, device, &err);
     struct train_result result = { 0 };
+    struct provenance from;
     if (!p)
         die(1, "%s", err.s);
     run_device_check(device, r->pretrain->train.how.dtype);
     struct train_place place = { .threads = o->threads,
                                  .checkpoint_seconds = o->checkpoint_seconds };
+    provenance_init(&from, r->pretrain->name, o->command.s);
     place.store = run_store_open(o->db, r->pretrain->name, &db);
-    if (!pretraining_there(p))
-        open_engine(&place, device);
+    begin(&from, r, device, !pretraining_there(p), &place);
     int rc = pretraining_run(p, &place, &result, &err);
+    provenance_end(place.store, outcome(result.interrupted, rc != 0));
     store_close(place.store);
+    provenance_release(&from);
     if (rc)
         die(1, "%s", err.s);
     fprintf(stderr, "%s: %s\n", r->pretrain->name,
@@ -140,6 +161,8 @@ static int run_train(int argc, char **argv)
         { .name = "--shard", .value = &o.shard },
         { .name = NULL },
     };
+    buf_init(&o.command);
+    provenance_command(argc, argv, &o.command);
     cmd_options(&cmd_train, argc, argv, specs, 1, 1);
     o.checkpoint_seconds = run_checkpoint_seconds(&cmd_train, seconds);
     struct buf err = BUF_INIT;

@@ -2,17 +2,16 @@
  * main.c: the table of commands. To add one, write cmd_NAME.c, declare it in cmd.h, list it here.
  */
 #include "cmd/cmd.h"
+#include "program.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#define VERSION "0.1"
-
 static const struct cmd *const commands[] = {
-    &cmd_run,   &cmd_plan, &cmd_submit,   &cmd_status, &cmd_table,
-    &cmd_plot,  &cmd_show, &cmd_compare,  &cmd_score,  &cmd_generate,
-    &cmd_train, &cmd_list, &cmd_tokenize, &cmd_doctor, NULL,
+    &cmd_run,   &cmd_plan,   &cmd_submit,   &cmd_merge,   &cmd_status, &cmd_table,
+    &cmd_plot,  &cmd_report, &cmd_show,     &cmd_compare, &cmd_score,  &cmd_generate,
+    &cmd_train, &cmd_list,   &cmd_tokenize, &cmd_doctor,  NULL,
 };
 
 static void print_help(void)
@@ -51,7 +50,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("seqtopk %s\n", VERSION);
+        printf("seqtopk %s%s%s\n", program_version, *program_revision ? " " : "", program_revision);
         return finish(0);
     }
     if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||

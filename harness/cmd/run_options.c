@@ -36,13 +36,31 @@ struct store *run_store_open(const char *db, const char *name, struct buf *path)
     return store;
 }
 
-void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db)
+/* The shard among those of its kind. `shard` was found good. */
+static char *shard_text(const char *shard, enum shard_kind kind)
+{
+    struct shards all;
+    struct buf err = BUF_INIT;
+    const char *colon = strrchr(shard, ':');
+    char *path = xstrndup(shard, (size_t)(colon - shard));
+    if (shards_read(&all, path, &err))
+        die(1, "%s", err.s);
+    size_t n = kind == SHARD_CELLS ? all.plain + all.late : all.makers;
+    char *text = xasprintf("%lu of %zu", strtoul(colon + 1, NULL, 10) + 1, n);
+    shards_release(&all);
+    free(path);
+    return text;
+}
+
+void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db,
+                    struct provenance *p)
 {
     static struct buf path = BUF_INIT;
     struct buf err = BUF_INIT;
     buf_reset(&path);
     if (shard_keep(s, shard, kind, &path, &err))
         die(1, "%s", err.s);
+    p->shard = shard_text(shard, kind);
     if (!*db)
         *db = path.s;
     buf_release(&err);

@@ -7,6 +7,7 @@
 #define RUN_OPTIONS_H
 
 #include "cmd/cmd.h"
+#include "provenance.h"
 #include "run_shards.h"
 
 /* The database `db`, or results/NAME.db where it is NULL; the folder is made. */
@@ -16,9 +17,11 @@ struct store *run_store_open(const char *db, const char *name, struct buf *path)
 
 /*
  * What --shard says: all but the shard is taken out of the sweep. *db, where it is NULL, becomes the
- * shard's own database; the name is for the life of the program.
+ * shard's own database; the name is for the life of the program. The run learns which shard it is,
+ * "3 of 16" counted from 1.
  */
-void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db);
+void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db,
+                    struct provenance *p);
 
 /* The value of --checkpoint-seconds; NULL: 300; never: INFINITY, and no state is kept. */
 double run_checkpoint_seconds(const struct cmd *c, const char *text);

@@ -29,6 +29,7 @@ CREATE TABLE run (
     ended    INTEGER,                      -- null: under way, or killed
     outcome  TEXT,                         -- 'done', 'failed', 'interrupted'; null: no end was seen
     seconds  REAL NOT NULL DEFAULT 0,      -- since its start, at its last commit, by a steady clock
+    trained  REAL NOT NULL DEFAULT 0,      -- of these, in which a model was trained
     samples  INTEGER NOT NULL DEFAULT 0,   -- that it added
     tokens   INTEGER NOT NULL DEFAULT 0
 );

@@ -146,10 +146,11 @@ int store_commit(struct store *s, struct buf *err)
     // After a full disk SQLite has rolled back by itself.
     int rc = sqlite3_get_autocommit(s->db)
                  ? fail(err, "%s: was taken back to where it was after an earlier failure", s->path)
-             : check_place(s, err) ? -1
-                                   : store_exec(s, "COMMIT", err);
+             : check_place(s, err) || store_run_flush(s, err) ? -1
+                                                              : store_exec(s, "COMMIT", err);
     if (rc)
         store_rollback(s);
+    store_run_forget(s);
     s->in_transaction = false;
     store_turn_give(s);
     return rc;
@@ -162,6 +163,7 @@ void store_rollback(struct store *s)
     if (s->in_transaction)
         store_turn_give(s);
     s->in_transaction = false;
+    store_run_forget(s);
     // A cell that the transaction put in is gone.
     free(s->cell_id);
     s->cell_id = NULL;

@@ -1,13 +1,13 @@
 /*
  * store.h: the results database. The only files that include SQLite are store*.c:
- * store_open.c and store_file.c open it, store_cell.c, store_write.c and store_training.c write, in
- * store.c's transactions, store_read.c reads, store_share.c is for a run of several processes;
+ * store_open.c and store_file.c open it, store_cell.c, store_write.c, store_run.c and
+ * store_training.c write, in store.c's transactions, store_read.c reads, store_share.c is for a run of several processes;
  * schema*.sql is what is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
- * v_samples, v_tokens, v_entropy_bins, v_expert_load, v_trainings, v_training_steps and
- * v_training_heldout are public and stable, and any SQLite client can read them. WAL mode; a sample
- * is committed as soon as it exists.
+ * v_samples, v_tokens, v_entropy_bins, v_expert_load, v_trainings, v_training_steps,
+ * v_training_heldout, v_token_experts, v_recipes, v_runs, v_cell_runs and v_sources are public and
+ * stable, and any SQLite client can read them. WAL mode; a sample is committed as soon as it exists.
  *
  * Invariant: a cell is `done` only when all of its samples, metrics and bins are in the database;
  * a call that fails leaves nothing of its own behind.
@@ -158,8 +158,64 @@ int store_bin_set(struct store *s, const char *cell_id, const struct store_bin *
 int store_histogram_set(struct store *s, const char *cell_id, int layer, int experts,
                         int64_t tokens, struct buf *err) MUST_USE;
 
-/* Takes a cell's metrics, bins and histogram out, so that they can be made anew. */
+/* What all occurrences of one token drew, as v_token_experts shows it. */
+struct store_token_experts {
+    int32_t id;
+    int64_t tokens;  /* occurrences */
+    int64_t experts; /* summed over them and the layers */
+    double entropy;  /* mean, nats; NaN: none is known */
+};
+int store_token_experts_set(struct store *s, const char *cell_id,
+                            const struct store_token_experts *t, struct buf *err) MUST_USE;
+
+/* Takes a cell's metrics, bins, histogram and experts by token out, so that they can be made anew. */
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err) MUST_USE;
+
+/*
+ * A run of the program, as v_runs shows it; strings are borrowed. Whatever is added through a handle
+ * that has a run counts as the run's: its samples, tokens and seconds are a part of each transaction,
+ * so that they are what they were at the last commit, whatever ends the run.
+ */
+struct store_run {
+    const char *id; /* random, so that no other run has it */
+    double from;    /* now_seconds() at its start */
+    const char *sweep, *command, *version, *revision, *device, *host;
+    const char *shard;                     /* NULL: it does all of the sweep */
+    const char *recipe_path, *recipe_text; /* NULL: there is no recipe */
+};
+int store_run_begin(struct store *s, const struct store_run *run, struct buf *err) MUST_USE;
+/* The handle of another process of the same run, on the same machine. */
+int store_run_join(struct store *s, const char *id, double from, struct buf *err) MUST_USE;
+/*
+ * What the run computes with, which is known when the engine is open, and `device`, which stands
+ * beside those that are there; "": nothing is known. Without a run nothing happens.
+ */
+int store_run_engine(struct store *s, const char *libtorch, const char *blas, const char *device,
+                     const char *driver, struct buf *err) MUST_USE;
+/*
+ * From here on a model is trained, or was: seconds that are no measure of how fast samples come.
+ * share: of the run's processes; 1 where there is one, and 0 when it is over.
+ */
+void store_run_trains(struct store *s, double share);
+/* outcome: "done", "failed" or "interrupted". The handle has no run any more. */
+int store_run_end(struct store *s, const char *outcome, struct buf *err) MUST_USE;
+
+/* A cell that the sweep of the handle's run is to have in the end; strings are borrowed. */
+struct store_plan {
+    const char *id, *model, *label, *train, *task;
+    int k;
+    int64_t samples, tokens;
+};
+/* In the place of the sweep's former plan; the run has a recipe. */
+int store_plan_set(struct store *s, const struct store_plan *v, size_t n, struct buf *err) MUST_USE;
+
+/* What was read for a cell, as v_sources shows it. */
+struct store_source {
+    const char *kind, *name, *hash;
+};
+/* Of a cell that begins; and the handle's run, if any, is one of those that computed it. */
+int store_cell_sources(struct store *s, const char *cell_id, const struct store_source *v, size_t n,
+                       struct buf *err) MUST_USE;
 
 /* One training, as v_trainings shows it; strings are borrowed. */
 struct store_training {

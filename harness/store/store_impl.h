@@ -36,18 +36,41 @@ enum stmt_id {
     ST_METRIC_SET,
     ST_BIN_SET,
     ST_HISTOGRAM_SET,
+    ST_TOKEN_EXPERTS_SET,
     ST_METRIC_CLEAR,
     ST_BIN_CLEAR,
     ST_HISTOGRAM_CLEAR,
+    ST_TOKEN_EXPERTS_CLEAR,
     ST_TEXT_ADD,
     ST_TRAINING_ADD,
     ST_TRAIN_STEP_SET,
     ST_TRAIN_HELDOUT_SET,
     ST_PROCESS_SET,
     ST_PROCESS_CLEAR,
+    ST_RECIPE_ADD,
+    ST_RECIPE_FIND,
+    ST_RUN_ADD,
+    ST_RUN_FIND,
+    ST_RUN_ENGINE,
+    ST_RUN_COUNT,
+    ST_RUN_END,
+    ST_RUN_CELL,
+    ST_PLAN_CLEAR,
+    ST_PLAN_ADD,
+    ST_SOURCE_ADD,
+    ST_CELL_SOURCE_ADD,
     ST_COUNT
 };
 extern const char *const stmt_sql[ST_COUNT];
+
+/* What is known of the handle's run, and what the open transaction adds to it. */
+struct store_tally {
+    int64_t n, recipe;                  /* its rows; 0: there is none */
+    double from;                        /* when it began */
+    bool moved;                         /* something is written that shows that it is alive */
+    int64_t samples, tokens;            /* that are not in its row yet */
+    double trains_from, share, trained; /* see store_run_trains() */
+};
 
 struct store {
     struct sqlite3 *db;
@@ -65,6 +88,7 @@ struct store {
     int64_t cell_n;
     int cell_layers, cell_experts;
     enum cell_status cell_status;
+    struct store_tally run;
 };
 
 /* Puts what SQLite complains about, `rc`, into one sentence; returns -1. */
@@ -116,6 +140,13 @@ void store_bind_text(struct sqlite3_stmt *st, int i, const char *s);
 int store_write_begin(struct store *s, struct buf *err) MUST_USE;
 int store_write_end(struct store *s, int rc, struct buf *err) MUST_USE;
 int store_write_check(struct store *s, struct buf *err) MUST_USE;
+
+/* store_run.c. A sample of the cell in use, of so many tokens, is added. */
+int store_run_count(struct store *s, int64_t tokens, struct buf *err) MUST_USE;
+/* Before a commit: what came of the transaction goes into the run's row. */
+int store_run_flush(struct store *s, struct buf *err) MUST_USE;
+/* After a rollback: nothing came of it. */
+void store_run_forget(struct store *s);
 
 /* Looks a cell up and remembers it; store_cell_use() fails where it is not there. */
 int store_cell_look(struct store *s, const char *cell_id, bool *found, struct buf *err) MUST_USE;

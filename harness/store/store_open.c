@@ -169,8 +169,11 @@ static const char no_sources[] =
     "CREATE TEMP VIEW plan AS SELECT NULL AS sweep, NULL AS id, NULL AS recipe, NULL AS model,"
     " NULL AS label, NULL AS k, NULL AS train, NULL AS task, NULL AS samples, NULL AS tokens"
     " WHERE 0;"
-    "CREATE TEMP VIEW run AS SELECT NULL AS n, NULL AS id, NULL AS sweep, NULL AS started,"
-    " NULL AS ended, NULL AS seconds, NULL AS samples, NULL AS tokens WHERE 0";
+    "CREATE TEMP VIEW run AS SELECT NULL AS n, NULL AS id, NULL AS recipe, NULL AS sweep,"
+    " NULL AS command, NULL AS started, NULL AS ended, NULL AS outcome, NULL AS seconds,"
+    " NULL AS trained, NULL AS samples, NULL AS tokens WHERE 0;"
+    "CREATE TEMP VIEW recipe AS SELECT NULL AS n, NULL AS hash, NULL AS path, NULL AS text WHERE 0;"
+    "CREATE TEMP VIEW cell_run AS SELECT NULL AS cell, NULL AS run, NULL AS samples WHERE 0";
 
 /*
  * A reader in WAL mode shares two small files with the writers beside the database. Opened for

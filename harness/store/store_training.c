@@ -54,6 +54,7 @@ int store_train_step_set(struct store *s, const char *training_id, const struct 
     store_bind_double(st, 8, t->z_loss);
     store_bind_double(st, 9, t->experts);
     store_bind_double(st, 10, t->seconds);
+    s->run.moved = true;
     return add_row(s, st, training_id, err);
 }
 

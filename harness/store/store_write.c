@@ -38,9 +38,12 @@ const char *const stmt_sql[ST_COUNT] = {
                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     [ST_HISTOGRAM_SET] = "INSERT OR REPLACE INTO histogram (cell, layer, experts, tokens)"
                          " VALUES (?1, ?2, ?3, ?4)",
+    [ST_TOKEN_EXPERTS_SET] = "INSERT OR REPLACE INTO token_experts (cell, id, tokens, experts,"
+                             " entropy) VALUES (?1, ?2, ?3, ?4, ?5)",
     [ST_METRIC_CLEAR] = "DELETE FROM metric WHERE cell = ?1",
     [ST_BIN_CLEAR] = "DELETE FROM entropy_bin WHERE cell = ?1",
     [ST_HISTOGRAM_CLEAR] = "DELETE FROM histogram WHERE cell = ?1",
+    [ST_TOKEN_EXPERTS_CLEAR] = "DELETE FROM token_experts WHERE cell = ?1",
     [ST_TEXT_ADD] = "INSERT INTO token_text (tokenizer, id, text)"
                     " VALUES ((SELECT tokenizer FROM cell WHERE n = ?1), ?2, ?3)"
                     " ON CONFLICT DO NOTHING",
@@ -55,6 +58,32 @@ const char *const stmt_sql[ST_COUNT] = {
     [ST_PROCESS_SET] = "INSERT OR REPLACE INTO process (n, pid, device, doing, since)"
                        " VALUES (?1, ?2, ?3, ?4, ?5)",
     [ST_PROCESS_CLEAR] = "DELETE FROM process",
+    [ST_RECIPE_ADD] = "INSERT INTO recipe (hash, path, text) VALUES (?1, ?2, ?3)"
+                      " ON CONFLICT DO NOTHING",
+    [ST_RECIPE_FIND] = "SELECT n FROM recipe WHERE hash = ?1",
+    [ST_RUN_ADD] = "INSERT INTO run (id, recipe, sweep, command, version, revision, libtorch, blas,"
+                   " device, driver, host, shard, started)"
+                   " VALUES (?1, nullif(?2, 0), ?3, ?4, ?5, ?6, '', '', ?7, '', ?8, ?9, ?10)",
+    [ST_RUN_FIND] = "SELECT n, ifnull(recipe, 0) FROM run WHERE id = ?1",
+    // Each process of a run says it, of a device of its own.
+    [ST_RUN_ENGINE] =
+        "UPDATE run SET libtorch = ?2, blas = ?3, driver = CASE ?5 WHEN '' THEN driver ELSE ?5 END,"
+        " device = CASE WHEN instr(', ' || device || ', ', ', ' || ?4 || ', ') THEN device"
+        " WHEN ?4 = '' THEN device WHEN device = '' THEN ?4 ELSE device || ', ' || ?4 END"
+        " WHERE n = ?1",
+    [ST_RUN_COUNT] = "UPDATE run SET seconds = max(seconds, ?2), samples = samples + ?3,"
+                     " tokens = tokens + ?4, trained = trained + ?5 WHERE n = ?1",
+    [ST_RUN_END] = "UPDATE run SET ended = ?2, outcome = ?3 WHERE n = ?1",
+    [ST_RUN_CELL] = "INSERT INTO cell_run (cell, run, samples) VALUES (?1, ?2, ?3)"
+                    " ON CONFLICT DO UPDATE SET samples = samples + excluded.samples",
+    [ST_PLAN_CLEAR] = "DELETE FROM plan WHERE sweep = (SELECT sweep FROM run WHERE n = ?1)",
+    [ST_PLAN_ADD] = "INSERT INTO plan (sweep, recipe, id, model, label, k, train, task, samples,"
+                    " tokens) SELECT sweep, recipe, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM run"
+                    " WHERE n = ?1",
+    [ST_SOURCE_ADD] = "INSERT INTO source (kind, name, hash) VALUES (?1, ?2, ?3)"
+                      " ON CONFLICT DO NOTHING",
+    [ST_CELL_SOURCE_ADD] = "INSERT INTO cell_source (cell, source) SELECT ?1, n FROM source"
+                           " WHERE kind = ?2 AND name = ?3 AND hash = ?4 ON CONFLICT DO NOTHING",
 };
 
 // SQLite makes null of NaN by itself; said here because the views promise it.
@@ -87,8 +116,12 @@ int store_write_begin(struct store *s, struct buf *err)
 
 int store_write_end(struct store *s, int rc, struct buf *err)
 {
+    if (rc == 0 && !s->in_transaction)
+        rc = store_run_flush(s, err);
     if (rc == 0)
         rc = store_exec(s, s->in_transaction ? "RELEASE part" : "COMMIT", err);
+    if (!s->in_transaction)
+        store_run_forget(s);
     if (rc != 0 && !sqlite3_get_autocommit(s->db))
         sqlite3_exec(s->db, s->in_transaction ? "ROLLBACK TO part; RELEASE part" : "ROLLBACK", NULL,
                      NULL, NULL);
@@ -195,9 +228,9 @@ static int count_sample(struct store *s, const struct store_sample *p, struct bu
     if (!st)
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
-    sqlite3_bind_int(st, 2,
-                     p->tokens ? p->tokens : p->prompt_tokens + p->nll_tokens + p->output_tokens);
-    return store_step(s, st, err);
+    int64_t tokens = p->tokens ? p->tokens : p->prompt_tokens + p->nll_tokens + p->output_tokens;
+    sqlite3_bind_int64(st, 2, tokens);
+    return store_step(s, st, err) ? -1 : store_run_count(s, tokens, err);
 }
 
 int store_sample_add(struct store *s, const struct store_sample *p, struct buf *err)
@@ -227,6 +260,7 @@ int store_sample_score(struct store *s, const char *cell_id, int doc, double sco
         return -1;
     if (sqlite3_changes(s->db) != 1)
         return fail(err, "%s: cell %s has no document %d to score", s->path, cell_id, doc);
+    s->run.moved = true;
     return 0;
 }
 
@@ -275,9 +309,24 @@ int store_histogram_set(struct store *s, const char *cell_id, int layer, int exp
     return store_step(s, st, err);
 }
 
+int store_token_experts_set(struct store *s, const char *cell_id,
+                            const struct store_token_experts *t, struct buf *err)
+{
+    struct sqlite3_stmt *st = store_stmt(s, ST_TOKEN_EXPERTS_SET, err);
+    if (!st || store_write_check(s, err) || store_cell_use(s, cell_id, err))
+        return -1;
+    sqlite3_bind_int64(st, 1, s->cell_n);
+    sqlite3_bind_int(st, 2, t->id);
+    sqlite3_bind_int64(st, 3, t->tokens);
+    sqlite3_bind_int64(st, 4, t->experts);
+    store_bind_double(st, 5, t->entropy);
+    return store_step(s, st, err);
+}
+
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err)
 {
-    static const enum stmt_id clears[] = { ST_METRIC_CLEAR, ST_BIN_CLEAR, ST_HISTOGRAM_CLEAR };
+    static const enum stmt_id clears[] = { ST_METRIC_CLEAR, ST_BIN_CLEAR, ST_HISTOGRAM_CLEAR,
+                                           ST_TOKEN_EXPERTS_CLEAR };
     if (store_write_begin(s, err))
         return -1;
     int rc = store_cell_use(s, cell_id, err);
