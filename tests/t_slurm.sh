@@ -43,7 +43,8 @@ views() {
             SELECT 'bin', * FROM v_entropy_bins;
             SELECT 'load', cell_id, layer, expert, tokens, round(weight, 9) FROM v_expert_load;
             SELECT 'training', training_id, sweep, model, label, settings FROM v_trainings;
-            SELECT 'step', training_id, step, tokens, loss, lr, grad_norm, experts FROM v_training_steps" || return 1
+            SELECT 'step', training_id, step, tokens, loss, lr, grad_norm, experts FROM v_training_steps;
+            SELECT 'source', * FROM v_sources; SELECT 'experts', * FROM v_token_experts" || return 1
     done | sort
 }
 all_ended() { # until no job is left; those that wait to be started again are started now
@@ -68,8 +69,8 @@ begun() { # until a shard has samples
 }
 
 shards_run() {
-    gives 0 "$seqtopk" submit w.lua --partition low --tasks 4 --db r --time 30 --no-merge || return 1
-    says '^models [0-9]*$' '^cells [0-9]*$' '^trained [0-9]*$' &&
+    gives 0 "$seqtopk" submit w.lua --partition low --tasks 4 --db r --time 30 || return 1
+    says '^models [0-9]*$' '^cells [0-9]*$' '^trained [0-9]*$' '^merge [0-9]*$' &&
         grep -q 'w: 12 cells in 4 shards, of which [123] waits* for 2 models to be trained; 0 cells are done' err &&
         begun || return 1
     # All four processors for somebody more important: the tasks at work have to go.
@@ -83,10 +84,16 @@ interrupted() {
 check "what was pre-empted committed what it had and stopped by itself" interrupted
 same_as_one() {
     SEQTOPK_TRAINED="$PWD/other" gives 0 "$seqtopk" run w.lua --db one.db &&
-        views one.db >one.txt && views r/w.shards/*.db >four.txt && [ "$(grep -c '^cell|' one.txt)" = 12 ] &&
-        cmp one.txt four.txt >>err 2>&1
+        views one.db >one.txt && views r/w.db >merged.txt && [ "$(grep -c '^cell|' one.txt)" = 12 ] &&
+        cmp one.txt merged.txt >>err 2>&1
 }
-check "the shards together have what one process gives, in every view" same_as_one
+check "what the last job merged is what one process gives, in every view" same_as_one
+merge_job() {
+    cat r/w.shards/merge.log >>err
+    grep -q '^w: 12 cells done, 0 unfinished, 0 failed; 0 of 12 planned are left$' r/w.shards/merge.log &&
+        ! grep '^seqtopk: ' r/w.shards/merge.log && views r/w.shards/*.db >four.txt && cmp one.txt four.txt >>err 2>&1
+}
+check "it said that nothing is left, and the shards are as they were" merge_job
 no_wal() {
     for db in r/w.shards/*.db; do
         [ "$(od -An -tu1 -j18 -N2 "$db" | tr -d ' ')" = 11 ] || return 1

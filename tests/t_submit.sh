@@ -26,7 +26,7 @@ dry() {
         "run w.lua --shard results/w.shards/manifest-[0-9a-f]*:\"\$SLURM_ARRAY_TASK_ID\"" \
         ' --device cuda --dtype float32 --limit 3 &$' \
         '^# ---- results/w.shards/merge.sh, submitted with --dependency=afterany:cells ----$' \
-        'seqtopk merge results/w.db ' '^    results/w.shards/shard-02.db &$' && no_files &&
+        '/seqtopk merge results/w.db results/w.shards/manifest-[0-9a-f]* &$' && no_files &&
         grep -q '^w: 4 cells in 3 shards; 0 cells are done already$' err && ! grep -q 'warning' err && sh_reads
 }
 sh_reads() { bash -n out 2>>err; }
@@ -34,7 +34,7 @@ check "--dry-run prints the scripts, and writes nothing" dry
 with_training() {
     gives 0 "$seqtopk" submit t.lua --dry-run --tasks 4 --no-merge || return 1
     says 'models.sh ----$' 'cells.sh ----$' 'trained.sh, submitted with --dependency=afterok:models ----$' \
-        'seqtopk train t.lua --shard ' && ! grep -q merge out && sh_reads && no_files
+        'seqtopk train t.lua --shard ' && ! grep -q ' merge ' out && sh_reads && no_files
 }
 check "cells that need a model wait for those that make it" with_training
 gpus_idle() {
@@ -77,12 +77,44 @@ run_shards() {
     sed -n 's/^cell \([0-9]* [0-9a-f]*\).*/\1/p' "$manifest" | sort | cmp - done.txt >>err 2>&1 && [ "$(wc -l <done.txt)" = 8 ]
 }
 check "each shard computes its own cells into its own database, and all are there" run_shards
+# ---- merging them ----
+
+merged() { # DB: it has what all shards have
+    sql_cells="SELECT cell_id, status FROM v_cells ORDER BY 1"
+    [ -s wanted.txt ] || for merged_db in r/w.shards/shard-*.db; do sqlite3 "$merged_db" "$sql_cells"; done | sort >wanted.txt
+    sqlite3 "$1" "$sql_cells" | cmp - wanted.txt >>err 2>&1 && [ "$(wc -l <wanted.txt)" = 8 ] &&
+        [ "$(sqlite3 "$1" 'SELECT count(*) FROM v_trainings')" = 2 ]
+}
+last_job() {
+    gives 0 bash r/w.shards/merge.sh && says '^w: 8 cells done, 0 unfinished, 0 failed; 0 of 8 planned are left$' && merged r/w.db
+}
+check "the script of the last job merges what the shards have" last_job
+folder() { gives 0 "$seqtopk" merge f.db r/w.shards && merged f.db && gives 0 "$seqtopk" merge f.db r/w.shards/ && merged f.db; }
+check "the folder stands for its shards" folder
+missing() {
+    mv r/w.shards/shard-01.db away.db && n=$(grep -c '^cell 1 ' "$manifest") && mv r/w.shards/models-00.db gone.db &&
+        gives 1 "$seqtopk" merge m.db "$manifest" &&
+        says "^w: $((8 - n)) cells done, 0 unfinished, 0 failed; $n of 8 planned are left\$" &&
+        grep -q "^seqtopk: r/w.shards/shard-01.db is missing: shard 1 of $manifest, with $n cells*\$" err &&
+        grep -q "^seqtopk: r/w.shards/models-00.db is missing: the models' shard 0 of $manifest, with [12] models*\$" err &&
+        [ "$(grep -c ^seqtopk: err)" = 2 ] || return 1
+    # What it had may be there none the less.
+    gives 0 "$seqtopk" merge m.db "$manifest" away.db gone.db && merged m.db && gives 0 "$seqtopk" merge m.db r/w.shards
+    ok=$?
+    mv away.db r/w.shards/shard-01.db && mv gone.db r/w.shards/models-00.db && return $ok
+}
+check "a shard whose database is missing is named, with what it should have had, and the others are merged" missing
+cp r/w.db whole.db && rm r/w.db
 again() {
     PATH="$PWD/bin:$PATH" gives 0 "$seqtopk" submit t.lua --tasks 3 --db r && [ ! -s out ] && grep -q 'nothing is left' err &&
         recipe '{ 4, 2, 1 }' "$sft" >more.lua && gives 0 "$seqtopk" submit more.lua --tasks 3 --db r --dry-run &&
         grep -q '^w: 4 cells in .*; 8 cells are done already$' err
 }
 check "only what is left is submitted again" again
+without_manifest() {
+    mkdir none && fails 1 'merge: none is a folder without a manifest of shards; name databases' "$seqtopk" merge m.db none
+}
+check "a folder without a manifest is told" without_manifest
 edited() {
     recipe '{ 8, 1 }' "$sft" >t.lua && cp r/w.shards/shard-00.db before.db &&
         fails 1 'manifest-[0-9a-f]*: shard 0 has the cell [0-9a-f]*, which t.lua has not: the recipe, its data' \

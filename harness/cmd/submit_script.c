@@ -2,7 +2,6 @@
  * submit_script.c: see submit_script.h.
  */
 #include "cmd/submit_script.h"
-#include "run_shards.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -188,20 +187,13 @@ static int add_environment(const struct submit *s, struct buf *out, struct buf *
     return 0;
 }
 
+/* The manifest stands for the databases of all shards, so that one which is missing is told. */
 static void add_merge(const struct submit *s, struct buf *out)
 {
-    struct buf db = BUF_INIT;
     buf_adds(out, " merge ");
     add_word(out, s->merged);
-    for (size_t i = 0; i < s->makers + s->plain + s->late; i++) {
-        bool models = i < s->makers;
-        buf_reset(&db);
-        shard_store_path(s->manifest, models ? SHARD_MODELS : SHARD_CELLS,
-                         models ? i : i - s->makers, &db);
-        buf_adds(out, " \\\n    ");
-        add_word(out, db.s);
-    }
-    buf_release(&db);
+    buf_addc(out, ' ');
+    add_word(out, s->manifest);
 }
 
 /* The program and its arguments. */
