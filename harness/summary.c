@@ -15,7 +15,7 @@
 struct tokens {
     size_t n, cap;
     struct token {
-        int32_t doc, pos;
+        int32_t doc, pos, id;
         float entropy; /* NaN: none */
     } * v;             /* [n] */
     int layers;
@@ -36,6 +36,8 @@ struct summary {
     size_t nbins, bins_cap;
     int64_t *histogram; /* [layers, width] tokens by their number of experts */
     int layers, width;
+    struct store_token_experts *by_id; /* ascending */
+    size_t nby_id, by_id_cap;
 };
 
 /* The cell as a whole. */
@@ -107,7 +109,8 @@ static int add_token(struct tokens *t, const struct rows *r, const char *where, 
     const char *by_layer = rows_text(r, 3);
     struct token one = { .doc = (int32_t)rows_int(r, 0),
                          .pos = (int32_t)rows_int(r, 1),
-                         .entropy = (float)rows_double(r, 2) };
+                         .entropy = (float)rows_double(r, 2),
+                         .id = (int32_t)rows_int(r, 4) };
     size_t layers = (size_t)t->layers;
     if (rows_int(r, 0) != one.doc || rows_int(r, 1) != one.pos || one.pos < 0)
         return fail(err, "%s: has a token with the position %lld", where,
@@ -130,7 +133,7 @@ static int add_token(struct tokens *t, const struct rows *r, const char *where, 
 static int read_tokens(struct store *s, const char *id, struct tokens *t, struct buf *err)
 {
     struct rows *r = store_query(s, err,
-                                 "SELECT doc, pos, entropy, by_layer FROM token WHERE cell ="
+                                 "SELECT doc, pos, entropy, by_layer, id FROM token WHERE cell ="
                                  " (SELECT n FROM cell WHERE id = ?) ORDER BY doc, pos",
                                  id);
     char *where = xasprintf("%s: cell %s", store_path(s), id);
@@ -351,6 +354,56 @@ static void summarise_histogram(const struct tokens *t, struct summary *out)
         out->histogram[i % (size_t)t->layers * (size_t)out->width + t->experts[i]]++;
 }
 
+/* One occurrence of a token. */
+struct occurrence {
+    int32_t id;
+    size_t i; /* in the cell's tokens */
+};
+
+/* Of one token the first comes first, so that sums are always made in one order. */
+static int by_id(const void *a, const void *b)
+{
+    const struct occurrence *p = a, *q = b;
+    if (p->id != q->id)
+        return p->id < q->id ? -1 : 1;
+    return p->i < q->i ? -1 : p->i > q->i;
+}
+
+/* The occurrences from `from` on that are of one token, as one; returns where the next ones begin. */
+static size_t gather_token(const struct tokens *t, const struct occurrence *all, size_t from,
+                           struct store_token_experts *out)
+{
+    double entropy = 0;
+    int64_t known = 0;
+    size_t next = from;
+    *out = (struct store_token_experts){ .id = all[from].id };
+    for (; next < t->n && all[next].id == out->id; next++) {
+        const size_t i = all[next].i;
+        out->tokens++;
+        for (int l = 0; l < t->layers; l++)
+            out->experts += t->experts[i * (size_t)t->layers + (size_t)l];
+        if (isnan(t->v[i].entropy))
+            continue;
+        entropy += t->v[i].entropy;
+        known++;
+    }
+    out->entropy = known ? entropy / (double)known : NAN;
+    return next;
+}
+
+static void summarise_by_id(const struct tokens *t, struct summary *out)
+{
+    struct occurrence *all = xmalloc(t->n * sizeof(*all));
+    for (size_t i = 0; i < t->n; i++)
+        all[i] = (struct occurrence){ t->v[i].id, i };
+    qsort(all, t->n, sizeof(*all), by_id);
+    for (size_t i = 0; i < t->n;) {
+        ARRAY_GROW(out->by_id, out->by_id_cap, out->nby_id + 1);
+        i = gather_token(t, all, i, &out->by_id[out->nby_id++]);
+    }
+    free(all);
+}
+
 /* ---- from the load ---- */
 
 static void summarise_layer_loads(const double *load, const struct cell_facts *f,
@@ -435,6 +488,9 @@ static int write_results(struct store *s, const char *id, const struct summary *
             if (tokens > 0 && store_histogram_set(s, id, l, e, tokens, err))
                 return -1;
         }
+    for (size_t i = 0; i < r->nby_id; i++)
+        if (store_token_experts_set(s, id, &r->by_id[i], err))
+            return -1;
     return 0;
 }
 
@@ -471,6 +527,7 @@ struct summary *summary_make(struct store *s, const char *cell_id, struct buf *e
     if (rc == 0 && t.experts) {
         summarise_entropy(&t, r);
         summarise_histogram(&t, r);
+        summarise_by_id(&t, r);
     }
     free(t.v);
     free(t.experts);
@@ -489,6 +546,7 @@ void summary_free(struct summary *r)
     free(r->metrics);
     free(r->bins);
     free(r->histogram);
+    free(r->by_id);
     free(r);
 }
 

@@ -28,6 +28,9 @@
  *   experts, experts_share  as above, but without an error, where tokens were not logged: pairs of
  *                    the load over the tokens of all samples
  *
+ * Besides bins of entropy, a histogram of experts, and what each token of the vocabulary drew, where
+ * experts were logged.
+ *
  * Invariant: what cannot be known is absent, never 0; what is not defined (a correlation with a
  * number of experts that does not vary) is there as null.
  * Leaves out: comparing cells.

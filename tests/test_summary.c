@@ -104,6 +104,7 @@ static void add_document(int d, int tokens)
     float entropy[64];
     uint16_t experts[128];
     for (int t = 0; t < tokens; t++) {
+        ids[t] = (d + t * t) % 6;
         entropy[t] = entropy_of(d, t);
         for (int l = 0; l < 2; l++)
             experts[l * tokens + t] = experts_of(d, t, l);
@@ -230,6 +231,24 @@ static void the_histogram_counts_each_token_and_layer(void **state)
     assert_true(number("SELECT tokens FROM histogram WHERE layer = 1 AND experts = 3") ==
                 number("SELECT count(*) FROM v_tokens WHERE experts_by_layer LIKE '[_,3]'"));
     assert_true(number("SELECT count(*) FROM histogram WHERE tokens = 0") == 0);
+}
+
+static void each_token_has_what_its_occurrences_drew(void **state)
+{
+    (void)state;
+    fill();
+    must(cell_summarise(db, "c", &err));
+    assert_true(number("SELECT count(*) FROM v_token_experts") > 1);
+    // Both ways round: what plain SQL makes of the tokens, and no row beside it.
+    const char *rows = "SELECT token_id, count(*) AS n, round(avg(experts), 9) AS e,"
+                       " round(avg(entropy), 5) AS h FROM v_tokens GROUP BY token_id";
+    const char *ours = "SELECT token_id, tokens, round(experts, 9), round(entropy, 5)"
+                       " FROM v_token_experts";
+    char *sql = xasprintf("SELECT (SELECT count(*) FROM (SELECT * FROM (%s) EXCEPT %s)) +"
+                          " (SELECT count(*) FROM (%s EXCEPT SELECT * FROM (%s)))",
+                          rows, ours, ours, rows);
+    assert_true(number(sql) == 0);
+    free(sql);
 }
 
 static void the_load_gives_its_entropy_and_the_dead(void **state)
@@ -478,6 +497,7 @@ int main(int argc, char **argv)
         TEST(correlations_are_those_of_the_tokens),
         TEST(bins_cover_all_tokens_of_each_layer),
         TEST(the_histogram_counts_each_token_and_layer),
+        TEST(each_token_has_what_its_occurrences_drew),
         TEST(the_load_gives_its_entropy_and_the_dead),
         TEST(logged_tokens_say_what_was_used_and_the_load_does_not),
         TEST(what_was_not_logged_is_absent),

@@ -143,24 +143,26 @@ static int finish(const char *tmp, const char *path, bool svg, struct buf *err)
     return rc;
 }
 
-/* The picture goes to its place, or away. */
-static int settle(struct drawing *d, const char *dir, bool wanted, struct buf *err)
+/* The picture goes to its place, and its path to stdout where it is `told`; or away. */
+static int settle(struct drawing *d, const char *dir, bool wanted, bool told, struct buf *err)
 {
     int rc = end(d, dir, err);
     if (rc == 0 && wanted)
         rc = finish(d->tmp, d->path, d->svg, err);
     if (rc || !wanted)
         unlink(d->tmp);
-    else
+    else if (told)
         printf("%s\n", d->path);
     drawing_release(d);
     return rc;
 }
 
-int gnuplot_draw(const char *dir, char *const *names, size_t n, struct buf *err)
+/* The pictures of all names, as many kinds of each as are asked for: SVG, then PNG. */
+static int draw(const char *dir, char *const *names, size_t n, size_t nkinds, bool told,
+                struct buf *err)
 {
     static const char *const kinds[] = { "svg", "png" };
-    const size_t pictures = n * ARRAY_LEN(kinds);
+    const size_t pictures = n * nkinds;
     const long processors = sysconf(_SC_NPROCESSORS_ONLN);
     const size_t most = processors > 1 ? (size_t)processors : 1;
     struct drawing *all = xcalloc(pictures + 1, sizeof(*all));
@@ -169,17 +171,26 @@ int gnuplot_draw(const char *dir, char *const *names, size_t n, struct buf *err)
     int rc = 0;
     while (ended < begun || (rc == 0 && begun < pictures)) {
         if (rc == 0 && begun < pictures && begun - ended < most) {
-            rc = begin(&all[begun], dir, names[begun / ARRAY_LEN(kinds)],
-                       kinds[begun % ARRAY_LEN(kinds)], err);
+            rc = begin(&all[begun], dir, names[begun / nkinds], kinds[begun % nkinds], err);
             begun += rc == 0;
             continue;
         }
         // Behind one that failed nothing is wanted, and nothing more is said.
-        if (settle(&all[ended], dir, rc == 0, rc ? &unheard : err))
+        if (settle(&all[ended], dir, rc == 0, told, rc ? &unheard : err))
             rc = -1;
         ended++;
     }
     buf_release(&unheard);
     free(all);
     return rc;
+}
+
+int gnuplot_draw(const char *dir, char *const *names, size_t n, struct buf *err)
+{
+    return draw(dir, names, n, 2, true, err);
+}
+
+int gnuplot_draw_svg(const char *dir, char *const *names, size_t n, struct buf *err)
+{
+    return draw(dir, names, n, 1, false, err);
 }

@@ -15,5 +15,7 @@
  * are there.
  */
 int gnuplot_draw(const char *dir, char *const *names, size_t n, struct buf *err) MUST_USE;
+/* The same of the SVG alone, and prints nothing. */
+int gnuplot_draw_svg(const char *dir, char *const *names, size_t n, struct buf *err) MUST_USE;
 
 #endif
