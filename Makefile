@@ -183,7 +183,7 @@ $B/fuzz_%: $B/tests/fuzz/%.o $B/libseqtopk.a
 $B/fuzz_recipe $B/fuzz_eval: FUZZ_WRAP = $(addprefix -Wl$(comma)--wrap=lua_sandbox_,open open_text run)
 $B/fuzz_database $B/fuzz_merge: FUZZ_WRAP = -Wl,--wrap=usleep
 comma := ,
-$B/bench $B/bench_gpu $B/parity: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
+$B/bench $B/bench_gpu $B/bench_store $B/parity: $B/%: $B/tests/%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .SECONDARY:
 
@@ -208,7 +208,7 @@ test: ## set-up, then all tests, or those whose name has T
 .PHONY: bench
 bench: ## times the hot paths, side by side with plain PyTorch
 	@scripts/setup
-	@$(AGAIN) program $B/bench
+	@$(AGAIN) program $B/bench $B/bench_store
 	@scripts/bench $B
 
 .PHONY: bench-gpu
