@@ -198,10 +198,14 @@ static int check_pages(struct store_input *in, struct buf *err)
     struct sqlite3_stmt *st = input_prepare(in, "PRAGMA integrity_check(1)", err);
     int rc = st ? input_next(in, st, err) : -1;
     const char *said = rc == 1 ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    const char *line = said ? strchr(said, '\n') : NULL; // behind one that names no file
     if (rc == 1)
         rc = said && strcmp(said, "ok") == 0
                  ? 0
-                 : fail(err, "%s: the database is damaged: %s", in->store->path, said ? said : "");
+                 : fail(err, "%s: the database is damaged: %s", in->store->path,
+                        line   ? line + 1
+                        : said ? said
+                               : "");
     sqlite3_finalize(st);
     return rc;
 }

@@ -328,7 +328,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static char *in, *out;
     if (!in) {
-        // A file system of one machine: no lock, and a log in memory.
         in = fuzz_path("in.db");
         out = fuzz_path("out.db");
         make_all();
