@@ -20,6 +20,16 @@ static char *page_of(const char *db)
     return xasprintf("%.*s.html", (int)len, db);
 }
 
+/* Said before the page is made, which may take a while. */
+static void check_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = !slash ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
+    if (access(dir, W_OK | X_OK) != 0)
+        die(1, "%s: %s", path, strerror(errno));
+    free(dir);
+}
+
 /* A file that is there is only written over where it is a report, or empty. */
 static void check_place(const char *path)
 {
@@ -29,11 +39,15 @@ static void check_place(const char *path)
     if (stat(path, &st) != 0) {
         if (errno != ENOENT)
             die(1, "%s: %s", path, strerror(errno));
+        check_folder(path);
         return;
     }
     if (S_ISDIR(st.st_mode))
         die(1, "report: -o %s: is a folder; a file's name is needed", path);
-    if (!S_ISREG(st.st_mode) || st.st_size == 0)
+    if (!S_ISREG(st.st_mode))
+        return;
+    check_folder(path);
+    if (st.st_size == 0)
         return;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

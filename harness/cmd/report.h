@@ -80,6 +80,10 @@ void report_samples(struct report *r, struct buf *out);
 /* Adds what the whole database says to the warnings; after the parts. */
 void report_doubts(struct report *r);
 
+/* One sample, with the shades of `scales`; `open`: not folded. */
+void report_sample(const struct family *f, const struct shown *p, const struct scale scales[SHADES],
+                   bool open, struct buf *out);
+
 /* ---- what they are written with ---- */
 
 void report_warn(struct report *r, bool grave, const char *where, const char *fmt, ...)

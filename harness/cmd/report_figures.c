@@ -5,10 +5,8 @@
  * Invariant: an SVG's ids carry its figure's number, so that two figures of a page do not share marks;
  * no text of the database reaches the SVG but through gnuplot, which escapes it.
  */
-#include "cmd/figure.h"
-#include "cmd/figure_training.h"
 #include "cmd/gnuplot.h"
-#include "cmd/report.h"
+#include "cmd/report_figure.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -162,136 +160,41 @@ static void add_svg(const char *svg, size_t number, const char *label, struct bu
     }
 }
 
-/* ---- tables ---- */
+/* ---- the part ---- */
 
-static const char *title_of(enum figure_kind kind)
+static bool has_cell(const struct figure *f, const struct result *c)
 {
-    return kind == FIGURE_ENTROPY  ? "Experts per token against predictive entropy"
-           : kind == FIGURE_LAYERS ? "Experts per token against predictive entropy, by layer"
-                                   : "How many experts tokens took";
-}
-
-static const char *words_of(enum figure_kind kind)
-{
-    return kind == FIGURE_ENTROPY ? "Tokens in twenty bins of equal size by entropy; bands are 95 "
-                                    "% intervals by document; "
-                                    "the broken line is K."
-           : kind == FIGURE_LAYERS
-               ? "The same for each layer. The table has the lowest bin, the middle one and the "
-                 "highest."
-               : "The share of tokens, over all layers, that took so many experts.";
-}
-
-static void add_point(const struct figure *f, const struct line *l, const struct point *p,
-                      struct buf *out)
-{
-    report_row(out);
-    report_head(l->cell->label, out);
-    report_cellf(out, "%d", l->cell->k);
-    if (f->kind == FIGURE_LAYERS)
-        report_cellf(out, "%d", l->layer);
-    report_cellf(out, "%.*f", f->kind == FIGURE_HISTOGRAM ? 0 : 3, p->x);
-    if (isnan(p->y_lo))
-        report_cellf(out, "%.3f", p->y);
-    else
-        report_cellf(out, "%.3f [%.3f, %.3f]", p->y, p->y_lo, p->y_hi);
-    report_cellf(out, "%lld", (long long)p->tokens);
-    report_row_end(out);
-}
-
-static bool is_listed(const struct figure *f, const struct line *l, size_t i)
-{
-    return f->kind != FIGURE_LAYERS || i == 0 || i == l->n / 2 || i + 1 == l->n;
-}
-
-/* `room`: rows that all tables may still have. */
-static void add_points(struct report *r, const struct figure *f, size_t *room, struct buf *out)
-{
-    static const char *const entropy[] = { "router",          "#K",      "#entropy, nats",
-                                           "#experts [95 %]", "#tokens", NULL };
-    static const char *const layers[] = { "router",          "#K",      "#layer", "#entropy, nats",
-                                          "#experts [95 %]", "#tokens", NULL };
-    static const char *const histogram[] = { "router",       "#K",      "#experts",
-                                             "#% of tokens", "#tokens", NULL };
-    size_t n = 0, left_out = 0;
-    buf_adds(out, "<details><summary>The figure as a table</summary>\n");
-    report_table(r, title_of(f->kind),
-                 f->kind == FIGURE_ENTROPY  ? entropy
-                 : f->kind == FIGURE_LAYERS ? layers
-                                            : histogram,
-                 out);
     for (size_t p = 0; p < f->npanels; p++)
         for (size_t l = 0; l < f->panels[p].nlines; l++)
-            for (size_t i = 0; i < f->panels[p].lines[l].n; i++) {
-                const struct line *line = &f->panels[p].lines[l];
-                if (!is_listed(f, line, i))
-                    continue;
-                if (n++ < REPORT_POINTS && *room) {
-                    add_point(f, line, &line->points[i], out);
-                    --*room;
-                } else {
-                    left_out++;
-                }
-            }
-    report_table_end(out);
-    if (left_out)
-        report_left_out(out, "%zu rows; `seqtopk plot` writes all of them beside the figure",
-                        left_out);
-    buf_adds(out, "</details>\n");
+            if (f->panels[p].lines[l].cell == c)
+                return true;
+    return false;
 }
-
-static void add_curves(struct report *r, const struct curves *c, struct buf *out)
-{
-    static const char *const columns[] = {
-        "training", "sweep", "model", "#steps", "#first loss", "#last loss", "#last held-out loss",
-        NULL
-    };
-    buf_adds(out, "<details><summary>The figure as a table</summary>\n");
-    report_table(r, "Losses of trainings, nats a token, smoothed as drawn", columns, out);
-    for (size_t i = 0; i < c->len && i < REPORT_ROWS; i++) {
-        const struct curve *v = &c->v[i];
-        report_row(out);
-        report_head(v->parts, out);
-        report_cell(v->sweep, out);
-        report_cell(v->model, out);
-        report_cellf(out, "%lld", v->line.len ? (long long)v->line.v[v->line.len - 1].step : 0LL);
-        report_number(v->line.len ? v->line.v[0].loss : NAN, 4, out);
-        report_number(v->line.len ? v->line.v[v->line.len - 1].loss : NAN, 4, out);
-        report_number(v->marks.len ? v->marks.v[v->marks.len - 1].loss : NAN, 4, out);
-        report_row_end(out);
-    }
-    report_table_end(out);
-    if (c->len > REPORT_ROWS)
-        report_left_out(out, "%zu trainings", c->len - REPORT_ROWS);
-    buf_adds(out, "</details>\n");
-}
-
-/* ---- the part ---- */
 
 /* Of what cells a figure is: the names of their families, and the seed where it is one of several. */
 static void add_subject(const struct report *r, const struct figure *f, struct buf *out)
 {
+    enum { MOST = 4 };
     size_t named = 0;
     for (size_t i = 0; i < r->nfamilies; i++) {
         const struct family *family = &r->families[i];
-        const struct result *of = NULL;
-        bool one = true;
-        for (size_t p = 0; p < f->npanels; p++)
-            for (size_t l = 0; l < f->panels[p].nlines; l++)
-                for (size_t c = 0; c < family->n; c++)
-                    if (family->cells[c] == f->panels[p].lines[l].cell) {
-                        one &= !of || of->seed == family->cells[c]->seed;
-                        of = family->cells[c];
-                    }
-        if (!of || named++ >= 4)
+        size_t n = 0, of_first = 0; /* cells of it, and those of the first one's seed */
+        int64_t seed = 0;
+        for (size_t c = 0; c < family->n; c++) {
+            if (!has_cell(f, family->cells[c]))
+                continue;
+            seed = n++ ? seed : family->cells[c]->seed;
+            of_first += family->cells[c]->seed == seed;
+        }
+        if (n == 0 || named++ >= MOST)
             continue;
         buf_adds(out, named > 1 ? "; " : "");
         html_text(family->name, out);
-        if (one && family_has_seeds(family))
-            buf_addf(out, ", seed %lld", (long long)of->seed);
+        if (n == of_first && family_has_seeds(family))
+            buf_addf(out, ", seed %lld", (long long)seed);
     }
-    if (named > 4)
-        buf_addf(out, "; and %zu more", named - 4);
+    if (named > MOST)
+        buf_addf(out, "; and %zu more", named - MOST);
     buf_adds(out, named ? ". " : "");
 }
 
@@ -305,8 +208,8 @@ struct shown_figures {
 static void add_figure(struct report *r, const struct pictures *p, const struct figure *f,
                        struct shown_figures *s, struct buf *out)
 {
-    const char *title = f ? title_of(f->kind) : "Losses of trainings";
-    const char *words = f ? words_of(f->kind)
+    const char *title = f ? figure_title(f->kind) : "Losses of trainings";
+    const char *words = f ? figure_words(f->kind)
                           : "Loss against step, smoothed; marks are the loss of held-out texts.";
     struct buf svg = BUF_INIT, err = BUF_INIT, label = BUF_INIT;
     size_t number = ++s->n;
@@ -337,9 +240,9 @@ static void add_figure(struct report *r, const struct pictures *p, const struct 
         free(path);
     }
     if (f)
-        add_points(r, f, &s->room, out);
+        figure_points(r, f, &s->room, out);
     else
-        add_curves(r, &p->curves, out);
+        curves_points(r, &p->curves, out);
     buf_adds(out, "</figure>\n");
     buf_release(&svg);
     buf_release(&err);

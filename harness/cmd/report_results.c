@@ -91,8 +91,8 @@ static void add_metric(const struct result *r, const struct column *c, struct bu
 static void add_row(const struct result *c, bool first, const struct view *v, struct buf *out)
 {
     report_row_of(first, out);
-    report_cellf(out, "%d", c->k);
     report_head(c->label, out);
+    report_cellf(out, "%d", c->k);
     if (v->seed)
         report_cellf(out, "%lld", (long long)c->seed);
     if (v->status)
@@ -119,8 +119,8 @@ static void add_family(struct report *r, const struct family *f, size_t *room, s
     const char *names[ARRAY_LEN(columns) + 6];
     size_t n = 0;
     struct view v = view_of(f);
-    names[n++] = "#K";
     names[n++] = "router";
+    names[n++] = "#K";
     if (v.seed)
         names[n++] = "#seed";
     if (v.status)

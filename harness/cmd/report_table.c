@@ -54,10 +54,10 @@ void report_table(struct report *r, const char *caption, const char *const *colu
     int id = ++r->tables;
     buf_addf(out,
              "<div class=scroll role=region aria-labelledby=table-%d tabindex=0>\n<table>"
-             "<caption id=table-%d>",
+             "<caption id=table-%d><span>",
              id, id);
     html_text(caption, out);
-    buf_adds(out, "</caption>\n<thead><tr>");
+    buf_adds(out, "</span></caption>\n<thead><tr>");
     for (; *columns; columns++) {
         bool number = **columns == '#';
         buf_adds(out, number ? "<th scope=col class=r>" : "<th scope=col>");

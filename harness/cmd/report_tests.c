@@ -226,8 +226,8 @@ static void add_test(const struct test *t, bool first, double reach, struct buf 
 {
     const struct paired *p = &t->paired;
     report_row_of(first, out);
-    report_cellf(out, "%d", t->a.cells[0]->k);
     report_head(t->a.cells[0]->label, out);
+    report_cellf(out, "%d", t->a.cells[0]->k);
     if (t->refused) {
         buf_adds(out, "<td colspan=9>not compared: ");
         html_text(t->refused, out);
@@ -267,8 +267,8 @@ static void add_family(struct report *r, const struct tests *all, const struct f
         }
     if (!any)
         return;
-    const char *const columns[] = { "#K",
-                                    "router",
+    const char *const columns[] = { "router",
+                                    "#K",
                                     score ? "#score" : "#nll",
                                     "#of topk",
                                     "#difference [95 %]",

@@ -122,7 +122,7 @@ static void add_cell(struct report *r, const struct family *f, const struct resu
                      struct token_rows *t, struct buf *out)
 {
     size_t o = 0;
-    while (o + 1 < ARRAY_LEN(often) && count_of(t, often[o]) < 2 * REPORT_TOKENS)
+    while (o + 1 < ARRAY_LEN(often) && count_of(t, often[o]) < (size_t)2 * REPORT_TOKENS)
         o++;
     keep(t, often[o]);
     size_t n = t->len / 2 < REPORT_TOKENS ? t->len / 2 : REPORT_TOKENS;
