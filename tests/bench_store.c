@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CELLS = 20, LAYERS = 16, EXPERTS = 64, K = 8, TOKENS = 512, EACH = 4, VOCAB = 50000 };
+enum { CELLS = 20, LAYERS = 16, EXPERTS = 64, TOKENS = 512, EACH = 4, VOCAB = 50000 };
 
 struct document {
     int32_t ids[TOKENS];
@@ -108,14 +108,16 @@ static void begin(struct store *s, int c, char *id, size_t size)
     must(store_cell_begin(s, &cell, &was, &err));
 }
 
+static const long least_rows = (long)CELLS * TOKENS * EACH;
+
 int main(int argc, char **argv)
 {
     struct stat st;
-    if (argc != 3 || atol(argv[2]) < CELLS * TOKENS * EACH)
-        die(2, "bench_store: DB ROWS, of which at least %d", CELLS * TOKENS * EACH);
+    if (argc != 3 || atol(argv[2]) < least_rows)
+        die(2, "bench_store: DB ROWS, of which at least %ld", least_rows);
     if (access(argv[1], F_OK) == 0)
         die(1, "%s: is there already", argv[1]);
-    const int documents = (int)(atol(argv[2]) / (CELLS * TOKENS)) / EACH * EACH;
+    const int documents = (int)(atol(argv[2]) / least_rows) * EACH;
     const double rows = (double)documents * CELLS * TOKENS;
     double writing = 0, summing = 0;
     struct store *s = store_open(argv[1], STORE_WRITE, &err);
