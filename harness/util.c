@@ -101,12 +101,13 @@ int fail(struct buf *err, const char *fmt, ...)
     va_start(ap, fmt);
     buf_vaddf(&sentence, fmt, ap);
     va_end(ap);
-    // It quotes what may be anything: one line, and nothing that a terminal obeys.
+    // It quotes what may be anything: one line of text, and nothing that a terminal obeys.
     for (size_t i = 0; i < sentence.len; i++)
         if ((unsigned char)sentence.s[i] < ' ' || sentence.s[i] == 127)
             sentence.s[i] = '?';
     buf_release(err);
-    *err = sentence;
+    utf8_clean(sentence.s, sentence.len, err);
+    buf_release(&sentence);
     return -1;
 }
 

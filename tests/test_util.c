@@ -90,10 +90,12 @@ static void a_link_stays_and_a_pipe_is_written_to(void **state)
     fixture_remove(dir);
 }
 
-static void a_sentence_has_no_control_characters(void **state)
+static void a_sentence_has_no_control_characters_and_is_text(void **state)
 {
     (void)state;
     struct buf err = BUF_INIT;
+    assert_int_equal((fail)(&err, "quoted: %s", "\xff\xc3"), -1);
+    assert_string_equal(err.s, "quoted: \xef\xbf\xbd\xef\xbf\xbd");
     assert_int_equal((fail)(&err, "no file '%s', %s", "a\nb\033[2J\177", "\xc3\xa9"), -1);
     assert_string_equal(err.s, "no file 'a?b?[2J?', \xc3\xa9");
     buf_release(&err);
@@ -105,7 +107,7 @@ int main(void)
         cmocka_unit_test(what_is_no_utf8_becomes_the_replacement_character),
         cmocka_unit_test(so_does_nul),
         cmocka_unit_test(a_link_stays_and_a_pipe_is_written_to),
-        cmocka_unit_test(a_sentence_has_no_control_characters),
+        cmocka_unit_test(a_sentence_has_no_control_characters_and_is_text),
     };
     return cmocka_run_group_tests_name("util", tests, NULL, NULL);
 }

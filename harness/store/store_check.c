@@ -30,16 +30,6 @@ static int64_t bytes_of(const char *path, const char *suffix)
     return bytes;
 }
 
-void input_say_clean(struct buf *err)
-{
-    struct buf clean = BUF_INIT;
-    if (utf8_valid(err->s, err->len) == err->len)
-        return;
-    utf8_clean(err->s, err->len, &clean);
-    fail(err, "%s", clean.s);
-    buf_release(&clean);
-}
-
 static int input_fail(struct store_input *in, struct buf *err, int rc)
 {
     if ((rc & 0xff) == SQLITE_INTERRUPT)
@@ -280,15 +270,12 @@ struct store_input *store_input_open(const char *path, struct buf *err)
 {
     bool had_log = bytes_of(path, "-wal") > 0;
     struct store *s = store_open(path, STORE_READ, err);
-    if (!s) {
-        input_say_clean(err);
+    if (!s)
         return NULL;
-    }
     struct store_input *in = xcalloc(1, sizeof(*in));
     in->store = s;
     if (take_copy(in, err) || guard(in, had_log, err) || read_version(in, err) ||
         check_schema(in, err) || check_pages(in, err) || input_check_rows(in, err)) {
-        input_say_clean(err);
         store_input_close(in);
         return NULL;
     }

@@ -220,10 +220,8 @@ int store_merge_input(struct store *out, struct store_input *in, struct merged *
     free(trainings);
     merge_cells_free(cells, ncells);
     m->broken = m->broken || one.broken;
-    if (rc) {
-        input_say_clean(err);
+    if (rc)
         return -1;
-    }
     m->added += one.added, m->grown += one.grown, m->same += one.same;
     m->left_out += one.left_out;
     m->replaced = m->replaced || one.replaced;

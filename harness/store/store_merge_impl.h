@@ -25,9 +25,6 @@ struct sqlite3_stmt *input_prepare(struct store_input *in, const char *sql,
 /* 1: a row, 0: no more, -1: failed. */
 int input_next(struct store_input *in, struct sqlite3_stmt *st, struct buf *err) MUST_USE;
 
-/* A sentence may quote the input: what is no UTF-8 in it is replaced. */
-void input_say_clean(struct buf *err);
-
 /* ---- store_check_rows.c ---- */
 
 /* Does every row stand for something that we might have written? */
