@@ -12,17 +12,23 @@
 
 /* ---- what is counted ---- */
 
-int store_run_count(struct store *s, int64_t tokens, struct buf *err)
+/* So many samples more of the cell in use are the run's. */
+static int count_samples(struct store *s, int64_t samples, struct buf *err)
 {
-    if (!s->run.n)
-        return 0;
     struct sqlite3_stmt *st = store_stmt(s, ST_RUN_CELL, err);
     if (!st)
         return -1;
     sqlite3_bind_int64(st, 1, s->cell_n);
     sqlite3_bind_int64(st, 2, s->run.n);
-    sqlite3_bind_int64(st, 3, 1);
-    if (store_step(s, st, err))
+    sqlite3_bind_int64(st, 3, samples);
+    return store_step(s, st, err);
+}
+
+int store_run_count(struct store *s, int64_t tokens, struct buf *err)
+{
+    if (!s->run.n)
+        return 0;
+    if (count_samples(s, 1, err))
         return -1;
     s->run.samples++;
     s->run.tokens += tokens;
@@ -258,15 +264,7 @@ static int add_sources(struct store *s, const char *cell_id, const struct store_
     for (size_t i = 0; i < n; i++)
         if (add_source(s, &v[i], err))
             return -1;
-    if (!s->run.n)
-        return 0;
-    struct sqlite3_stmt *st = store_stmt(s, ST_RUN_CELL, err);
-    if (!st)
-        return -1;
-    sqlite3_bind_int64(st, 1, s->cell_n);
-    sqlite3_bind_int64(st, 2, s->run.n);
-    sqlite3_bind_int64(st, 3, 0);
-    return store_step(s, st, err);
+    return s->run.n ? count_samples(s, 0, err) : 0;
 }
 
 int store_cell_sources(struct store *s, const char *cell_id, const struct store_source *v, size_t n,
