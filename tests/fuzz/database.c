@@ -6,24 +6,13 @@
  * each: table, column, row, value; 'b' sets bytes of the file, four each: three of the place, one of
  * the value; 'c' cuts the file at the place that three bytes say. Then all that reads is tried: the
  * public views, the cells with their metrics, the figures.
- * Leaves out: merging it with one of ours, which belongs into read_all().
+ * Leaves out: merging it with one of ours (merge.c).
  */
-#include "fuzz.h"
+#include "databases.h"
 
 #include "cmd/figure.h"
 #include "cmd/figure_training.h"
 #include "store/results.h"
-
-#include <sqlite3.h>
-
-int __wrap_usleep(unsigned us);
-
-/* For a file that looks as if somebody were writing it, the program waits; here nobody is. */
-int __wrap_usleep(unsigned us)
-{
-    (void)us;
-    return 0;
-}
 
 static struct buf plain = BUF_INIT, loose = BUF_INIT; // as it was written; and without its checks
 
@@ -51,12 +40,6 @@ static const char *const values[] = {
     "'nll'",
     "'{\"mode\":3,\"min\":null}'",
 };
-
-static void must(int rc, const struct buf *err)
-{
-    if (rc)
-        BUG("%s", err->s);
-}
 
 static void add_cell(struct store *s, const char *id, int k)
 {
@@ -118,12 +101,6 @@ static void add_training(struct store *s)
          &err);
 }
 
-static void exec(sqlite3 *db, const char *sql)
-{
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        BUG("%s: %s", sql, sqlite3_errmsg(db));
-}
-
 static void make_both(void)
 {
     struct buf err = BUF_INIT;
@@ -140,39 +117,18 @@ static void make_both(void)
     sqlite3_close(db);
     must(read_file(path, 1 << 24, &plain, &err), &err);
     sqlite3_open(path, &db);
-    exec(db, "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = "
-             "replace(replace(sql, 'NOT NULL', ''), 'CHECK (status IN', 'CHECK (1 OR (status) IN')"
-             " WHERE type = 'table'");
+    loosen(db);
     sqlite3_close(db);
     must(read_file(path, 1 << 24, &loose, &err), &err);
     unlink(path);
     free(path);
 }
 
-/* One value of a table's row; a change that SQLite itself refuses is none. */
-static void change(sqlite3 *db, const uint8_t c[4])
-{
-    static const char *const tables[] = { "cell",        "metric",        "sample",
-                                          "token",       "token_text",    "expert_load",
-                                          "entropy_bin", "histogram",     "training",
-                                          "tokenizer",   "training_step", "training_heldout" };
-    const char *table = tables[c[0] % ARRAY_LEN(tables)];
-    sqlite3_stmt *st;
-    char *sql = xasprintf("SELECT * FROM %s", table);
-    if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
-        BUG("%s: %s", sql, sqlite3_errmsg(db));
-    char *column = xstrdup(sqlite3_column_name(st, c[1] % sqlite3_column_count(st)));
-    char *first = xstrdup(sqlite3_column_name(st, 0));
-    sqlite3_finalize(st);
-    free(sql);
-    sql = xasprintf("UPDATE OR IGNORE \"%s\" SET \"%s\" = %s WHERE \"%s\" = (SELECT \"%s\" FROM "
-                    "\"%s\" LIMIT 1 OFFSET %d)",
-                    table, column, values[c[3] % ARRAY_LEN(values)], first, first, table, c[2] % 4);
-    sqlite3_exec(db, sql, NULL, NULL, NULL);
-    free(sql);
-    free(column);
-    free(first);
-}
+static const char *const tables[] = { "cell",        "metric",        "sample",
+                                      "token",       "token_text",    "expert_load",
+                                      "entropy_bin", "histogram",     "training",
+                                      "tokenizer",   "training_step", "training_heldout" };
+static const struct choices choices = { tables, ARRAY_LEN(tables), values, ARRAY_LEN(values) };
 
 static void write_values(const char *path, const uint8_t *data, size_t len)
 {
@@ -183,7 +139,7 @@ static void write_values(const char *path, const uint8_t *data, size_t len)
     exec(db, "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;"
              "BEGIN");
     for (; len >= 4; data += 4, len -= 4)
-        change(db, data);
+        change(db, &choices, data);
     exec(db, "COMMIT");
     sqlite3_close(db);
 }

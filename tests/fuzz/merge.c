@@ -8,20 +8,9 @@
  * one of the value; 'c' cuts the file at the place that three bytes say; 'q' runs the rest as SQL.
  * Whatever comes of it, ours must be sound afterwards, and what it had must be there.
  */
-#include "fuzz.h"
+#include "databases.h"
 
 #include "store/store_merge.h"
-
-#include <sqlite3.h>
-
-int __wrap_usleep(unsigned us);
-
-/* For a file that looks as if somebody were writing it, the program waits; here nobody is. */
-int __wrap_usleep(unsigned us)
-{
-    (void)us;
-    return 0;
-}
 
 static struct buf theirs = BUF_INIT, loose = BUF_INIT, ours = BUF_INIT;
 
@@ -51,18 +40,6 @@ static const char *const values[] = {
     "'nll'",
     "'f123456789abcdef0123456789abcdef'",
 };
-
-static void must(int rc, const struct buf *err)
-{
-    if (rc)
-        BUG("%s", err->s);
-}
-
-static void exec(sqlite3 *db, const char *sql)
-{
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-        BUG("%s: %s", sql, sqlite3_errmsg(db));
-}
 
 /* ---- the databases ---- */
 
@@ -161,10 +138,8 @@ static void make_loose(const char *path)
     struct buf err = BUF_INIT;
     sqlite3 *db;
     sqlite3_open(path, &db);
-    exec(db, "CREATE TABLE kept AS SELECT name, sql FROM sqlite_master WHERE type = 'table';"
-             "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = "
-             "replace(replace(sql, 'NOT NULL', ''), 'CHECK (status IN', 'CHECK (1 OR (status) IN')"
-             " WHERE type = 'table' AND name <> 'kept'");
+    exec(db, "CREATE TABLE kept AS SELECT name, sql FROM sqlite_master WHERE type = 'table'");
+    loosen(db);
     sqlite3_close(db);
     must(read_file(path, 1 << 24, &loose, &err), &err);
     unlink(path);
@@ -182,31 +157,13 @@ static void make_all(void)
 
 /* ---- changes ---- */
 
-static void change(sqlite3 *db, const uint8_t c[4])
-{
-    static const char *const tables[] = {
-        "cell",         "metric",    "sample",   "token",         "token_text",       "expert_load",
-        "entropy_bin",  "histogram", "training", "training_step", "training_heldout", "tokenizer",
-        "recipe",       "run",       "source",   "cell_source",   "cell_run",         "plan",
-        "token_experts"
-    };
-    const char *table = tables[c[0] % ARRAY_LEN(tables)];
-    sqlite3_stmt *st;
-    char *sql = xasprintf("SELECT * FROM %s", table);
-    if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
-        BUG("%s: %s", sql, sqlite3_errmsg(db));
-    char *column = xstrdup(sqlite3_column_name(st, c[1] % sqlite3_column_count(st)));
-    char *first = xstrdup(sqlite3_column_name(st, 0));
-    sqlite3_finalize(st);
-    free(sql);
-    sql = xasprintf("UPDATE OR IGNORE \"%s\" SET \"%s\" = %s WHERE \"%s\" = (SELECT \"%s\" FROM "
-                    "\"%s\" LIMIT 1 OFFSET %d)",
-                    table, column, values[c[3] % ARRAY_LEN(values)], first, first, table, c[2] % 4);
-    sqlite3_exec(db, sql, NULL, NULL, NULL);
-    free(sql);
-    free(column);
-    free(first);
-}
+static const char *const tables[] = {
+    "cell",         "metric",    "sample",   "token",         "token_text",       "expert_load",
+    "entropy_bin",  "histogram", "training", "training_step", "training_heldout", "tokenizer",
+    "recipe",       "run",       "source",   "cell_source",   "cell_run",         "plan",
+    "token_experts"
+};
+static const struct choices choices = { tables, ARRAY_LEN(tables), values, ARRAY_LEN(values) };
 
 static sqlite3 *open_copy(const char *path, const struct buf *content)
 {
@@ -223,7 +180,7 @@ static void write_values(const char *path, const uint8_t *data, size_t len, bool
     sqlite3 *db = open_copy(path, unchecked ? &loose : &theirs);
     exec(db, "BEGIN");
     for (; len >= 4; data += 4, len -= 4)
-        change(db, data);
+        change(db, &choices, data);
     exec(db, "COMMIT");
     if (unchecked)
         exec(db,
