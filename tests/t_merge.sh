@@ -5,6 +5,8 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/lib_db.sh
+. "$root/tests/lib_db.sh"
 export LC_ALL=C
 model=$root/results/models/tiny-olmoe-2k
 seed=${SEQTOPK_TEST_SEED:-$(date +%N | sed 's/^0*//')}
@@ -20,16 +22,6 @@ done >texts.jsonl
 recipe() { # K
     printf 'return sweep { name = "w", models = "%s", K = { %s }, tasks = nll { file = "texts.jsonl" },
         routers = { topk(), batchtopk { batch = 3 }, seqtopk { mode = "online" } } }\n' "$model" "$1"
-}
-sql() { sqlite3 -cmd '.timeout 5000' -bail "$1" "$2"; }
-# Every view, times and dates apart; runs and their parts are others.
-views() {
-    sql "$1" "SELECT cell_id, sweep, model, router, mode, k, min, max, params, train, task, seed, device, dtype,
-            status, error, note FROM v_cells ORDER BY 1;
-        SELECT * FROM v_metrics ORDER BY 1, 2; SELECT * FROM v_samples ORDER BY 1, 2;
-        SELECT * FROM v_tokens ORDER BY 1, 2, 3; SELECT * FROM v_entropy_bins ORDER BY 1, 2, 3;
-        SELECT cell_id, layer, expert, tokens, round(weight, 9) FROM v_expert_load ORDER BY 1, 2, 3;
-        SELECT * FROM v_sources ORDER BY 1, 2, 3; SELECT * FROM v_token_experts ORDER BY 1, 2"
 }
 everything() { sql "$1" .dump; } # with all numbers of rows
 recipe 4 >a.lua

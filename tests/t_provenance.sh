@@ -4,6 +4,8 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/lib_db.sh
+. "$root/tests/lib_db.sh"
 export LC_ALL=C
 model=$root/results/models/tiny-olmoe-2k
 export SEQTOPK_TRAINED="$PWD/trained"
@@ -18,10 +20,6 @@ recipe() { # NAME K [MORE]
 }
 recipe p '{ 4, 2 }' >p.lua
 sql() { sqlite3 -cmd '.timeout 5000' -separator ' ' -bail "$1" "$2"; }
-is() { # SQL WANTED DB
-    is_got=$(sql "$3" "$1")
-    [ "$is_got" = "$2" ] || { echo "$1: $is_got, not $2" >>err; return 1; }
-}
 one="$PWD/a b's"
 mkdir "$one"
 

@@ -5,6 +5,8 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/lib_db.sh
+. "$root/tests/lib_db.sh"
 export LC_ALL=C
 model=$root/results/models/tiny-olmoe-2k
 seed=${SEQTOPK_TEST_SEED:-$(date +%N | sed 's/^0*//')}
@@ -22,32 +24,9 @@ recipe() { # MODELS [MORE]
         routers = { topk(), seqtopk { mode = "online" }, batchtopk { batch = 4 } } }\n' "$1" "${2:-}"
 }
 recipe "'$model'" >r.lua
-sql() { sqlite3 -cmd '.timeout 5000' -bail "$1" "$2"; }
-is() { # SQL WANTED DB
-    is_got=$(sql "$3" "$1")
-    [ "$is_got" = "$2" ] || { echo "$1: $is_got, not $2" >>err; return 1; }
-}
-# Every view, times and dates apart. The weights of a load are sums, whose order may be another.
-views() {
-    sql "$1" "SELECT cell_id, sweep, model, router, mode, k, min, max, params, train, task, seed, device, dtype,
-            status, error, note FROM v_cells ORDER BY 1;
-        SELECT * FROM v_metrics ORDER BY 1, 2; SELECT * FROM v_samples ORDER BY 1, 2;
-        SELECT * FROM v_tokens ORDER BY 1, 2, 3; SELECT * FROM v_entropy_bins ORDER BY 1, 2, 3;
-        SELECT cell_id, layer, expert, tokens, round(weight, 9) FROM v_expert_load ORDER BY 1, 2, 3"
-}
 whole() { # DB: it was run to its end, and is what an uninterrupted run writes
     is 'PRAGMA integrity_check' ok "$1" && is "SELECT count(*) || min(status) FROM v_cells" 6done "$1" &&
         views "$1" >two.txt && [ -s all.txt ] && cmp all.txt two.txt >>err 2>&1
-}
-# Rows of samples: one that was lost, or written again, is another row.
-kept() { sql "$1" 'SELECT s.rowid, c.id, s.doc FROM sample s JOIN cell c ON c.n = s.cell' | sort; }
-wait_for() { # DB SQL: until it is true
-    n=0
-    while [ "$n" -lt 1200 ] && [ "$(sqlite3 "$1" "$2" 2>/dev/null)" != 1 ]; do
-        n=$((n + 1))
-        sleep 0.01
-    done
-    [ "$n" -lt 1200 ] || { echo "waited in vain for $2" >>err; return 1; }
 }
 starts() { # DB ARGS...: in the background, as $pid
     start_db=$1

@@ -4,6 +4,8 @@
 set -u
 # shellcheck source=tests/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/lib_db.sh
+. "$root/tests/lib_db.sh"
 model=$root/results/models/tiny-olmoe-2k
 export SEQTOPK_EVALS="$PWD/evals" SEQTOPK_DATA="$PWD" SEQTOPK_TRAINED="$PWD/trained"
 mkdir evals
@@ -34,32 +36,8 @@ recipe() { # TASKS [MORE]
 }
 recipe 'nll { file = "texts.jsonl" }, "toy/greedy", "toy/drawn"' >w.lua
 recipe 'nll { file = "many.jsonl" }' >many.lua
-sql() { sqlite3 -bail "$1" "$2"; }
-is() { # SQL WANTED DB
-    is_got=$(sql "$3" "$1")
-    [ "$is_got" = "$2" ] || { echo "$1: $is_got, not $2" >>err; return 1; }
-}
-# Every view, times apart. The weights of a load are sums of many, whose order may be another.
-views() {
-    sql "$1" "SELECT cell_id, sweep, model, router, mode, k, min, max, params, train, task, seed, device, dtype,
-            status, error, note FROM v_cells ORDER BY 1;
-        SELECT * FROM v_metrics ORDER BY 1, 2; SELECT * FROM v_samples ORDER BY 1, 2;
-        SELECT * FROM v_tokens ORDER BY 1, 2, 3; SELECT * FROM v_entropy_bins ORDER BY 1, 2, 3;
-        SELECT cell_id, layer, expert, tokens, round(weight, 9) FROM v_expert_load ORDER BY 1, 2, 3;
-        SELECT training_id, sweep, model, label, settings FROM v_trainings ORDER BY 1;
-        SELECT training_id, step, tokens, loss, lr, grad_norm, experts FROM v_training_steps ORDER BY 1, 2;
-        SELECT * FROM v_training_heldout ORDER BY 1, 2, 3"
-}
 same() { # DB DB
     views "$1" >one.txt && views "$2" >two.txt && [ -s one.txt ] && cmp one.txt two.txt >>err 2>&1
-}
-wait_for() { # DB SQL: until it is true
-    n=0
-    while [ "$n" -lt 1200 ] && [ "$(sqlite3 "$1" "$2" 2>/dev/null)" != 1 ]; do
-        n=$((n + 1))
-        sleep 0.01
-    done
-    [ "$n" -lt 1200 ] || { echo "waited in vain for $2" >>err; return 1; }
 }
 members() { # PID: the processes that it made
     ps -o pid= --ppid "$1" | tr -d ' '
@@ -166,8 +144,6 @@ first_dies() {
     none_left "$orphans" && whole a.db
 }
 check "the first is killed: all end with it, and a run at once goes on" first_dies
-# What was committed is neither lost nor written again: its row stays the same row.
-kept() { sql "$1" 'SELECT s.rowid, c.id, s.doc FROM sample s JOIN cell c ON c.n = s.cell' | sort; }
 many_kills() {
     rm -f k.db k.db-wal k.db-shm && : >before.txt
     for i in 1 2 3 4; do
