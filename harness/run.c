@@ -145,6 +145,7 @@ void runner_clear(struct runner *r)
     for (size_t i = 0; i < r->ncells; i++) {
         free(r->cells[i].error);
         free(r->cells[i].cause);
+        free(r->cells[i].order);
     }
     free(r->cells);
     free(r->losses.v);
@@ -177,7 +178,7 @@ int run_open_engine(struct runner *r, struct buf *err)
     return 0;
 }
 
-/* The run itself, with SIGINT and SIGTERM caught. */
+/* The run itself, with the signals caught that ask for an end. */
 static int run_caught(struct runner *r, struct buf *err)
 {
     struct run_signals signals;

@@ -97,7 +97,7 @@ int run_fail_unit(struct runner *r, const struct unit *u, const char *why, struc
     if (run_check_device(r, err))
         return -1;
     add_cell(u->run->cell, &text);
-    buf_addf(&text, ", document %d: %s", u->doc, why);
+    buf_addf(&text, ", document %d: %s", unit_document(u, 0), why);
     int rc = run_fail_cell(r, u->run, text.s, err);
     buf_release(&text);
     return rc;

@@ -49,7 +49,8 @@ static int store_samples(struct runner *r, const struct work *w, struct buf *err
     int rc = 0, sequence = 0;
     for (size_t i = 0; i < w->nunits && rc == 0; i++)
         for (int d = 0; d < w->units[i].docs && rc == 0; d++)
-            rc = store_document(r, &w->units[i], w->units[i].doc + d, s, sequence++, used, err);
+            rc = store_document(r, &w->units[i], unit_document(&w->units[i], d), s, sequence++,
+                                used, err);
     free(used);
     return rc;
 }

@@ -3,6 +3,8 @@
  */
 #include "work.h"
 
+#include "splitmix.h"
+
 /* Tokens that a document may come to: with a text that is written, to its longest. */
 static int64_t document_tokens(const struct cell_run *run, const struct document *d)
 {
@@ -15,19 +17,39 @@ static int64_t document_tokens(const struct cell_run *run, const struct document
     return tokens < context ? tokens : context;
 }
 
+/* What the seed draws: each order of the documents is as likely as any other (Fisher and Yates). */
+static int *draw_order(int n, int64_t seed)
+{
+    uint64_t state = splitmix_mix((uint64_t)seed + 1);
+    int *order = xcalloc((size_t)n + 1, sizeof(*order));
+    for (int i = 0; i < n; i++) {
+        int at = (int)(splitmix_next(&state) % (uint64_t)(i + 1));
+        order[i] = order[at];
+        order[at] = i;
+    }
+    return order;
+}
+
+int unit_document(const struct unit *u, int i)
+{
+    return u->run->order ? u->run->order[u->doc + i] : u->doc + i;
+}
+
 void units_add(struct units *units, struct cell_run *run, const bool *present)
 {
     const struct documents *d = &run->corpus->documents;
     const struct router_args *a = &run->cell->args;
     bool pooled = run->cell->router->scope(a) == SCOPE_BATCH;
     int total = (int)d->len;
+    if (a->shuffle)
+        run->order = draw_order(total, run->cell->seed);
     for (int doc = 0, docs; doc < total; doc += docs) {
         docs = !pooled ? 1 : a->batch < total - doc ? a->batch : total - doc;
-        if (present[doc])
-            continue;
         struct unit u = { run, doc, docs, 0 };
-        for (int i = doc; i < doc + docs; i++)
-            u.tokens += document_tokens(run, &d->v[i]);
+        if (present[unit_document(&u, 0)])
+            continue;
+        for (int i = 0; i < docs; i++)
+            u.tokens += document_tokens(run, &d->v[unit_document(&u, i)]);
         ARRAY_GROW(units->v, units->cap, units->len + 1);
         units->v[units->len++] = u;
         run->units_left++;
@@ -43,11 +65,12 @@ static void fill_batch(struct work *w, int sequences)
     *b = (struct batch){ w->sequences, 0, w->pools, (int)w->nunits };
     for (size_t i = 0; i < w->nunits; i++) {
         const struct unit *u = &w->units[i];
-        w->pools[i] = (struct pool){ u->run->cell->router, u->run->cell->args, u->docs,
-                                     u->run->corpus->documents.v[u->doc].prompt_tokens };
+        w->pools[i] =
+            (struct pool){ u->run->cell->router, u->run->cell->args, u->docs,
+                           u->run->corpus->documents.v[unit_document(u, 0)].prompt_tokens };
         w->pools[i].args.cutoffs = u->run->cutoffs;
-        for (int d = u->doc; d < u->doc + u->docs; d++) {
-            const struct ids *ids = &u->run->corpus->documents.v[d].ids;
+        for (int d = 0; d < u->docs; d++) {
+            const struct ids *ids = &u->run->corpus->documents.v[unit_document(u, d)].ids;
             w->sequences[b->nsequences++] = (struct sequence){ ids->v, (int)ids->len };
         }
     }

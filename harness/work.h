@@ -16,6 +16,7 @@ struct cell_run {
     const struct cell *cell;
     const struct corpus *corpus;
     const float *cutoffs; /* [layers, N], for a router that learnt them; else NULL */
+    int *order;           /* [documents], in which units take them; NULL: as they come */
     size_t units_left;
     bool complete;  /* all of them are in the store now: it is to be summarised */
     int64_t noted;  /* the tokens or texts of a batch that run_note_batch() noted; 0: none */
@@ -28,7 +29,7 @@ struct cell_run {
     char *cause;        /* ... and how, for the first of them */
 };
 
-/* Documents doc .. doc + docs - 1 of a cell. */
+/* Documents doc .. doc + docs - 1 of a cell, counted in its order: see unit_document(). */
 struct unit {
     struct cell_run *run;
     int doc, docs;
@@ -40,7 +41,13 @@ struct units {
     size_t len, cap;
 };
 
-/* Adds the units of a cell whose documents are not there yet. present: [documents] */
+/* The i-th of a unit's documents, as the corpus counts. */
+int unit_document(const struct unit *u, int i);
+
+/*
+ * Adds the units of a cell whose documents are not there yet, and sets its order, which is freed with
+ * free(). present: [documents]
+ */
 void units_add(struct units *units, struct cell_run *run, const bool *present);
 
 /* A batch under way, and the units that it is made of. */

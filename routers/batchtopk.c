@@ -1,8 +1,11 @@
 /*
  * batchtopk.c: SeqTopK's global selection with the pool made of `batch` sequences in the order of
- * the documents. What a sequence gets hangs on its neighbours, which is what it is here to show.
+ * the documents, or in one that the cell's seed draws. What a sequence gets hangs on its neighbours,
+ * which is what it is here to show.
  */
 #include "routers/select.h"
+
+static const char *const no_yes[] = { "no", "yes", NULL };
 
 static enum router_scope batchtopk_scope(const struct router_args *a)
 {
@@ -27,6 +30,13 @@ static const struct router_param batchtopk_params[] = {
         .def = { .c = 8 },
     },
     ROUTER_BOUNDS,
+    {
+        .name = "shuffle",
+        .help = "yes: pools are of sequences in an order that the cell's seed draws",
+        .offset = offsetof(struct router_args, shuffle),
+        .choices = no_yes,
+        .later = true,
+    },
     { .name = NULL },
 };
 

@@ -23,6 +23,7 @@ struct router_args {
     int max;          /* and at most */
     int segment;      /* tokens after which the pool starts afresh; 0: never */
     int batch;        /* sequences in one pool */
+    int shuffle;      /* batchtopk: are pools made in an order that the cell's seed draws? 0 or 1 */
     int prefill;      /* index into the choices of the parameter "prefill" */
     double p;         /* topp: the share of a token's scores that is enough once it is exceeded */
     double threshold; /* xmoe: the share that is enough once it is met */
@@ -46,8 +47,13 @@ struct router_param {
     struct affine lo, hi, def;  /* of a number; `def.c` is the index of the default word */
     bool real;                  /* a real number: above `lo.c`, up to `hi.c`, without K and N */
     double real_def;            /* its default */
+    /* It came after results were there: at its default nothing is said of it, not in a cell's id
+     * either, so that those results stay what they are. */
+    bool later;
 };
 
+/* Is it to be said? See `later`. */
+bool router_param_said(const struct router_param *p, const struct router_args *args);
 /* What it may be with this K and N, both ends included; of words, their indices; not of a real. */
 void router_param_range(const struct router_param *p, int K, int N, int *lo, int *hi);
 
@@ -117,7 +123,7 @@ void router_others(const struct router *r, const struct router_args *args, struc
 bool router_decodes(const struct router *r, const struct router_args *args);
 /* The word for parameter "mode", or "" where the router has none. */
 const char *router_mode(const struct router *r, const struct router_args *args);
-/* JSON object of all parameters but K, in the order of the table: {"mode":"global","min":1,...}. */
+/* JSON object of all parameters but K and what is not said, in the order of the table: {"mode":"global","min":1,...}. */
 void router_params_json(const struct router *r, const struct router_args *args, struct buf *out);
 
 extern const struct router router_topk;

@@ -72,6 +72,15 @@ static int check_real(const struct router *r, const struct router_param *p, doub
                 value, p->lo.c, p->hi.c);
 }
 
+bool router_param_said(const struct router_param *p, const struct router_args *args)
+{
+    if (!p->later)
+        return true;
+    return p->real      ? param_real(p, args) != p->real_def
+           : p->choices ? param_value(p, args) != p->def.c
+                        : param_value(p, args) != affine_value(p->def, args->K, args->N);
+}
+
 int router_check(const struct router *r, const struct router_args *args, struct buf *err)
 {
     if (args->K < 1 || args->K > args->N)
@@ -148,6 +157,8 @@ void router_params_json(const struct router *r, const struct router_args *args, 
 {
     buf_addc(out, '{');
     for (const struct router_param *p = r->params; p->name; p++) {
+        if (!router_param_said(p, args))
+            continue;
         buf_addf(out, "%s\"%s\":", p == r->params ? "" : ",", p->name);
         if (p->choices)
             buf_addf(out, "\"%s\"", p->choices[param_value(p, args)]);

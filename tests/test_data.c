@@ -375,13 +375,42 @@ static void a_long_prompt_is_refused_or_leaves_room_for_new_tokens(void **state)
                                   "\"e/f\", max_tokens = ... }"));
 }
 
+static void a_length_keeps_the_first_tokens_and_min_bytes_selects(void **state)
+{
+    (void)state;
+    const char lines[] =
+        "{\"text\": \"ab\"}\n{\"text\": \"abbaab\"}\n{\"text\": \"hello hello\"}\n";
+    struct task t = make_task(lines, sizeof(lines) - 1, NULL, NULL);
+    t.name = xstrdup("nll:d.jsonl");
+    t.length = 2, t.min_bytes = 6;
+    assert_int_equal(data_check(&t, &err), 0);
+    assert_int_equal(t.documents, 2);
+    assert_int_equal(documents_read(&t, tokenizer, 9, &docs, &err), 0);
+    assert_int_equal(docs.len, 2);
+    assert_int_equal(docs.v[0].ids.len, 2);
+    assert_text(&docs.v[1], "hello hello");
+    assert_int_equal(docs.truncated, 0);
+    documents_release(&docs);
+    t.length = 3;
+    assert_int_equal(documents_read(&t, tokenizer, 9, &docs, &err), -1);
+    assert_non_null(strstr(err.s, "d.jsonl:3: 2 tokens are fewer than length = 3; min_bytes = ... "
+                                  "leaves shorter texts out"));
+    documents_release(&docs);
+    assert_int_equal(documents_read(&t, tokenizer, 2, &docs, &err), -1);
+    assert_string_equal(err.s, "nll:d.jsonl: length = 3 is more than the 2 positions of the model");
+    t.min_bytes = 100;
+    assert_int_equal(data_check(&t, &err), -1);
+    assert_non_null(strstr(err.s, "d.jsonl: no line has 100 bytes of text in 'text'"));
+    task_release(&t);
+}
+
 static void rows_select_lines_and_documents_count_from_0(void **state)
 {
     (void)state;
     const char *lines = "{\"id\": 1, \"q\": 7}\n{\"id\": 3, \"q\": \"ab\"}\n"
                         "{\"id\": 2, \"q\": \"hello\"}\n{\"id\": 4, \"q\": \"b\"}\n";
     struct task t = make_generating(lines, "{q}", 2);
-    t.eval->rows = (struct eval_rows){ xstrdup("id"), 2, 3 };
+    t.eval->rows = (struct eval_rows){ .field = xstrdup("id"), .from = 2, .to = 3 };
     assert_int_equal(data_check(&t, &err), 0);
     assert_int_equal(t.documents, 2);
     assert_int_equal(read_task(&t, 9), 0);
@@ -389,13 +418,13 @@ static void rows_select_lines_and_documents_count_from_0(void **state)
     assert_text(&docs.v[0], "ab");
     assert_text(&docs.v[1], "hello");
     t = make_generating(lines, "{q}", 2);
-    t.eval->rows = (struct eval_rows){ xstrdup("id"), 2, 4 };
+    t.eval->rows = (struct eval_rows){ .field = xstrdup("id"), .from = 2, .to = 4 };
     t.limit = 2;
     assert_int_equal(data_check(&t, &err), 0);
     assert_int_equal(t.documents, 2);
     task_release(&t);
     t = make_generating(lines, "{q}", 2);
-    t.eval->rows = (struct eval_rows){ xstrdup("id"), 5, 6 };
+    t.eval->rows = (struct eval_rows){ .field = xstrdup("id"), .from = 5, .to = 6 };
     assert_int_equal(data_check(&t, &err), -1);
     assert_non_null(strstr(err.s, "d.jsonl: no line has 'id' from 5 to 6"));
     free(t.eval->rows.field);
@@ -653,6 +682,7 @@ int main(void)
         cmocka_unit_test_teardown(what_scores_an_output_must_be_there_before_the_run, forget),
         cmocka_unit_test_teardown(a_field_called_output_is_the_reference_s_alone, forget),
         cmocka_unit_test_teardown(a_reference_of_the_output_is_a_field, forget),
+        cmocka_unit_test_teardown(a_length_keeps_the_first_tokens_and_min_bytes_selects, forget),
         cmocka_unit_test_teardown(a_file_behind_gzip_is_unpacked_whole, forget),
         cmocka_unit_test_teardown(a_wrong_sum_is_told_with_both, forget),
         cmocka_unit_test_teardown(without_a_tokenizer_there_are_fields_and_no_tokens, forget),

@@ -83,7 +83,7 @@ static struct recipe *read_recipe(const char *text)
 {
     fixture_text(dir, "r.lua", text);
     char *path = xasprintf("%s/r.lua", dir);
-    struct recipe *r = recipe_open(path, &err);
+    struct recipe *r = recipe_open(path, NULL, &err);
     free(path);
     return r;
 }

@@ -37,7 +37,7 @@ static struct recipe *read_text(const char *text)
 {
     fixture_text(dir, "r.lua", text);
     char *path = xasprintf("%s/r.lua", dir);
-    struct recipe *r = recipe_open(path, &err);
+    struct recipe *r = recipe_open(path, NULL, &err);
     free(path);
     return r;
 }
@@ -63,7 +63,7 @@ static void assert_refused(const char *line, const char *want)
 static void every_word_is_read(void **state)
 {
     (void)state;
-    struct recipe *r = recipe_open(RECIPES "/good.lua", &err);
+    struct recipe *r = recipe_open(RECIPES "/good.lua", NULL, &err);
     if (!r)
         fail_msg("%s", err.s);
     assert_string_equal(r->name, "good");
@@ -112,6 +112,56 @@ static void one_value_stands_for_a_list(void **state)
     assert_true(r->tasks[0].truncate);
     assert_int_equal(r->log_tokens, LOG_ALL);
     assert_false(r->judged);
+    recipe_free(r);
+}
+
+static void the_recipe_sees_what_the_command_line_said(void **state)
+{
+    (void)state;
+    const char *text = "local big = options.model == 'OLMoE-1B-7B-0125'\n"
+                       "return sweep { name = 'x', models = 'm', K = big and 8 or 2,\n"
+                       "limit = options.limit, routers = topk(), tasks = 'gsm8k/nll' }";
+    struct sweep_options said = { .model = "allenai/OLMoE-1B-7B-0125", .limit = 7 };
+    struct recipe *r = read_text(text);
+    assert_non_null(r);
+    assert_int_equal(r->K.v[0], 2);
+    assert_int_equal(r->limit, 0);
+    recipe_free(r);
+    char *path = xasprintf("%s/r.lua", dir);
+    r = recipe_open(path, &said, &err);
+    assert_non_null(r);
+    assert_int_equal(r->K.v[0], 8);
+    assert_int_equal(r->limit, 7);
+    recipe_free(r);
+    free(path);
+    assert_null(read_text("local m = options.models"));
+    assert_non_null(strstr(err.s, "r.lua:1: options has model, device, dtype and limit, and no "
+                                  "'models'"));
+    assert_null(read_text("options.model = 'm'"));
+    assert_non_null(strstr(err.s, "r.lua:1: options has what the command line said; it cannot be "
+                                  "changed"));
+}
+
+static void a_task_may_have_its_own_training(void **state)
+{
+    (void)state;
+    struct recipe *r = read_text(
+        "return sweep { name = 'x', models = 'm', K = 8, routers = topk(), tasks = { 'gsm8k/a',\n"
+        "task { 'mbpp/nll', train = { none(), sft { data = 'codealpaca/train', steps = 1,\n"
+        "lr = 1 } } }, nll { file = 'f', length = 128, min_bytes = 9, train = none() } },\n"
+        "train = sft { data = 'gsm8k/train', steps = 2, lr = 1 } }");
+    if (!r)
+        fail_msg("%s", err.s);
+    assert_int_equal(r->own_trains, 1);
+    assert_int_equal(r->ntrains, 4);
+    assert_int_equal(r->trains[0].how.steps, 2);
+    assert_int_equal(r->tasks[0].ntrains, 0);
+    assert_int_equal(r->tasks[1].train, 1);
+    assert_int_equal(r->tasks[1].ntrains, 2);
+    assert_int_equal(r->trains[2].how.steps, 1);
+    assert_int_equal(r->tasks[2].train, 3);
+    assert_int_equal(r->tasks[2].length, 128);
+    assert_int_equal(r->tasks[2].min_bytes, 9);
     recipe_free(r);
 }
 
@@ -226,12 +276,17 @@ static void a_wrong_key_or_value_names_its_line(void **state)
           "expert_choice.min: unknown key; allowed are none" },
         { "tasks = 3", "sweep.tasks: 3; allowed is the name of a task, such as \"gsm8k/nll\", "
                        "task { ... } or nll { file = ... }" },
+        { "tasks = task { 'gsm8k/nll', train = 'sft' }",
+          "task.train: the text \"sft\"; allowed is none() or sft { data = ..., steps = ..., "
+          "lr = ... }" },
+        { "tasks = nll { file = 'f', length = 1 }",
+          "nll.length: 1; allowed is a whole number from 2 to 1000000" },
         { "tasks = nll {}", "nll: 'file' is missing" },
         { "tasks = nll { file = 'f', truncate = 1 }", "nll.truncate: 1; allowed is true or false" },
         { "tasks = task { limit = 3 }", "task: '[1]' is missing" },
         { "tasks = task { 'gsm8k/nll', 'more' }",
           "task: a value without a key; allowed keys are file, limit, truncate, max_tokens, "
-          "temperature, top_p" },
+          "temperature, top_p, train" },
         { "tasks = task { 'gsm8k/x', temperature = '1' }",
           "task.temperature: the text \"1\"; allowed is a number from 0 to 100" },
         { "tasks = task { 'gsm8k/x', temperature = math.huge }",
@@ -239,7 +294,8 @@ static void a_wrong_key_or_value_names_its_line(void **state)
         { "tasks = task { 'gsm8k/x', top_p = 0 }",
           "task.top_p: 0; allowed is a number above 0, up to 1" },
         { "tasks = nll { file = 'f', max_tokens = 1 }",
-          "nll.max_tokens: unknown key; allowed are file, field, limit, truncate" },
+          "nll.max_tokens: unknown key; allowed are file, field, limit, truncate, length, "
+          "min_bytes, train" },
         { "judge = 'gpt'", "judge: the text \"gpt\"; allowed is a table { url =, model =, key_env "
                            "=, command =, tries =, wait =, timeout = }" },
         { "judge = { uri = 'x' }", "judge.uri: unknown key; allowed are url, model, key_env, "
@@ -363,6 +419,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(every_word_is_read, enter, leave),
         cmocka_unit_test_setup_teardown(one_value_stands_for_a_list, enter, leave),
+        cmocka_unit_test_setup_teardown(the_recipe_sees_what_the_command_line_said, enter, leave),
+        cmocka_unit_test_setup_teardown(a_task_may_have_its_own_training, enter, leave),
         cmocka_unit_test_setup_teardown(decoding_and_judge_are_read, enter, leave),
         cmocka_unit_test_setup_teardown(a_real_parameter_is_a_plain_number, enter, leave),
         cmocka_unit_test_setup_teardown(a_table_changed_after_its_constructor_changes_nothing,

@@ -86,7 +86,7 @@ static void rows_come_before_the_count(void **state)
     (void)state;
     write_lines(9);
     struct eval_shots spec = spec_of(3, SHOTS_FIRST, 0);
-    spec.rows = (struct eval_rows){ "n", 2, 4 };
+    spec.rows = (struct eval_rows){ .field = "n", .from = 2, .to = 4 };
     struct shots *s = shots_open(&spec, path, &err);
     if (!s)
         fail_msg("%s", err.s);

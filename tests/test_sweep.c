@@ -132,6 +132,27 @@ static void cells_come_in_their_order(void **state)
     sweep_free(s);
 }
 
+static void a_tasks_own_training_takes_the_place_of_the_sweeps(void **state)
+{
+    (void)state;
+    struct sweep *s = open_with(
+        "train = { none(), sft { data = { file = 't.jsonl', text = 'text' }, steps = 1,\n"
+        "lr = 1 } }, tasks = { nll { file = 't.jsonl' }, nll { file = 't.jsonl', limit = 1,\n"
+        "train = sft { data = { file = 't.jsonl', text = 'text' }, steps = 2, lr = 1 } } }",
+        &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->ncells, 3);
+    assert_int_equal(s->ntrainings, 2);
+    assert_string_equal(s->cells[0].train, "none");
+    assert_int_equal(s->cells[0].task->documents, 3);
+    assert_int_equal(s->cells[1].training->how.steps, 1);
+    assert_int_equal(s->cells[1].task->documents, 3);
+    assert_int_equal(s->cells[2].training->how.steps, 2);
+    assert_int_equal(s->cells[2].task->documents, 1);
+    sweep_free(s);
+}
+
 static void the_same_cell_stands_once(void **state)
 {
     (void)state;
@@ -206,6 +227,9 @@ static void an_id_changes_with_all_that_can_change_numbers(void **state)
         "routers = expert_choice(), K = 1",
         "limit = 2",
         "tasks = nll { file = 't.jsonl', truncate = true }",
+        "tasks = nll { file = 't.jsonl', length = 2 }",
+        "tasks = nll { file = 't.jsonl', min_bytes = 1 }",
+        "routers = batchtopk { shuffle = 'yes' }",
         "tasks = nll { file = 't.jsonl', field = 'body', limit = 2 }",
         "tasks = nll { file = 'other.jsonl' }",
         "tasks = task { 'gsm8k/nll', file = 'g.jsonl' }",
@@ -591,6 +615,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(cells_come_in_their_order, enter, leave),
+        cmocka_unit_test_setup_teardown(a_tasks_own_training_takes_the_place_of_the_sweeps, enter,
+                                        leave),
         cmocka_unit_test_setup_teardown(the_same_cell_stands_once, enter, leave),
         cmocka_unit_test_setup_teardown(a_router_that_ignores_K_has_one_cell_for_all_of_them, enter,
                                         leave),

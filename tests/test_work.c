@@ -62,6 +62,42 @@ static void a_smaller_batch_has_fewer_tokens_but_one_unit_at_least(void **state)
     free(units.v);
 }
 
+static void pools_may_be_drawn_by_the_seed(void **state)
+{
+    (void)state;
+    struct cell c;
+    struct cell_run run = cell_of(&c, &router_batchtopk, 4);
+    struct units units = { 0 }, others = { 0 };
+    c.args.shuffle = 1;
+    c.seed = 3;
+    units_add(&units, &run, present);
+    bool seen[DOCS] = { false };
+    int moved = 0;
+    for (size_t i = 0; i < units.len; i++)
+        for (int d = 0; d < units.v[i].docs; d++) {
+            int doc = unit_document(&units.v[i], d);
+            assert_false(seen[doc]);
+            seen[doc] = true;
+            moved += doc != units.v[i].doc + d;
+        }
+    assert_int_equal(units.len, 3);
+    assert_true(moved > 0);
+    // A pool that is there is known by its own documents, not by those in its place.
+    present[unit_document(&units.v[1], 0)] = true;
+    int *first = run.order;
+    units_add(&others, &run, present);
+    assert_int_equal(others.len, 2);
+    assert_memory_equal(first, run.order, DOCS * sizeof(*first));
+    free(run.order);
+    c.seed = 4;
+    units_add(&others, &run, present);
+    assert_true(memcmp(first, run.order, DOCS * sizeof(*first)) != 0);
+    free(first);
+    free(run.order);
+    free(units.v);
+    free(others.v);
+}
+
 static void a_batch_routers_pool_is_a_unit_and_the_last_is_smaller(void **state)
 {
     (void)state;
@@ -161,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_document_is_a_unit_and_those_that_are_there_are_left_out),
         cmocka_unit_test(a_smaller_batch_has_fewer_tokens_but_one_unit_at_least),
+        cmocka_unit_test(pools_may_be_drawn_by_the_seed),
         cmocka_unit_test(a_batch_routers_pool_is_a_unit_and_the_last_is_smaller),
         cmocka_unit_test(every_unit_comes_into_one_batch),
         cmocka_unit_test(a_unit_larger_than_a_batch_is_a_batch_of_its_own),

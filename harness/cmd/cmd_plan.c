@@ -236,7 +236,7 @@ static int run_plan(int argc, char **argv)
         die(2, "plan: --sweep goes with --from");
     struct buf err = BUF_INIT;
     enum table_format format = json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT;
-    struct recipe *r = recipe_open(argv[1], &err);
+    struct recipe *r = recipe_open(argv[1], &o, &err);
     if (!r)
         die(1, "%s", err.s);
     return r->pretrain ? plan_pretrain(r, &o, format) : plan_sweep(r, &o, format);

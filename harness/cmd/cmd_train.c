@@ -161,12 +161,13 @@ static int run_train(int argc, char **argv)
         { .name = "--shard", .value = &o.shard },
         { .name = NULL },
     };
+    run_signals_begin();
     buf_init(&o.command);
     provenance_command(argc, argv, &o.command);
     cmd_options(&cmd_train, argc, argv, specs, 1, 1);
     o.checkpoint_seconds = run_checkpoint_seconds(&cmd_train, seconds);
     struct buf err = BUF_INIT;
-    struct recipe *r = recipe_open(argv[1], &err);
+    struct recipe *r = recipe_open(argv[1], &o.sweep, &err);
     if (!r)
         die(1, "%s", err.s);
     if (r->pretrain && o.sweep.model)

@@ -203,6 +203,8 @@ static void hash_task(struct hash *h, const struct task *t, const struct judge_s
 static void add_data(const struct task *t, struct buf *text)
 {
     buf_addf(text, "data %s\ndocuments %d\ntruncate %d\n", t->data_hash, t->documents, t->truncate);
+    if (t->length || t->min_bytes)
+        buf_addf(text, "length %d\nmin_bytes %d\n", t->length, t->min_bytes);
 }
 
 void cell_hash_task(struct hash *h, const struct task *t, const struct judge_spec *judge)
@@ -219,6 +221,8 @@ void router_identity(const struct router *r, const struct router_args *args, str
     buf_addf(text, "router %s\nK %d\n", r->name, args->K);
     for (const struct router_param *p = r->params; p->name; p++) {
         const void *value = (const char *)args + p->offset;
+        if (!router_param_said(p, args))
+            continue;
         if (p->choices)
             buf_addf(text, "%s %s\n", p->name, p->choices[*(const int *)value]);
         else if (p->real)

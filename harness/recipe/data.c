@@ -111,10 +111,10 @@ static int open_shots(const struct task *task, struct shots **out, struct buf *e
     return *out ? 0 : -1;
 }
 
-static const struct eval_rows *rows_of(const struct task *task)
+static struct eval_rows rows_of(const struct task *task)
 {
-    static const struct eval_rows all;
-    return task->eval ? &task->eval->rows : &all;
+    return task->eval ? task->eval->rows
+                      : (struct eval_rows){ .text = task->text, .min_bytes = task->min_bytes };
 }
 
 /* The task's documents; `checked`: data_check() has seen that the sum is right. */
@@ -145,11 +145,12 @@ int data_check(struct task *task, struct buf *err)
 {
     struct data_file file;
     struct check c = { .task = task };
+    struct eval_rows rows = rows_of(task);
     int rc = open_file(task, false, &file, err);
     if (rc == 0)
         rc = open_shots(task, &c.shots, err);
     if (rc == 0)
-        rc = data_file_each(&file, rows_of(task), task->limit, check_line, &c, err);
+        rc = data_file_each(&file, &rows, task->limit, check_line, &c, err);
     if (rc == 0) {
         memcpy(task->data_hash, file.hash, sizeof(task->data_hash));
         if (c.shots)
@@ -177,9 +178,25 @@ static void cut_left(struct document *d, size_t extra)
     d->truncated = true;
 }
 
+/* The first `length` tokens of a text, which has them. */
+static int cut_to_length(const struct reading *r, struct document *d, const char *where,
+                         struct buf *err)
+{
+    size_t length = (size_t)r->task->length;
+    if (d->ids.len < length)
+        return fail(err,
+                    "%s: %zu tokens are fewer than length = %zu; min_bytes = ... leaves shorter "
+                    "texts out",
+                    where, d->ids.len, length);
+    d->ids.len = length;
+    return 0;
+}
+
 /* Makes a text that is scored whole, or a prompt with its target, fit. */
 static int fit(const struct reading *r, struct document *d, const char *where, struct buf *err)
 {
+    if (r->task->length)
+        return cut_to_length(r, d, where, err);
     if (d->ids.len <= r->context)
         return 0;
     if (!r->task->truncate)
@@ -282,6 +299,9 @@ static int check_context(const struct task *task, int context, struct buf *err)
 {
     if (context < 2)
         return fail(err, "a model with %d positions; a loss needs at least two", context);
+    if (task->length > context)
+        return fail(err, "%s: length = %d is more than the %d positions of the model", task->name,
+                    task->length, context);
     if (task_generates(task) && task->truncate && task->decoding.max_tokens >= context)
         return fail(err,
                     "%s: long prompts are cut to leave room for max_tokens = %d, and the model "
@@ -300,6 +320,7 @@ int documents_read(const struct task *task, struct tokenizer *tokenizer, int con
         return -1;
     struct data_file file;
     struct reading r = { task, tokenizer, (size_t)context, NULL, out };
+    struct eval_rows rows = rows_of(task);
     int rc = open_file(task, true, &file, err);
     if (rc == 0 && tokenizer)
         rc = open_shots(task, &r.shots, err);
@@ -310,7 +331,7 @@ int documents_read(const struct task *task, struct tokenizer *tokenizer, int con
         rc = fail(err, "%s: was changed while the sweep was being prepared",
                   changed ? file.path : task->shots_file);
     if (rc == 0)
-        rc = data_file_each(&file, rows_of(task), task->limit, read_line, &r, err);
+        rc = data_file_each(&file, &rows, task->limit, read_line, &r, err);
     shots_free(r.shots);
     data_file_release(&file);
     return rc;

@@ -191,6 +191,13 @@ struct lines {
     int used;
 };
 
+/* What is no text is left to those who use the line, and who refuse it. */
+static bool too_short(const struct eval_rows *rows, const json_t *object)
+{
+    const json_t *text = rows->min_bytes ? json_object_get(object, rows->text) : NULL;
+    return json_is_string(text) && json_string_length(text) < (size_t)rows->min_bytes;
+}
+
 /* Uses the next line, where it is selected. */
 static int next_line(struct lines *l, const struct eval_rows *rows,
                      int (*use)(void *ud, json_t *object, const char *where, struct buf *err),
@@ -211,7 +218,8 @@ static int next_line(struct lines *l, const struct eval_rows *rows,
     int value = 0, rc = 0;
     if (rows->field)
         rc = json_need_int(&in, rows->field, INT_MIN, INT_MAX, &value);
-    if (rc == 0 && (!rows->field || (value >= rows->from && value <= rows->to))) {
+    if (rc == 0 && (!rows->field || (value >= rows->from && value <= rows->to)) &&
+        !too_short(rows, object)) {
         l->used++;
         rc = use(ud, object, where, err);
     }
@@ -235,6 +243,9 @@ int data_file_each(const struct data_file *f, const struct eval_rows *rows, int 
     }
     if (l.number == 0)
         return fail(err, "%s: an empty file; each line is a document", f->path);
+    if (l.used == 0 && rows->min_bytes)
+        return fail(err, "%s: no line has %d bytes of text in '%s'", f->path, rows->min_bytes,
+                    rows->text);
     if (l.used == 0)
         return fail(err, "%s: no line has '%s' from %d to %d", f->path, rows->field, rows->from,
                     rows->to);

@@ -72,10 +72,15 @@
 #include "recipe/lua_fields.h"
 #include "score/measure.h"
 
-/* The lines of a file whose whole number `field` lies in [from, to]; field NULL: all lines. */
+/*
+ * The lines of a file whose whole number `field` lies in [from, to]; field NULL: all lines. Of these
+ * those whose text `text` has `min_bytes` at least; 0: whatever it has.
+ */
 struct eval_rows {
     char *field;
     int from, to;
+    const char *text; /* borrowed */
+    int min_bytes;
 };
 
 enum shots_draw {

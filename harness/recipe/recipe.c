@@ -104,7 +104,7 @@ static int read_routers(lua_State *L, const struct lua_place *at, const struct f
     return list_read(L, at, f, member, add_router, err);
 }
 
-static int add_train(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+int recipe_add_train(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                      struct buf *err)
 {
     struct recipe *recipe = member;
@@ -115,7 +115,11 @@ static int add_train(lua_State *L, const struct lua_place *at, const struct fiel
 static int read_train(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                       struct buf *err)
 {
-    return list_read(L, at, f, member, add_train, err);
+    struct recipe *recipe = member;
+    recipe->ntrains = 0; // none() stood there
+    int rc = list_read(L, at, f, recipe, recipe_add_train, err);
+    recipe->own_trains = recipe->ntrains;
+    return rc;
 }
 
 static int read_log(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
@@ -181,12 +185,10 @@ int recipe_check_name(const struct lua_place *at, const char *name, struct buf *
 
 static int read_sweep(lua_State *L, struct recipe *r, struct buf *err)
 {
+    r->trains = xcalloc(1, sizeof(*r->trains));
+    r->own_trains = r->ntrains = r->trains_cap = 1;
     if (fields_read(L, &r->at, sweep_fields, r, err) != 0)
         return -1;
-    if (!r->ntrains) {
-        r->trains = xcalloc(1, sizeof(*r->trains));
-        r->ntrains = r->trains_cap = 1;
-    }
     return recipe_check_name(&r->at, r->name, err);
 }
 
@@ -212,7 +214,7 @@ static int read_recipe(lua_State *L, struct recipe *r, struct buf *err)
     return recipe_pretrain_read(L, &r->at, r->pretrain, err);
 }
 
-struct recipe *recipe_open(const char *path, struct buf *err)
+struct recipe *recipe_open(const char *path, const struct sweep_options *o, struct buf *err)
 {
     struct lua_sandbox *s = lua_sandbox_open(path, &lua_limits_default, err);
     if (!s)
@@ -222,6 +224,7 @@ struct recipe *recipe_open(const char *path, struct buf *err)
     buf_init(&r->text);
     buf_adds(&r->text, lua_sandbox_text(s));
     recipe_words_add(s);
+    recipe_words_options(s, o);
     int rc = lua_sandbox_run(s, err);
     if (rc == 0)
         rc = read_recipe(lua_sandbox_state(s), r, err);

@@ -3,8 +3,10 @@
  *
  * Words of a recipe: sweep{...}, a constructor for each router of routers.c (its fields from the
  * router's own table), router{...} for one that the recipe defines (lua_router.h), none(), nll{...},
- * task{...}, sft{...}, and the symbols K and N with + - * / // and unary minus. The recipe ends in
- * `return sweep { ... }`, or in `return pretrain { ... }` (recipe_pretrain.h).
+ * task{...}, sft{...}, the symbols K and N with + - * / // and unary minus, and `options`, which has
+ * what the command line said: options.model (its folders left out), .device, .dtype, .limit; nil each
+ * where it was silent. The recipe ends in `return sweep { ... }`, or in `return pretrain { ... }`
+ * (recipe_pretrain.h).
  *
  * Invariant: in a `struct recipe` every key is known, every value has its type, and the lists are
  * not empty. Leaves out: whether models and files exist and what the numbers come to (sweep.h).
@@ -35,6 +37,11 @@ struct recipe_task {
     char *text; /* nll: the field with the text */
     int limit;  /* 0: none */
     bool truncate;
+    int length;    /* nll: tokens that are kept of a text, its first; 0: all */
+    int min_bytes; /* nll: shorter texts are not selected; 0: all are */
+    /* What it is scored after: recipe.trains[train .. train + ntrains - 1]. 0, 0: the sweep's own */
+    size_t train, ntrains;
+    struct recipe *recipe; /* whose task it is */
     /* Over the form's decoding; what was not said is 0, and -1 for the temperature. */
     int max_tokens;
     double temperature, top_p;
@@ -59,8 +66,9 @@ struct recipe {
     struct wholes K, seeds;
     struct recipe_router *routers;
     size_t nrouters, routers_cap;
-    struct recipe_train *trains; /* none() alone where `train` was not said */
-    size_t ntrains, trains_cap;
+    /* The sweep's own first (none() alone where `train` was not said), then those of single tasks. */
+    struct recipe_train *trains;
+    size_t own_trains, ntrains, trains_cap;
     struct recipe_task *tasks;
     size_t ntasks, tasks_cap;
     int log_tokens;
@@ -70,7 +78,16 @@ struct recipe {
     struct judge_spec judge; /* its strings are the recipe's own */
 };
 
-struct recipe *recipe_open(const char *path, struct buf *err) MUST_USE;
+/* What the command line may say over the recipe; NULL and 0 where it is silent. */
+struct sweep_options {
+    const char *model;  /* instead of the recipe's models */
+    const char *device; /* default "cpu" */
+    const char *dtype;  /* default "float32" */
+    int limit;          /* documents of each task, at most */
+};
+
+struct recipe *recipe_open(const char *path, const struct sweep_options *o,
+                           struct buf *err) MUST_USE;
 void recipe_free(struct recipe *r);
 
 /*
@@ -80,6 +97,10 @@ void recipe_free(struct recipe *r);
 int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_router *r,
                        struct buf *err) MUST_USE;
 void recipe_router_release(struct recipe_router *r);
+
+/* Reads one element of a list of trainings into the recipe, behind those that it has. */
+int recipe_add_train(lua_State *L, const struct lua_place *at, const struct field *f, void *recipe,
+                     struct buf *err) MUST_USE;
 
 /* Reads the value of a router's parameter that is not real into a struct expr; see struct field. */
 int recipe_param_read(lua_State *L, const struct lua_place *at, const struct field *f, void *member,

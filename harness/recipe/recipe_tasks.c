@@ -23,6 +23,22 @@ enum {
         .name = "truncate", .type = FIELD_FLAG, .offset = offsetof(struct recipe_task, truncate) \
     }
 
+/* `train` of a task, which may be any element of a sweep's. */
+static int read_own_train(lua_State *L, const struct lua_place *at, const struct field *f,
+                          void *member, struct buf *err)
+{
+    struct recipe_task *t = member;
+    t->train = t->recipe->ntrains;
+    int rc = list_read(L, at, f, t->recipe, recipe_add_train, err);
+    t->ntrains = t->recipe->ntrains - t->train;
+    return rc;
+}
+
+#define TRAIN_FIELD                                                  \
+    {                                                                \
+        .name = "train", .type = FIELD_OTHER, .read = read_own_train \
+    }
+
 static const struct field nll_fields[] = {
     { .name = "file",
       .type = FIELD_STRING,
@@ -30,6 +46,17 @@ static const struct field nll_fields[] = {
       .required = true },
     { .name = "field", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, text) },
     HOW_MUCH_FIELDS,
+    { .name = "length",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, length),
+      .lo = 2,
+      .hi = TOKENS_MAX },
+    { .name = "min_bytes",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, min_bytes),
+      .lo = 1,
+      .hi = INT32_MAX },
+    TRAIN_FIELD,
     { .name = NULL },
 };
 
@@ -54,6 +81,7 @@ static const struct field task_fields[] = {
       .offset = offsetof(struct recipe_task, top_p),
       .hi = 1,
       .above = true },
+    TRAIN_FIELD,
     { .name = NULL },
 };
 
@@ -70,7 +98,9 @@ static int add_task(lua_State *L, const struct lua_place *at, const struct field
                             err);
     ARRAY_GROW(recipe->tasks, recipe->tasks_cap, recipe->ntasks + 1);
     struct recipe_task *t = &recipe->tasks[recipe->ntasks++];
-    *t = (struct recipe_task){ .temperature = -1, .at = named ? *at : made_place(at, m) };
+    *t = (struct recipe_task){ .temperature = -1,
+                               .recipe = recipe,
+                               .at = named ? *at : made_place(at, m) };
     if (named) {
         struct field name = { .name = f->name, .type = FIELD_STRING };
         return field_read_value(L, at, &name, &t->name, err);

@@ -4,6 +4,7 @@
 #include "recipe/recipe_words.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 static const char expr_type[] = "seqtopk expression", made_type[] = "seqtopk made",
                   lua_routers[] = "seqtopk routers";
@@ -173,6 +174,56 @@ void recipe_words_add(struct lua_sandbox *s)
     for (size_t i = 0; i < ARRAY_LEN(constructors); i++)
         add_constructor(s, (struct made){ constructors[i].kind, 0, NULL, constructors[i].name });
     add_expressions(s);
+}
+
+/* options.KEY. Upvalue: a table of what was said. */
+static int say_option(lua_State *L)
+{
+    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+    const char *const known[] = { "model", "device", "dtype", "limit" };
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(key, known[i]) == 0) {
+            lua_getfield(L, lua_upvalueindex(1), key);
+            return 1;
+        }
+    return luaL_error(L, "options has model, device, dtype and limit, and no '%s'", key);
+}
+
+static int keep_options(lua_State *L)
+{
+    return luaL_error(L, "options has what the command line said; it cannot be changed");
+}
+
+static void set_text(lua_State *L, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+void recipe_words_options(struct lua_sandbox *s, const struct sweep_options *o)
+{
+    lua_State *L = lua_sandbox_state(s);
+    const char *slash = o && o->model ? strrchr(o->model, '/') : NULL;
+    lua_newtable(L);
+    lua_newtable(L); // its metatable
+    lua_newtable(L);
+    if (o) {
+        set_text(L, "model", slash && slash[1] ? slash + 1 : o->model);
+        set_text(L, "device", o->device);
+        set_text(L, "dtype", o->dtype);
+    }
+    if (o && o->limit) {
+        lua_pushinteger(L, o->limit);
+        lua_setfield(L, -2, "limit");
+    }
+    lua_pushcclosure(L, say_option, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, keep_options);
+    lua_setfield(L, -2, "__newindex");
+    lua_setmetatable(L, -2);
+    lua_sandbox_word(s, "options", true);
 }
 
 const struct made *made_top(lua_State *L)

@@ -12,6 +12,7 @@
 #include "recipe/expr.h"
 #include "recipe/lua_fields.h"
 #include "recipe/lua_sandbox.h"
+#include "recipe/recipe.h"
 
 enum made_kind {
     MADE_SWEEP,
@@ -32,6 +33,8 @@ struct made {
 };
 
 void recipe_words_add(struct lua_sandbox *s);
+/* `options`, with what `o` says; NULL: with nothing. */
+void recipe_words_options(struct lua_sandbox *s, const struct sweep_options *o);
 
 /* The value on top of the stack as what a constructor made, or as an expression; else NULL. */
 const struct made *made_top(lua_State *L);

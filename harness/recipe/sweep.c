@@ -135,7 +135,7 @@ struct sweep *sweep_of(struct recipe *r, const struct sweep_options *o, struct b
 
 struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err)
 {
-    struct recipe *r = recipe_open(path, err);
+    struct recipe *r = recipe_open(path, o, err);
     return r ? sweep_of(r, o, err) : NULL;
 }
 
@@ -173,7 +173,7 @@ bool sweep_repeats(const struct sweep *s)
     for (size_t i = 0; i < s->ncells; i++) {
         const struct cell *c = &s->cells[i];
         bool own_model = c->training && !c->training->said->seeded;
-        if (task_samples(c->task) || own_model)
+        if (task_samples(c->task) || own_model || c->args.shuffle)
             continue;
         if (!first)
             first = c;

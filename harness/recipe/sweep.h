@@ -92,14 +92,6 @@ struct sweep {
 bool device_named(const char *name);
 #define DEVICES_ALLOWED "cpu, cuda or cuda:NUMBER"
 
-/* What the command line may say over the recipe; NULL and 0 where it is silent. */
-struct sweep_options {
-    const char *model;  /* instead of the recipe's models */
-    const char *device; /* default "cpu" */
-    const char *dtype;  /* default "float32" */
-    int limit;          /* documents of each task, at most */
-};
-
 struct sweep *sweep_open(const char *path, const struct sweep_options *o, struct buf *err) MUST_USE;
 /* The same for a recipe that was read; it is the sweep's from here on, or freed after a failure. */
 struct sweep *sweep_of(struct recipe *r, const struct sweep_options *o, struct buf *err) MUST_USE;

@@ -184,6 +184,13 @@ static int train_cell(struct sweep *s, const struct sweep_training *t, struct ce
     return 0;
 }
 
+/* Is the task scored after the training, the recipe's number `train`? */
+static bool goes_with(const struct recipe *r, size_t task, size_t train)
+{
+    const struct recipe_task *t = &r->tasks[task];
+    return t->ntrains ? train >= t->train && train - t->train < t->ntrains : train < r->own_trains;
+}
+
 /* The cells of one model and training, for all tasks, K, routers and seeds. */
 static int add_cells(struct grid *g, size_t model, size_t train, struct buf *err)
 {
@@ -193,7 +200,7 @@ static int add_cells(struct grid *g, size_t model, size_t train, struct buf *err
     const int64_t *seeds = r->seeds.len ? r->seeds.v : &only_seed;
     size_t nseeds = r->seeds.len ? r->seeds.len : 1, each = r->K.len * r->nrouters;
     for (size_t t = 0; t < s->ntasks; t++)
-        for (size_t i = 0; i < each; i++)
+        for (size_t i = 0; i < each && goes_with(r, t, train); i++)
             for (size_t j = 0; j < nseeds; j++) {
                 struct cell *c = &s->cells[s->ncells];
                 *c = (struct cell){ .model = &s->models[model],
@@ -237,8 +244,11 @@ static void drop_doubles(struct sweep *s)
 /* How many cells there are before doubles are taken out. */
 static int count_cells(const struct sweep *s, const struct recipe *r, size_t *n, struct buf *err)
 {
-    const size_t sizes[] = { s->nmodels, r->ntrains,  s->ntasks,
-                             r->K.len,   r->nrouters, r->seeds.len ? r->seeds.len : 1 };
+    size_t pairs = 0; // of a task and a training
+    for (size_t i = 0; i < r->ntasks; i++)
+        pairs += r->tasks[i].ntrains ? r->tasks[i].ntrains : r->own_trains;
+    const size_t sizes[] = { s->nmodels, pairs, r->K.len, r->nrouters,
+                             r->seeds.len ? r->seeds.len : 1 };
     *n = 1;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
         if (__builtin_mul_overflow(*n, sizes[i], n) || *n > CELLS_MAX)

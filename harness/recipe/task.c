@@ -178,13 +178,23 @@ static int resolve_named(const struct recipe_task *spec, bool prompts, struct ta
 
 int task_resolve(const struct recipe_task *spec, int limit, struct task *out, struct buf *err)
 {
-    *out = (struct task){ .limit = spec->limit, .truncate = spec->truncate };
+    *out = (struct task){ .limit = spec->limit,
+                          .truncate = spec->truncate,
+                          .length = spec->length,
+                          .min_bytes = spec->min_bytes };
     if (limit && (!out->limit || limit < out->limit))
         out->limit = limit;
     if (spec->name)
         return resolve_named(spec, true, out, err);
     const char *base = strrchr(spec->file, '/');
-    out->name = xasprintf("nll:%s", base ? base + 1 : spec->file);
+    struct buf changes = BUF_INIT;
+    if (spec->length)
+        note_change(&changes, "length", spec->length);
+    if (spec->min_bytes)
+        note_change(&changes, "min_bytes", spec->min_bytes);
+    out->name = xasprintf("nll:%s%s%s%s", base ? base + 1 : spec->file, changes.len ? "(" : "",
+                          changes.len ? changes.s : "", changes.len ? ")" : "");
+    buf_release(&changes);
     out->text = xstrdup(spec->text);
     return find_file(spec, &out->file, err);
 }

@@ -23,7 +23,9 @@ struct task {
     char *shots_file;             /* NULL: no shots */
     struct decoding decoding;     /* the form's, and what the recipe says over it */
     int limit;                    /* documents at most; 0: all */
-    bool truncate;                /* too long a sequence is cut, and counted, instead of refused */
+    int length;    /* nll { ... }: the tokens that are kept of each text, its first; 0: all */
+    int min_bytes; /* nll { ... }: shorter texts are not selected */
+    bool truncate; /* too long a sequence is cut, and counted, instead of refused */
 
     /* Set by data_check(). */
     int documents; /* that will be read: those of the file, or `limit` where that is less */

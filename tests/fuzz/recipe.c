@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct buf err = BUF_INIT;
     char *path = fuzz_path("r.lua");
     fuzz_file("r.lua", data, len);
-    struct recipe *r = recipe_open(path, &err);
+    struct recipe *r = recipe_open(path, NULL, &err);
     if (r)
         look_at(r);
     else
