@@ -5,7 +5,8 @@
  * Invariant: nothing here draws random numbers; the same data give the same numbers.
  * Numbers given in are finite; documents are in ascending order, and which numbers they have does
  * not matter.
- * Leaves out: reading and writing (the caller's arrays come from the store).
+ * Leaves out: reading and writing (the caller's arrays come from the store); what goes with what
+ * (stats_ranked.h).
  */
 #ifndef STATS_H
 #define STATS_H
@@ -31,33 +32,8 @@ struct estimate ratio_of_sums(const double *y, const double *x, int docs);
 /* The mean over documents that count alike; its error is sd / sqrt(n). y: [n] */
 struct estimate mean_of(const double *y, size_t n);
 
-/*
- * Spearman's rank correlation of x and y (average ranks for ties), over all tokens; NaN where one
- * of them does not vary. The error is by a delete-a-group jackknife over documents, ranks made anew
- * each time: with G groups, var = (G - 1) / G * sum((rho without group g - their mean)^2). The d-th
- * document is in group d mod G; G is the number of documents, at most JACKKNIFE_GROUPS.
- * x, y: [n]; doc: [n], ascending.
- */
-#define JACKKNIFE_GROUPS 200
-struct estimate spearman(const float *x, const float *y, const int32_t *doc, size_t n);
-
 /* 95 % interval of a correlation: Fisher's z transform of value and stderr_; NaN without an error. */
 void correlation_interval(struct estimate rho, double *lo, double *hi);
-
-/*
- * Cuts tokens into `bins` bins of equal size by x (quantiles; equal values stay together, where
- * the middle one of them falls, so a bin may be empty and is then left out) and gives y's mean in
- * each, its standard deviation (of n - 1; NaN for one token) and its error by document, as in
- * ratio_of_sums. Returns the number of bins written to `out`. x, y, doc: [n] as above.
- */
-struct bin {
-    double lo, hi; /* smallest and largest x in it */
-    double x;      /* mean of x */
-    int64_t n;
-    double mean, sd, se;
-};
-int quantile_bins(const float *x, const float *y, const int32_t *doc, size_t n, int bins,
-                  struct bin *out);
 
 /* Shannon entropy of the shares, divided by log(n): 1 where all are equal (or n is 1); NaN where all
  * are 0. v: [n], not negative. */

@@ -5,6 +5,8 @@
 #include "summary.h"
 #include "decoding.h"
 #include "scoring.h"
+#include "stats_ranked.h"
+#include "stats_sort.h"
 
 #include <limits.h>
 #include <math.h>
@@ -313,32 +315,44 @@ static void add_bins(struct summary *out, int layer, const struct bin *bins, int
     }
 }
 
+/* The tokens that have an entropy, in its order. which: [t->n], becomes where in `t` they are. */
+static struct ranked *rank_entropy(const struct tokens *t, size_t *which, size_t *n)
+{
+    float *entropy = xmalloc(t->n * sizeof(*entropy));
+    int32_t *doc = xmalloc(t->n * sizeof(*doc));
+    *n = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (isnan(t->v[i].entropy))
+            continue;
+        entropy[*n] = t->v[i].entropy;
+        doc[*n] = t->v[i].doc;
+        which[(*n)++] = i;
+    }
+    struct ranked *r = ranked_new(entropy, doc, *n);
+    free(entropy);
+    free(doc);
+    return r;
+}
+
 /* Entropy against experts: the correlation and the bins, for the mean over layers and each. */
 static void summarise_entropy(const struct tokens *t, struct summary *out)
 {
-    float *x = xmalloc(t->n * sizeof(*x)), *y = xmalloc(t->n * sizeof(*y));
-    int32_t *doc = xmalloc(t->n * sizeof(*doc));
+    float *y = xmalloc(t->n * sizeof(*y));
+    size_t *which = xmalloc(t->n * sizeof(*which)), n;
+    struct ranked *r = rank_entropy(t, which, &n);
     struct bin bins[SUMMARY_BINS];
-    for (int layer = -1; layer < t->layers; layer++) {
-        size_t n = 0;
-        for (size_t i = 0; i < t->n; i++) {
-            if (isnan(t->v[i].entropy))
-                continue;
-            x[n] = t->v[i].entropy;
-            y[n] = (float)experts_of(t, i, layer);
-            doc[n++] = t->v[i].doc;
-        }
-        if (n == 0)
-            break;
+    for (int layer = -1; layer < t->layers && n > 0; layer++) {
+        for (size_t i = 0; i < n; i++)
+            y[i] = (float)experts_of(t, which[i], layer);
         if (layer < 0)
-            add_metric(out, spearman(x, y, doc, n), "spearman");
+            add_metric(out, ranked_spearman(r, y), "spearman");
         else
-            add_metric(out, spearman(x, y, doc, n), "spearman_layer_%d", layer);
-        add_bins(out, layer, bins, quantile_bins(x, y, doc, n, SUMMARY_BINS, bins));
+            add_metric(out, ranked_spearman(r, y), "spearman_layer_%d", layer);
+        add_bins(out, layer, bins, ranked_bins(r, y, SUMMARY_BINS, bins));
     }
-    free(x);
+    ranked_free(r);
+    free(which);
     free(y);
-    free(doc);
 }
 
 static void summarise_histogram(const struct tokens *t, struct summary *out)
@@ -354,31 +368,17 @@ static void summarise_histogram(const struct tokens *t, struct summary *out)
         out->histogram[i % (size_t)t->layers * (size_t)out->width + t->experts[i]]++;
 }
 
-/* One occurrence of a token. */
-struct occurrence {
-    int32_t id;
-    size_t i; /* in the cell's tokens */
-};
-
-/* Of one token the first comes first, so that sums are always made in one order. */
-static int by_id(const void *a, const void *b)
-{
-    const struct occurrence *p = a, *q = b;
-    if (p->id != q->id)
-        return p->id < q->id ? -1 : 1;
-    return p->i < q->i ? -1 : p->i > q->i;
-}
-
-/* The occurrences from `from` on that are of one token, as one; returns where the next ones begin. */
-static size_t gather_token(const struct tokens *t, const struct occurrence *all, size_t from,
+/* The occurrences from `from` on that are of one token, as one; returns where the next ones begin. Of one
+ * token the first comes first, so that sums are always made in one order. */
+static size_t gather_token(const struct tokens *t, const struct keyed *all, size_t from,
                            struct store_token_experts *out)
 {
     double entropy = 0;
     int64_t known = 0;
     size_t next = from;
-    *out = (struct store_token_experts){ .id = all[from].id };
-    for (; next < t->n && all[next].id == out->id; next++) {
-        const size_t i = all[next].i;
+    *out = (struct store_token_experts){ .id = t->v[all[from].index].id };
+    for (; next < t->n && all[next].key == all[from].key; next++) {
+        const size_t i = all[next].index;
         out->tokens++;
         for (int l = 0; l < t->layers; l++)
             out->experts += t->experts[i * (size_t)t->layers + (size_t)l];
@@ -393,10 +393,10 @@ static size_t gather_token(const struct tokens *t, const struct occurrence *all,
 
 static void summarise_by_id(const struct tokens *t, struct summary *out)
 {
-    struct occurrence *all = xmalloc(t->n * sizeof(*all));
+    struct keyed *all = xmalloc(t->n * sizeof(*all));
     for (size_t i = 0; i < t->n; i++)
-        all[i] = (struct occurrence){ t->v[i].id, i };
-    qsort(all, t->n, sizeof(*all), by_id);
+        all[i] = (struct keyed){ key_of_int(t->v[i].id), (uint32_t)i };
+    keyed_sort(all, t->n);
     for (size_t i = 0; i < t->n;) {
         ARRAY_GROW(out->by_id, out->by_id_cap, out->nby_id + 1);
         i = gather_token(t, all, i, &out->by_id[out->nby_id++]);

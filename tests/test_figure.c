@@ -117,6 +117,53 @@ static void models_stand_in_rows_or_in_files_of_their_own(void **state)
     find("p-entropy_layers-tiny-olmoe-k2");
 }
 
+/* The row-th line of the text, with the table's head as 0. */
+static const char *row_of(const char *text, size_t row)
+{
+    for (; row > 0 && text; row--) {
+        text = strchr(text, '\n');
+        text = text ? text + 1 : NULL;
+    }
+    return text && *text ? text : NULL;
+}
+
+/* Each line of the figure, of panel after panel, is drawn `times` times, from its own rows and all of
+ * them. */
+static void check_rows(struct figure *f, int times)
+{
+    struct buf data = BUF_INIT, script = BUF_INIT;
+    figure_data(f, &data);
+    figure_script(f, &script);
+    const char *at = script.s;
+    int number = 0;
+    for (size_t p = 0; p < f->npanels; number += (int)f->panels[p++].nlines)
+        for (int i = 0; i < times * (int)f->panels[p].nlines; i++) {
+            size_t skip, last;
+            int line = number + i % (int)f->panels[p].nlines;
+            at = strstr(at, "data skip ");
+            assert_non_null(at);
+            assert_int_equal(sscanf(at, "data skip %zu every ::::%zu using ", &skip, &last), 2);
+            assert_int_equal(atoi(row_of(data.s, skip)), line);
+            assert_int_equal(atoi(row_of(data.s, skip + last)), line);
+            const char *before = row_of(data.s, skip - 1),
+                       *behind = row_of(data.s, skip + last + 1);
+            assert_true(skip == 1 || atoi(before) == line - 1);
+            assert_true(!behind || atoi(behind) == line + 1);
+            at++;
+        }
+    assert_null(strstr(at, "data skip "));
+    buf_release(&data);
+    buf_release(&script);
+}
+
+static void scripts_find_the_rows_of_each_line(void **state)
+{
+    (void)state;
+    build(1, NULL);
+    for (size_t i = 0; i < figures.len; i++) // the interval and the line, where there is one
+        check_rows(&figures.v[i], figures.v[i].kind == FIGURE_HISTOGRAM ? 1 : 2);
+}
+
 static void points_are_the_bins_and_the_histogram(void **state)
 {
     (void)state;
@@ -481,6 +528,7 @@ int main(void)
         TEST(points_are_the_bins_and_the_histogram),
         TEST(a_router_looks_the_same_wherever_it_is_drawn),
         cmocka_unit_test(labels_are_those_of_the_router),
+        TEST(scripts_find_the_rows_of_each_line),
         cmocka_unit_test(names_from_outside_stay_text),
         TEST(without_logged_tokens_there_is_nothing_to_draw),
         TEST(trainings_of_one_model_share_a_panel),

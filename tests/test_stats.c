@@ -2,7 +2,8 @@
  * test_stats.c: against numbers worked out by hand, and against slow versions that do what the
  * header says, word for word, from scratch.
  */
-#include "stats.h"
+#include "stats_ranked.h"
+#include "stats_sort.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -20,6 +21,24 @@ static double noise(void)
 {
     noise_state = noise_state * 1664525u + 1013904223u;
     return (noise_state >> 8) / 16777216.0;
+}
+
+/* Of one y alone. */
+static struct estimate spearman(const float *x, const float *y, const int32_t *doc, size_t n)
+{
+    struct ranked *r = ranked_new(x, doc, n);
+    struct estimate e = ranked_spearman(r, y);
+    ranked_free(r);
+    return e;
+}
+
+static int quantile_bins(const float *x, const float *y, const int32_t *doc, size_t n, int bins,
+                         struct bin *out)
+{
+    struct ranked *r = ranked_new(x, doc, n);
+    int written = ranked_bins(r, y, bins, out);
+    ranked_free(r);
+    return written;
 }
 
 /* ---- slow versions ---- */
@@ -84,6 +103,31 @@ static double slow_jackknife(const float *x, const float *y, const int32_t *plac
         squares += (rho[g] - mean) * (rho[g] - mean);
     free(rho);
     return sqrt((groups - 1.0) / groups * squares);
+}
+
+/* ---- order ---- */
+
+static void sorting_keeps_what_is_equal_as_it_stood(void **state)
+{
+    (void)state;
+    enum { N = 3000 };
+    static float v[N];
+    static struct keyed k[N];
+    const float odd[] = { -0.0f, 0, 1e-45f, -1e-45f, 3e38f, -3e38f, 1, -1 };
+    noise_state = 77;
+    for (uint32_t i = 0; i < N; i++) {
+        v[i] = i % 3 ? (float)floor(200 * noise() - 100) : odd[(size_t)(8 * noise())];
+        k[i] = (struct keyed){ key_of_float(v[i]), i };
+    }
+    keyed_sort(k, N);
+    for (int i = 1; i < N; i++) {
+        assert_true(v[k[i - 1].index] <= v[k[i].index]);
+        if (v[k[i - 1].index] == v[k[i].index])
+            assert_true(k[i - 1].index < k[i].index);
+        assert_true((k[i - 1].key == k[i].key) == (v[k[i - 1].index] == v[k[i].index]));
+    }
+    assert_true(key_of_int(INT32_MIN) < key_of_int(-1) && key_of_int(-1) < key_of_int(0));
+    assert_true(key_of_int(0) < key_of_int(1) && key_of_int(1) < key_of_int(INT32_MAX));
 }
 
 /* ---- ratio_of_sums ---- */
@@ -226,6 +270,67 @@ static void more_documents_than_groups_share_groups(void **state)
     }
     struct estimate e = spearman(x, y, doc, N);
     NEAR(e.stderr_, slow_jackknife(x, y, doc, N, 200), 1e-12);
+}
+
+enum { MANY = 350000, GROUPS = 11, X_CODES = MANY / 2, Y_CODES = 13 };
+
+/* Twice the centred ranks of the codes, from how many have each. */
+static double plain_ranks(const int *count, int codes, double total, double *rank)
+{
+    double below = 0, squares = 0;
+    for (int c = 0; c < codes; c++) {
+        rank[c] = 2 * below + count[c] - total;
+        below += count[c];
+        squares += count[c] * rank[c] * rank[c];
+    }
+    return squares;
+}
+
+/* Rho of the tokens that are not in document `out`, by one walk in the order of x. by_x: [MANY] */
+static double plain_rho(const int *x, const int *y, const int32_t *doc, const int *by_x, int out)
+{
+    static int count_x[X_CODES], count_y[Y_CODES];
+    static double rank_x[X_CODES], rank_y[Y_CODES];
+    double total = 0, xy = 0;
+    memset(count_x, 0, sizeof(count_x));
+    memset(count_y, 0, sizeof(count_y));
+    for (int i = 0; i < MANY; i++) {
+        count_x[x[i]] += doc[i] != out;
+        count_y[y[i]] += doc[i] != out;
+        total += doc[i] != out;
+    }
+    double xx = plain_ranks(count_x, X_CODES, total, rank_x);
+    double yy = plain_ranks(count_y, Y_CODES, total, rank_y);
+    for (int i = 0; i < MANY; i++)
+        xy += doc[by_x[i]] != out ? rank_x[x[by_x[i]]] * rank_y[y[by_x[i]]] : 0;
+    return xy / sqrt(xx) / sqrt(yy);
+}
+
+/* So many that sums of products are rounded: what they come to tells in which order they were made. */
+static void rho_is_that_of_plain_walks_to_the_last_bit(void **state)
+{
+    (void)state;
+    static int x[MANY], y[MANY], by_x[MANY], next[X_CODES];
+    static float vx[MANY], vy[MANY];
+    static int32_t doc[MANY];
+    double rho[GROUPS], mean = 0, squares = 0;
+    for (int i = 0; i < MANY; i++) {
+        x[i] = (int)((int64_t)i * 104729 % MANY) / 2; // each code twice
+        y[i] = (x[i] / 30000 + i * 7 % 9) % Y_CODES;
+        doc[i] = (int32_t)((int64_t)i * GROUPS / MANY);
+        vx[i] = (float)x[i] - 1000;
+        vy[i] = (float)y[i];
+        by_x[2 * x[i] + next[x[i]]++] = i;
+    }
+    for (int g = 0; g < GROUPS; g++) {
+        rho[g] = plain_rho(x, y, doc, by_x, g);
+        mean += rho[g] / GROUPS;
+    }
+    for (int g = 0; g < GROUPS; g++)
+        squares += (rho[g] - mean) * (rho[g] - mean);
+    struct estimate e = spearman(vx, vy, doc, MANY);
+    assert_true(e.value == plain_rho(x, y, doc, by_x, -1));
+    assert_true(e.stderr_ == sqrt((GROUPS - 1.0) / GROUPS * squares));
 }
 
 static void the_interval_is_fishers(void **state)
@@ -393,6 +498,7 @@ static void pass_at_k_of_too_few_samples_is_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sorting_keeps_what_is_equal_as_it_stood),
         cmocka_unit_test(a_ratio_and_its_error_are_those_worked_out_by_hand),
         cmocka_unit_test(documents_of_one_length_give_the_plain_error_of_a_mean),
         cmocka_unit_test(a_document_without_tokens_says_nothing),
@@ -403,6 +509,7 @@ int main(void)
         cmocka_unit_test(a_left_out_group_without_which_nothing_varies_leaves_no_error),
         cmocka_unit_test(the_jackknife_is_the_one_made_from_scratch),
         cmocka_unit_test(more_documents_than_groups_share_groups),
+        cmocka_unit_test(rho_is_that_of_plain_walks_to_the_last_bit),
         cmocka_unit_test(the_interval_is_fishers),
         cmocka_unit_test(bins_of_distinct_values_have_one_size),
         cmocka_unit_test(equal_values_stay_in_one_bin),

@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- data ---- */
 
@@ -102,14 +103,20 @@ static void entropy_axis(const struct range *r, bool narrow, struct buf *out)
     buf_adds(out, ")\n");
 }
 
+/* The names of neighbouring panels may not run into each other. */
+static const char *entropy_name(const struct layout *y)
+{
+    static const char whole[] = "predictive entropy (nats, root scale)";
+    const double width = LETTER * NORMAL / SMALL * (double)strlen(whole);
+    return width < y->panel_w + y->gap ? whole : whole + strlen("predictive ");
+}
+
 /* The axes, their names, and the line of K. `left` and `top` are the plot's corner. */
 static void panel_axes(const struct figure *f, const struct layout *y, const struct panel *p,
                        const struct range *r, int left, int top, bool last, struct buf *out)
 {
     bool histogram = f->kind == FIGURE_HISTOGRAM, layers = f->kind == FIGURE_LAYERS;
-    const char *name = histogram ? "experts per token and layer"
-                       : layers  ? "entropy (nats, root scale)"
-                                 : "predictive entropy (nats, root scale)";
+    const char *name = histogram ? "experts per token and layer" : entropy_name(y);
     buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r->x_lo, r->x_hi, r->y_lo,
              r->y_hi);
     draw_text(out, y, left + y->panel_w / 2.0, top + y->panel_h + 29, name, NORMAL, "center",
@@ -135,33 +142,46 @@ static void panel_axes(const struct figure *f, const struct layout *y, const str
         buf_addf(out, "set label 'K = %d' at graph 1.02, first %d left font ',%g'\n", k, k, SMALL);
 }
 
-/* Column numbers of figure_data(). */
-static void plot_lines(const struct figure *f, const struct panel *p, int number, struct buf *out)
+/*
+ * The rows of a line are named by their place: to look through all rows for those with its number costs
+ * gnuplot more than to draw them. `row`: of the line's first.
+ */
+static void draw_rows(const char *before, size_t row, const struct line *l, struct buf *out)
 {
-    const char *end = "";
+    buf_addf(out, "%sdata skip %zu every ::::%zu using ", before, row, l->n - 1);
+}
+
+/* Column numbers of figure_data(). `row`: of the panel's first line, where the table's head is 0. */
+static void plot_lines(const struct figure *f, const struct panel *p, size_t row, struct buf *out)
+{
+    const char *next = ", \\\n     ", *before = "";
+    bool histogram = f->kind == FIGURE_HISTOGRAM;
+    size_t at = row;
     buf_adds(out, "plot ");
-    for (size_t i = 0; i < p->nlines && f->kind != FIGURE_HISTOGRAM; i++) {
+    for (size_t i = 0; i < p->nlines && !histogram; at += p->lines[i++].n) {
+        draw_rows(before, at, &p->lines[i], out);
         buf_addf(out,
-                 "%sdata skip 1 using ($1==%d?$11:NaN):13:14 with filledcurves"
+                 "11:13:14 with filledcurves"
                  " fillcolor rgb '%s' fillstyle transparent solid 0.22 noborder",
-                 end, number + (int)i, p->lines[i].style.colour);
-        end = ", \\\n     ";
+                 p->lines[i].style.colour);
+        before = next;
     }
-    for (size_t i = 0; i < p->nlines; i++) {
+    at = row;
+    for (size_t i = 0; i < p->nlines; at += p->lines[i++].n) {
         const struct style *s = &p->lines[i].style;
-        buf_addf(out, "%sdata skip 1 using ($1==%d?$%d:NaN):%d with %s", end, number + (int)i,
-                 f->kind == FIGURE_HISTOGRAM ? 8 : 11, f->kind == FIGURE_HISTOGRAM ? 9 : 12,
+        draw_rows(before, at, &p->lines[i], out);
+        buf_addf(out, "%s with %s", histogram ? "8:9" : "11:12",
                  s->point ? "linespoints" : "lines");
         buf_addf(out, " linecolor rgb '%s' linewidth %g dashtype %s", s->colour, s->width, s->dash);
         if (s->point)
             buf_addf(out, " pointtype %d pointsize 0.45", s->point);
-        end = ", \\\n     ";
+        before = next;
     }
     buf_addc(out, '\n');
 }
 
-static void panel_script(const struct figure *f, const struct layout *y, size_t which, int number,
-                         struct buf *out)
+static void panel_script(const struct figure *f, const struct layout *y, size_t which,
+                         size_t first_row, struct buf *out)
 {
     const struct panel *p = &f->panels[which];
     int column = (int)which % f->columns, row = (int)which / f->columns;
@@ -181,19 +201,20 @@ static void panel_script(const struct figure *f, const struct layout *y, size_t 
     if (f->kind == FIGURE_LAYERS && column == 0)
         row_legend(y, p, top + y->panel_h + AXIS + 8 + ENTRY * (2 + (int)layout_most_lines(f, row)),
                    out);
-    plot_lines(f, p, number, out);
+    plot_lines(f, p, first_row, out);
 }
 
 void figure_script(struct figure *f, struct buf *out)
 {
     layout_fit(f);
     struct layout y = layout_of(f);
-    int number = 0;
+    size_t row = 1; // behind the table's head
     draw_head(f->name, &y, out);
     for (size_t p = 0; p < f->npanels; p++) {
         if (f->panels[p].nlines)
-            panel_script(f, &y, p, number, out);
-        number += (int)f->panels[p].nlines;
+            panel_script(f, &y, p, row, out);
+        for (size_t l = 0; l < f->panels[p].nlines; l++)
+            row += f->panels[p].lines[l].n;
     }
     buf_adds(out, "\nunset multiplot\nset output\n");
     free(y.top);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -19,16 +20,6 @@ NORETURN static void become_gnuplot(const char *dir, const char *preset, const c
         _exit(1);
     execlp("gnuplot", "gnuplot", "-e", preset, script, (char *)NULL);
     _exit(errno == ENOENT ? NOT_THERE : 1);
-}
-
-/* Reads all that the child says; the first line of it is the complaint. */
-static void read_words(int fd, struct buf *words)
-{
-    char chunk[4096];
-    ssize_t n;
-    while ((n = read(fd, chunk, sizeof(chunk))) > 0 || (n < 0 && errno == EINTR))
-        if (n > 0)
-            buf_add(words, chunk, (size_t)n);
 }
 
 /* The line of gnuplot's words that is not blank nor an echo of the script. */
@@ -46,7 +37,9 @@ struct drawing {
     char *script, *tmp, *path; /* the last two with their folder */
     bool svg;
     pid_t pid;
-    int words; /* what gnuplot says */
+    int fd;           /* where gnuplot's words come from; -1: it has ended */
+    struct buf words; /* all that it said */
+    int status;       /* as waitpid() has it, once it has ended */
 };
 
 static void drawing_release(struct drawing *d)
@@ -54,6 +47,7 @@ static void drawing_release(struct drawing *d)
     free(d->script);
     free(d->tmp);
     free(d->path);
+    buf_release(&d->words);
 }
 
 /* gnuplot begins with `kind`, "svg" or "png", of a script, under another name. */
@@ -64,14 +58,15 @@ static int begin(struct drawing *d, const char *dir, const char *name, const cha
     *d = (struct drawing){ .script = xasprintf("%s.gp", name),
                            .tmp = xasprintf("%s/%s.%s.tmp", dir, name, kind),
                            .path = xasprintf("%s/%s.%s", dir, name, kind),
-                           .svg = strcmp(kind, "svg") == 0 };
+                           .svg = strcmp(kind, "svg") == 0,
+                           .words = BUF_INIT };
     if (pipe2(fds, O_CLOEXEC) != 0) {
         drawing_release(d);
         fail(err, "gnuplot could not be run: %s", strerror(errno));
         return -1;
     }
     char *preset = xasprintf("out='%s'; file='%s.%s.tmp'", kind, name, kind);
-    d->words = fds[0];
+    d->fd = fds[0];
     d->pid = fork();
     if (d->pid == 0)
         become_gnuplot(dir, preset, d->script, fds[1]);
@@ -85,22 +80,46 @@ static int begin(struct drawing *d, const char *dir, const char *name, const cha
     return -1;
 }
 
-/* Waits for its end. */
-static int end(struct drawing *d, const char *dir, struct buf *err)
+/* Reads what the child says now, and where it says no more, waits for its end. */
+static void hear(struct drawing *d)
 {
-    struct buf words = BUF_INIT;
-    int status;
-    read_words(d->words, &words);
-    close(d->words);
-    while (waitpid(d->pid, &status, 0) < 0 && errno == EINTR)
+    char chunk[4096];
+    ssize_t n = read(d->fd, chunk, sizeof(chunk));
+    if (n > 0)
+        buf_add(&d->words, chunk, (size_t)n);
+    if (n > 0 || (n < 0 && errno == EINTR))
+        return;
+    close(d->fd);
+    d->fd = -1;
+    while (waitpid(d->pid, &d->status, 0) < 0 && errno == EINTR)
         ;
-    int rc = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_THERE)
-        rc = fail(err, "gnuplot is not installed; type: sudo apt-get install gnuplot-nox");
-    else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        rc = fail(err, "%s/%s: gnuplot failed: %s", dir, d->script, complaint(words.s));
-    buf_release(&words);
-    return rc;
+}
+
+/* Waits until one of v[0..n) says something or ends, and returns how many have ended since. */
+static size_t hear_any(struct drawing *v, size_t n)
+{
+    struct pollfd *fds = xcalloc(n, sizeof(*fds));
+    size_t ended = 0;
+    for (size_t i = 0; i < n; i++) // poll() passes over -1
+        fds[i] = (struct pollfd){ .fd = v[i].fd, .events = POLLIN };
+    if (poll(fds, n, -1) > 0)
+        for (size_t i = 0; i < n; i++)
+            if (fds[i].revents) {
+                hear(&v[i]);
+                ended += v[i].fd < 0;
+            }
+    free(fds);
+    return ended;
+}
+
+/* How it ended. */
+static int judge(struct drawing *d, const char *dir, struct buf *err)
+{
+    if (WIFEXITED(d->status) && WEXITSTATUS(d->status) == NOT_THERE)
+        return fail(err, "gnuplot is not installed; type: sudo apt-get install gnuplot-nox");
+    if (!WIFEXITED(d->status) || WEXITSTATUS(d->status) != 0)
+        return fail(err, "%s/%s: gnuplot failed: %s", dir, d->script, complaint(d->words.s));
+    return 0;
 }
 
 /*
@@ -146,7 +165,7 @@ static int finish(const char *tmp, const char *path, bool svg, struct buf *err)
 /* The picture goes to its place, and its path to stdout where it is `told`; or away. */
 static int settle(struct drawing *d, const char *dir, bool wanted, bool told, struct buf *err)
 {
-    int rc = end(d, dir, err);
+    int rc = judge(d, dir, err);
     if (rc == 0 && wanted)
         rc = finish(d->tmp, d->path, d->svg, err);
     if (rc || !wanted)
@@ -157,7 +176,8 @@ static int settle(struct drawing *d, const char *dir, bool wanted, bool told, st
     return rc;
 }
 
-/* The pictures of all names, as many kinds of each as are asked for: SVG, then PNG. */
+/* As many at once as there are processors: a short one that has ended makes room for the next, whatever
+ * the long ones before it do. Behind one that failed nothing is wanted, and nothing more is said. */
 static int draw(const char *dir, char *const *names, size_t n, size_t nkinds, bool told,
                 struct buf *err)
 {
@@ -167,18 +187,19 @@ static int draw(const char *dir, char *const *names, size_t n, size_t nkinds, bo
     const size_t most = processors > 1 ? (size_t)processors : 1;
     struct drawing *all = xcalloc(pictures + 1, sizeof(*all));
     struct buf unheard = BUF_INIT;
-    size_t begun = 0, ended = 0;
+    size_t begun = 0, settled = 0, running = 0;
     int rc = 0;
-    while (ended < begun || (rc == 0 && begun < pictures)) {
-        if (rc == 0 && begun < pictures && begun - ended < most) {
+    while (settled < begun || (rc == 0 && begun < pictures)) {
+        if (rc == 0 && begun < pictures && running < most) {
             rc = begin(&all[begun], dir, names[begun / nkinds], kinds[begun % nkinds], err);
             begun += rc == 0;
+            running += rc == 0;
             continue;
         }
-        // Behind one that failed nothing is wanted, and nothing more is said.
-        if (settle(&all[ended], dir, rc == 0, told, rc ? &unheard : err))
-            rc = -1;
-        ended++;
+        running -= hear_any(all + settled, begun - settled);
+        for (; settled < begun && all[settled].fd < 0; settled++)
+            if (settle(&all[settled], dir, rc == 0, told, rc ? &unheard : err))
+                rc = -1;
     }
     buf_release(&unheard);
     free(all);
