@@ -90,7 +90,9 @@ static struct estimate estimate_side(const struct pair *pairs, int n, bool b)
 
 struct paired paired_compare(const struct pair *pairs, int n)
 {
-    struct paired out = { .difference = { NAN, NAN, 0 }, .lo = NAN, .hi = NAN };
+    struct paired out = {
+        .difference = { NAN, NAN, 0 }, .lo = NAN, .hi = NAN, .seeds = 1, .by_seed = NAN, .df = n - 1
+    };
     struct pair sum = { 0 };
     for (int i = 0; i < n; i++) {
         if (!(pairs[i].weight_a > 0 && pairs[i].weight_b > 0))
@@ -103,7 +105,89 @@ struct paired paired_compare(const struct pair *pairs, int n)
         out.difference = estimate_difference(pairs, n, &sum);
     if (n > 1)
         bootstrap(pairs, n, &out.lo, &out.hi);
+    out.by_document = out.difference.stderr_;
     return out;
+}
+
+/* ---- documents and seeds ---- */
+
+enum of {
+    OF_A,
+    OF_B,
+    OF_DIFFERENCE,
+};
+
+/* How much this document of this seed draws a ratio, or the difference of both, away from itself. */
+static double pull_of(const struct pair *p, const struct pair *sum, enum of of)
+{
+    double a = (p->a - sum->a / sum->weight_a * p->weight_a) / sum->weight_a;
+    double b = (p->b - sum->b / sum->weight_b * p->weight_b) / sum->weight_b;
+    return of == OF_A ? a : of == OF_B ? b : a - b;
+}
+
+/* The variance over the rows of pulls, those of a row summed: `rows` of them, `step` apart. */
+static double variance_over(const double *pull, int rows, int row_step, int columns,
+                            int column_step)
+{
+    double squares = 0;
+    for (int r = 0; r < rows; r++) {
+        double sum = 0;
+        for (int c = 0; c < columns; c++)
+            sum += pull[(size_t)r * (size_t)row_step + (size_t)c * (size_t)column_step];
+        squares += sum * sum;
+    }
+    return (double)rows / (rows - 1) * squares;
+}
+
+/* The error of one of the three, and of what it is made. Returns its degrees of freedom. */
+static double two_way(const struct pair *pairs, int n, int seeds, enum of of, double *by_document,
+                      double *by_seed)
+{
+    size_t len = (size_t)n * (size_t)seeds;
+    double *pull = xmalloc(len * sizeof(*pull));
+    struct pair sum = { 0 };
+    for (size_t i = 0; i < len; i++)
+        add_pair(&sum, &pairs[i]);
+    for (size_t i = 0; i < len; i++)
+        pull[i] = pull_of(&pairs[i], &sum, of);
+    double d = variance_over(pull, n, seeds, seeds, 1), s = variance_over(pull, seeds, 1, n, seeds);
+    free(pull);
+    *by_document = sqrt(d);
+    *by_seed = sqrt(s);
+    if (!(d + s > 0))
+        return n - 1;
+    return fmax(1, (d + s) * (d + s) / (d * d / (n - 1) + s * s / (seeds - 1)));
+}
+
+struct paired paired_compare_seeds(const struct pair *pairs, int n, int seeds)
+{
+    struct pair *summed = xcalloc((size_t)n + 1, sizeof(*summed));
+    double d, s;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < seeds; k++)
+            add_pair(&summed[i], &pairs[(size_t)i * (size_t)seeds + (size_t)k]);
+    struct paired out = paired_compare(summed, n);
+    free(summed);
+    out.seeds = seeds;
+    if (seeds < PAIRED_SEEDS || n < 2)
+        return out;
+    two_way(pairs, n, seeds, OF_A, &d, &s);
+    out.a.stderr_ = hypot(d, s);
+    two_way(pairs, n, seeds, OF_B, &d, &s);
+    out.b.stderr_ = hypot(d, s);
+    out.df = two_way(pairs, n, seeds, OF_DIFFERENCE, &out.by_document, &out.by_seed);
+    out.difference.stderr_ = hypot(out.by_document, out.by_seed);
+    double reach = student_t(0.05, out.df) * out.difference.stderr_;
+    out.lo = out.difference.value - reach;
+    out.hi = out.difference.value + reach;
+    return out;
+}
+
+double paired_p(const struct paired *p)
+{
+    if (p->difference.stderr_ > 0)
+        return student_p(p->difference.value / p->difference.stderr_, p->df);
+    return p->difference.value == 0 ? 1 : NAN;
 }
 
 /* P(X <= k) of n throws of a fair coin, in logarithms so that no term underflows too early. */

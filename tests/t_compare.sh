@@ -108,7 +108,10 @@ seeds() {
     # Document 0: A has 1, 0, 0 and B 0, 1, 1, so 1/3 against 2/3; the others as before.
     gives 0 "$seqtopk" compare k.db "$topk" "$online" --json && [ ! -s err ] && [ "$(value 'a.seeds[2]')" = 2 ] && [ "$(value documents)" = 24 ] &&
         near difference.value '(1 - 1 - 1.0/3) / 24' 1e-12 && [ -z "$(value mcnemar)" ] &&
-        gives 0 "$seqtopk" compare k.db "$topk" "$online" && says '0, 1, 2 ' 'each pooled over the seeds'
+        gives 0 "$seqtopk" compare k.db "$topk" "$online" && says '0, 1, 2 ' 'under each of the seeds$' 'by document and [0-9.]* by seed; Student' &&
+        # By seed 1/24, -1/24 and -1/24.
+        gives 0 "$seqtopk" compare k.db "$topk" "$online" --json && near difference.stderr_by_seed '2.0/3/24' 1e-12 &&
+        near difference.stderr "sqrt(4.0/9/576 + $(value difference.stderr_by_document) * $(value difference.stderr_by_document))" 1e-9
 }
 check "cells that differ in the seed are pooled, a document being one observation" seeds
 rare() {
@@ -172,7 +175,7 @@ few() { # LEFT WORDS
 check "one common document is refused" few 1 'have 1 document with a score in common; at least 2'
 check "none likewise" few 0 'have 0 documents with a loss in common.*only A has 24'
 check "a cell and itself are refused" fails 1 "both the cell" "$seqtopk" compare s.db "$a" "$topk"
-check "a metric that is none is refused" fails 1 "a score and an nll" "$seqtopk" compare s.db "$a" "$b" --metric ppl
+check "a metric that is none is refused" fails 1 "a score, an nll and experts" "$seqtopk" compare s.db "$a" "$b" --metric ppl
 check "no scores, and asked for" fails 1 "both sides have no scores" "$seqtopk" compare a.db "$a" "$b" --metric score
 check "a cell that is not there is named" fails 1 "begins with 'ffffffffff'" "$seqtopk" compare a.db "$a" ffffffffff
 check "a condition that is none is named" fails 1 "no such column: kk" "$seqtopk" compare a.db "$a" "kk = 8"

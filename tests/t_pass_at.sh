@@ -39,7 +39,7 @@ if [ -s a.db ]; then
             fails 1 'have the same seed, 3' "$seqtopk" table a.db --pass-at 1
     }
     check "two cells with one seed are refused" doubled
-    check "other columns do not go with it" fails 2 'pass-at goes with' "$seqtopk" table a.db --pass-at 1 --markdown
+    check "other columns do not go with it" fails 2 'pass-at does not go with' "$seqtopk" table a.db --pass-at 1 --metric nll
 else
     skip "table --pass-at" "test_summary is not built"
 fi

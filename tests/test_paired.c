@@ -222,6 +222,151 @@ static void the_same_pairs_give_the_same_interval(void **state)
                 p.difference.value < p.hi);
 }
 
+/* ---- several seeds ---- */
+
+static double normal(void)
+{
+    double sum = 0;
+    for (int i = 0; i < 12; i++)
+        sum += noise();
+    return sum - 6;
+}
+
+static void two_seeds_are_summed_by_document(void **state)
+{
+    (void)state;
+    const struct pair pairs[] = { { 1, 1, 0, 1 }, { 1, 1, 1, 1 }, { 0, 1, 1, 1 },
+                                  { 1, 1, 0, 1 }, { 1, 1, 0, 1 }, { 1, 1, 0, 1 } };
+    const struct pair summed[] = { { 2, 2, 1, 2 }, { 1, 2, 1, 2 }, { 2, 2, 0, 2 } };
+    struct paired p = paired_compare_seeds(pairs, 3, 2), q = paired_compare(summed, 3);
+    assert_true(p.lo == q.lo && p.hi == q.hi && p.difference.stderr_ == q.difference.stderr_);
+    assert_true(p.seeds == 2 && isnan(p.by_seed) && p.df == 2);
+    struct paired one = paired_compare_seeds(summed, 3, 1);
+    assert_true(one.lo == q.lo && one.hi == q.hi && one.seeds == 1);
+}
+
+static void three_seeds_add_their_variance(void **state)
+{
+    (void)state;
+    // Differences by document and seed: 1 2 6 / 3 4 2; means 3 by document and 2, 3, 4 by seed.
+    const double d[] = { 1, 2, 6, 3, 4, 2 };
+    struct pair pairs[6];
+    for (int i = 0; i < 6; i++)
+        pairs[i] = scores(10 + d[i], 10);
+    struct paired p = paired_compare_seeds(pairs, 2, 3);
+    NEAR(p.difference.value, 3, 1e-13);
+    NEAR(p.by_document, 0, 1e-13);
+    NEAR(p.by_seed, sqrt(1 / 3.0), 1e-13); // variance 1 of three
+    NEAR(p.df, 2, 1e-12);
+    NEAR(p.hi, 3 + 4.302653 * sqrt(1 / 3.0), 1e-5);
+    NEAR(p.lo, 3 - 4.302653 * sqrt(1 / 3.0), 1e-5);
+    NEAR(p.a.stderr_, sqrt(1 / 3.0), 1e-13);
+    NEAR(p.b.stderr_, 0, 1e-13);
+    NEAR(paired_p(&p), student_p(3 * sqrt(3), 2), 1e-12);
+    // Both vary: documents 2 and 4 with variance 2 of two, seeds 2, 3, 4 as before.
+    for (int i = 0; i < 6; i++)
+        pairs[i].a += i < 3 ? -1 : 1;
+    p = paired_compare_seeds(pairs, 2, 3);
+    NEAR(p.by_document, 1, 1e-13);
+    NEAR(p.difference.stderr_, sqrt(1 + 1 / 3.0), 1e-13);
+    NEAR(p.df, pow(4 / 3.0, 2) / (1 + 1 / 18.0), 1e-12);
+}
+
+static void losses_of_seeds_weigh_by_tokens(void **state)
+{
+    (void)state;
+    // Two documents of 1 and 3 tokens; seeds add 0, 1 and 2 a token: variance 1 of three.
+    struct pair pairs[6];
+    for (int i = 0; i < 6; i++) {
+        double tokens = i < 3 ? 1 : 3;
+        pairs[i] = (struct pair){ tokens * (5 + i % 3), tokens, tokens * 5, tokens };
+    }
+    struct paired p = paired_compare_seeds(pairs, 2, 3);
+    NEAR(p.difference.value, 1, 1e-13);
+    NEAR(p.by_document, 0, 1e-13);
+    NEAR(p.by_seed, sqrt(1 / 3.0), 1e-13);
+}
+
+static void seeds_that_change_nothing_cost_nothing(void **state)
+{
+    (void)state;
+    struct pair pairs[120];
+    noise_state = 5;
+    for (int i = 0; i < 40; i++)
+        pairs[3 * i] = pairs[3 * i + 1] = pairs[3 * i + 2] = scores(noise(), noise());
+    struct paired p = paired_compare_seeds(pairs, 40, 3);
+    NEAR(p.by_seed, 0, 1e-13);
+    NEAR(p.df, 39, 1e-9);
+    for (int i = 0; i < 40; i++)
+        pairs[i] = pairs[3 * i];
+    NEAR(p.difference.stderr_, paired_compare(pairs, 40).difference.stderr_, 1e-14);
+}
+
+/* How often of `times` the truth, 0, is in the interval where seeds and documents vary so much. */
+static int covered_of(int times, int n, int seeds, double by_seed, double by_document, int *apart)
+{
+    struct pair *pairs = xmalloc((size_t)n * (size_t)seeds * sizeof(*pairs));
+    double *shift = xmalloc((size_t)seeds * sizeof(*shift));
+    int covered = 0;
+    *apart = 0;
+    for (int t = 0; t < times; t++) {
+        for (int s = 0; s < seeds; s++)
+            shift[s] = by_seed * normal();
+        for (int i = 0; i < n; i++) {
+            double document = by_document * normal();
+            for (int s = 0; s < seeds; s++)
+                pairs[i * seeds + s] = scores(shift[s] + document + normal(), 0);
+        }
+        struct paired p = paired_compare_seeds(pairs, n, seeds);
+        covered += p.lo <= 0 && p.hi >= 0;
+        *apart += fabs(p.difference.value) > 1.96 * p.by_document;
+    }
+    free(shift);
+    free(pairs);
+    return covered;
+}
+
+/*
+ * 95 % of 300 is 285, with a standard deviation of 3.8. By document alone, the truth would be outside
+ * most intervals where seeds vary. What is neither of a seed nor of a document counts twice, and
+ * makes the interval too wide, by up to the square root of two.
+ */
+static void the_interval_of_seeds_covers_as_often_as_it_says(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, seeds;
+        double by_seed, by_document;
+        int least, most;
+    } rows[] = {
+        { 30, 3, 0, 1, 276, 300 },   { 30, 3, 0.3, 1, 276, 297 }, { 30, 3, 2, 1, 268, 296 },
+        { 30, 8, 0.3, 1, 276, 297 }, { 30, 3, 0, 0, 285, 300 },
+    };
+    int apart;
+    noise_state = 17;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        int c =
+            covered_of(300, rows[i].n, rows[i].seeds, rows[i].by_seed, rows[i].by_document, &apart);
+        if (c < rows[i].least || c > rows[i].most)
+            fail_msg("row %zu: covered %d of 300", i, c);
+        if (rows[i].by_seed > 1)
+            assert_true(apart > 150);
+    }
+}
+
+static void t_turns_p_around(void **state)
+{
+    (void)state;
+    NEAR(student_t(0.05, 2), 4.302653, 1e-6);
+    NEAR(student_t(0.05, 9), 2.262157, 1e-6);
+    NEAR(student_t(0.05, 1e9), Z95, 1e-6);
+    for (double df = 1; df < 40; df += 0.7)
+        NEAR(student_p(student_t(0.01, df), df), 0.01, 1e-9);
+    // Between whole numbers, between their values.
+    assert_true(student_p(2, 2.5) < student_p(2, 2) && student_p(2, 2.5) > student_p(2, 3));
+    assert_true(isnan(student_t(0, 5)) && isnan(student_t(0.05, 0)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +381,12 @@ int main(void)
         cmocka_unit_test(many_documents_give_the_normal_interval),
         cmocka_unit_test(the_interval_covers_as_often_as_it_says),
         cmocka_unit_test(the_same_pairs_give_the_same_interval),
+        cmocka_unit_test(two_seeds_are_summed_by_document),
+        cmocka_unit_test(three_seeds_add_their_variance),
+        cmocka_unit_test(losses_of_seeds_weigh_by_tokens),
+        cmocka_unit_test(seeds_that_change_nothing_cost_nothing),
+        cmocka_unit_test(the_interval_of_seeds_covers_as_often_as_it_says),
+        cmocka_unit_test(t_turns_p_around),
     };
     return cmocka_run_group_tests_name("paired", tests, NULL, NULL);
 }

@@ -50,17 +50,26 @@ void cmd_tools_close(struct tools *t);
 struct sweep;
 void cmd_judge_note(const struct sweep *s);
 
-/* A table on stdout: columns aligned for people, or tab-separated, or a JSON array of objects. */
+/*
+ * A table on stdout: columns aligned for people, tab-separated, a JSON array of objects, a table of
+ * Markdown, CSV (RFC 4180), or a tabular of LaTeX that needs the package booktabs.
+ */
 enum table_format {
     TABLE_TEXT,
     TABLE_TSV,
     TABLE_JSON,
+    TABLE_MARKDOWN,
+    TABLE_CSV,
+    TABLE_LATEX,
 };
 struct table;
 /* `columns` ended by NULL. A name that begins with '#' (not shown) is a column of numbers. */
 struct table *table_new(const char *const *columns);
 void table_add(struct table *t, const char *cell); /* the next cell; NULL: nothing known */
 void table_addf(struct table *t, const char *fmt, ...) PRINTF(2, 3);
+/* In LaTeX, `over` stands above the column, once over those beside each other that have the same, and
+ * `under` in its head. Both are copied. */
+void table_head(struct table *t, size_t column, const char *over, const char *under);
 void table_print(const struct table *t, enum table_format format);
 void table_free(struct table *t);
 

@@ -1,6 +1,6 @@
 /*
  * cmd_compare.c: `seqtopk compare`: is A better than B on the documents that both have? Means with
- * errors, their difference with an interval by the paired bootstrap, and McNemar's test.
+ * errors, their difference with an interval, and McNemar's test.
  */
 #include "cmd/choose.h"
 #include "cmd/cmd.h"
@@ -41,7 +41,7 @@ static void add_side(struct table *t, const char *name, const struct side *side,
 
 static void print_text(const struct comparison *c, const struct findings *f)
 {
-    const char *mean = c->score ? "#score \xc2\xb1 se" : "#nll \xc2\xb1 se";
+    char *mean = xasprintf("#%s \xc2\xb1 se", quantity_names[c->quantity]);
     const char *const columns[] = {
         "", "cell", "model", "#K", "router", "train", "seed", mean, NULL
     };
@@ -50,11 +50,21 @@ static void print_text(const struct comparison *c, const struct findings *f)
     add_side(t, "B", &c->b, f->paired.b);
     table_print(t, TABLE_TEXT);
     table_free(t);
+    free(mean);
     printf("\n%s, %d documents that both have%s\n", c->a.cells.v[0].task, c->npairs,
-           c->a.cells.len > 1 ? ", each pooled over the seeds" : "");
+           c->seeds >= PAIRED_SEEDS ? ", under each of the seeds"
+           : c->seeds > 1           ? ", each pooled over the seeds"
+                                    : "");
     printf("A - B = %.4f \xc2\xb1 %.4f, 95 %% interval [%.4f, %.4f]\n", f->paired.difference.value,
            f->paired.difference.stderr_, f->paired.lo, f->paired.hi);
-    printf("(paired bootstrap: documents drawn anew, %d times; percentiles)\n", PAIRED_RESAMPLES);
+    if (c->seeds >= PAIRED_SEEDS)
+        printf("(documents and seeds vary: the error is %.4f by document and %.4f by seed; "
+               "Student's t "
+               "with %.1f degrees of freedom)\n",
+               f->paired.by_document, f->paired.by_seed, f->paired.df);
+    else
+        printf("(paired bootstrap: documents drawn anew, %d times; percentiles)\n",
+               PAIRED_RESAMPLES);
     if (f->has_mcnemar)
         printf("McNemar: only A is right on %d, only B on %d; p = %.4g (exact, two-sided)\n",
                f->mcnemar.only_a, f->mcnemar.only_b, f->mcnemar.p);
@@ -86,13 +96,15 @@ static void print_json(const struct comparison *c, const struct findings *f)
     if (f->has_mcnemar)
         mcnemar = json_pack("{s:i, s:i, s:f}", "only_a", f->mcnemar.only_a, "only_b",
                             f->mcnemar.only_b, "p", f->mcnemar.p);
-    json_t *difference =
-        json_pack("{s:o, s:o, s:o, s:o, s:i}", "value", number(f->paired.difference.value),
-                  "stderr", number(f->paired.difference.stderr_), "low", number(f->paired.lo),
-                  "high", number(f->paired.hi), "resamples", PAIRED_RESAMPLES);
+    json_t *difference = json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i}", "value", number(f->paired.difference.value),
+        "stderr", number(f->paired.difference.stderr_), "low", number(f->paired.lo), "high",
+        number(f->paired.hi), "stderr_by_document", number(f->paired.by_document), "stderr_by_seed",
+        number(f->paired.by_seed), "p", number(paired_p(&f->paired)), "resamples",
+        c->seeds >= PAIRED_SEEDS ? 0 : PAIRED_RESAMPLES);
     json_t *all =
         json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "task",
-                  c->a.cells.v[0].task, "metric", c->score ? "score" : "nll", "documents",
+                  c->a.cells.v[0].task, "metric", quantity_names[c->quantity], "documents",
                   c->npairs, "only_a", c->only_a, "only_b", c->only_b, "without_value", c->without,
                   "a", side_json(&c->a, f->paired.a), "b", side_json(&c->b, f->paired.b),
                   "difference", difference, "mcnemar", mcnemar, "warnings", warnings);
@@ -119,17 +131,18 @@ static int compare_run(int argc, char **argv)
     choose_cells(s, c.a.word, &c.a.cells);
     choose_cells(s, c.b.word, &c.b.cells);
     if (compare_check(&c, &err))
-        die(1, "%s", err.s);
-    compare_load(s, &c.a);
-    compare_load(s, &c.b);
+        die(1, "compare: %s", err.s);
+    compare_load(s, metric, &c.a);
+    compare_load(s, metric, &c.b);
     if (compare_pair(&c, metric, &err))
-        die(1, "%s", err.s);
+        die(1, "compare: %s", err.s);
     compare_doubts(s, &c);
     for (size_t i = 0; i < c.warnings.len; i++)
         warning("%s", c.warnings.v[i]);
-    struct findings f = { .paired = paired_compare(c.pairs, c.npairs) };
+    struct findings f = { .paired = paired_compare_seeds(c.pairs, c.npairs, c.seeds) };
     // Pooled over seeds, a document's flips would not be independent.
-    f.has_mcnemar = c.score && c.a.cells.len == 1 && mcnemar_exact(c.pairs, c.npairs, &f.mcnemar);
+    f.has_mcnemar = c.quantity == QUANTITY_SCORE && c.seeds == 1 &&
+                    mcnemar_exact(c.pairs, c.npairs, &f.mcnemar);
     if (json)
         print_json(&c, &f);
     else
@@ -141,7 +154,7 @@ static int compare_run(int argc, char **argv)
 
 const struct cmd cmd_compare = {
     .name = "compare",
-    .args = "DB A B [--metric score|nll] [--json]",
+    .args = "DB A B [--metric score|nll|experts] [--json]",
     .help = "two cells (ids or conditions) on the documents both have: difference, interval, test",
     .run = compare_run,
 };

@@ -1,24 +1,18 @@
 /*
- * cmd_table.c: `seqtopk table`: one row a cell, with what it measured.
+ * cmd_table.c: `seqtopk table`: one row a cell, with what it measured. Its other forms are those of
+ * table.h.
  *
  * For people, columns that say the same in every row (training, seed, status) are left out, and a
- * value stands with its error; for programs (--tsv, --json) all columns are there, and numbers alone.
+ * value stands with its error; for programs (--tsv, --csv, --json) all columns are there, and numbers
+ * alone.
  */
-#include "cmd/cmd.h"
 #include "cmd/pass_at.h"
-#include "store/results.h"
+#include "cmd/table.h"
 #include "stats.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-enum format {
-    FORMAT_TEXT,
-    FORMAT_MARKDOWN,
-    FORMAT_TSV,
-    FORMAT_JSON,
-};
 
 /* What a column shows of a cell. */
 enum what {
@@ -121,12 +115,14 @@ static void add_exact(struct buf *out, double v)
         buf_addf(out, "%.9g", v);
 }
 
-static void show_metric(const struct column *c, const struct result *r, struct buf *out)
+static void show_metric(const struct column *c, const struct result *r, bool sensible,
+                        struct buf *out)
 {
     const struct result_metric *m = result_metric(r, c->metric);
     struct estimate e = { .value = m ? m->value : NAN, .stderr_ = m ? m->stderr_ : NAN };
     double lo, hi;
     correlation_interval(e, &lo, &hi);
+    int places = sensible ? table_places(e.stderr_) : 4;
     if (c->what == COUNT && m)
         buf_addf(out, "%lld", (long long)m->n);
     else if (c->what == COUNT)
@@ -140,17 +136,17 @@ static void show_metric(const struct column *c, const struct result *r, struct b
     else if (c->what == HIGH)
         add_exact(out, hi);
     else
-        add_number(out, "", c->what == VALUE_WITH_ERROR ? 4 : 3, e.value, "");
+        add_number(out, "", c->what == VALUE_WITH_ERROR ? places : 3, e.value, "");
     if (c->what == VALUE_WITH_ERROR && !isnan(e.value))
-        add_number(out, " ± ", 4, e.stderr_, "");
+        add_number(out, " ± ", places, e.stderr_, "");
     if (c->what == VALUE_WITH_INTERVAL) {
         add_number(out, " [", 3, lo, ", ");
         add_number(out, "", 3, hi, "]");
     }
 }
 
-/* Leaves `out` empty where nothing is known. */
-static void show(const struct column *c, const struct result *r, struct buf *out)
+/* Leaves `out` empty where nothing is known. `sensible`: as many digits as the error allows. */
+static void show(const struct column *c, const struct result *r, bool sensible, struct buf *out)
 {
     const char *const texts[] = {
         [CELL_ID] = r->id,         [CELL_MODEL] = r->model, [CELL_TASK] = r->task,
@@ -158,7 +154,7 @@ static void show(const struct column *c, const struct result *r, struct buf *out
         [CELL_DEVICE] = r->device, [CELL_DTYPE] = r->dtype, [CELL_STATUS] = r->status,
     };
     if (c->metric)
-        show_metric(c, r, out);
+        show_metric(c, r, sensible, out);
     else if (c->what == CELL_K)
         buf_addf(out, "%d", r->k);
     else if (c->what == CELL_SEED)
@@ -169,11 +165,9 @@ static void show(const struct column *c, const struct result *r, struct buf *out
         buf_adds(out, texts[c->what]);
 }
 
-/* Names on the command line, and the columns that are shown. */
+/* What the command line says, and the columns that are shown. */
 struct view {
-    enum format format;
-    const char **metrics;
-    size_t nmetrics, metrics_cap;
+    struct table_view said;
     struct column *columns;
     size_t ncolumns, columns_cap;
     char **owned; /* names that were made for columns */
@@ -186,7 +180,7 @@ static bool varies(const struct results *all, const struct column *c)
     bool different = false;
     for (size_t i = 0; i < all->len && !different; i++) {
         buf_reset(&other);
-        show(c, &all->v[i], i == 0 ? &first : &other);
+        show(c, &all->v[i], false, i == 0 ? &first : &other);
         different = i > 0 && strcmp(first.s, other.s) != 0;
     }
     // One status for all is only worth no column where it is the good one.
@@ -227,73 +221,39 @@ static const char *own(struct view *v, char *name)
 
 static void choose_columns(struct view *v, const struct results *all)
 {
-    bool people = v->format == FORMAT_TEXT || v->format == FORMAT_MARKDOWN;
+    bool people = table_for_people(&v->said);
     if (people)
         add_columns(v, all, for_people, ARRAY_LEN(for_people));
     else
         add_columns(v, all, for_programs, ARRAY_LEN(for_programs));
-    for (size_t i = 0; i < v->nmetrics; i++) {
-        const char *m = v->metrics[i];
+    for (size_t i = 0; i < v->said.nmetrics; i++) {
+        const char *m = v->said.metrics[i];
         enum what what = people ? VALUE_WITH_ERROR : VALUE;
         add_column(v, (struct column){ own(v, xasprintf("#%s", m)), what, m, ALWAYS });
         if (!people)
             add_column(v, (struct column){ own(v, xasprintf("#%s_stderr", m)), STDERR, m, ALWAYS });
     }
-    if (v->nmetrics == 0 && people)
+    if (v->said.nmetrics == 0 && people)
         add_columns(v, all, metrics_for_people, ARRAY_LEN(metrics_for_people));
-    else if (v->nmetrics == 0)
+    else if (v->said.nmetrics == 0)
         add_columns(v, all, metrics_for_programs, ARRAY_LEN(metrics_for_programs));
 }
 
 /* A metric that no cell has is a slip of the pen: says which there are. */
 static void check_metrics(const struct view *v, const struct results *all, const char *path)
 {
-    for (size_t i = 0; i < v->nmetrics; i++) {
+    for (size_t i = 0; i < v->said.nmetrics; i++) {
         bool found = all->len == 0;
         struct buf known = BUF_INIT;
         for (size_t c = 0; c < all->len && !found; c++)
-            found = result_metric(&all->v[c], v->metrics[i]) != NULL;
+            found = result_metric(&all->v[c], v->said.metrics[i]) != NULL;
         for (size_t m = 0; !found && m < all->v[0].nmetrics; m++)
             buf_addf(&known, "%s%s", m ? ", " : "", all->v[0].metrics[m].name);
         if (!found)
-            die(1, "%s: none of the cells has a metric '%s'; the first has %s", path, v->metrics[i],
-                known.len ? known.s : "none yet");
+            die(1, "%s: none of the cells has a metric '%s'; the first has %s", path,
+                v->said.metrics[i], known.len ? known.s : "none yet");
         buf_release(&known);
     }
-}
-
-static void print_markdown_cell(const char *s)
-{
-    for (; *s; s++) {
-        if (*s == '|' || *s == '\\' || *s == '*' || *s == '_' || *s == '`' || *s == '<')
-            putchar('\\');
-        putchar(*s == '\n' ? ' ' : *s);
-    }
-}
-
-static void print_markdown(const struct view *v, const struct results *all)
-{
-    struct buf text = BUF_INIT;
-    for (size_t c = 0; c < v->ncolumns; c++) {
-        printf("| ");
-        print_markdown_cell(v->columns[c].name + (v->columns[c].name[0] == '#'));
-        printf(" ");
-    }
-    printf("|\n");
-    for (size_t c = 0; c < v->ncolumns; c++)
-        printf(v->columns[c].name[0] == '#' ? "|---:" : "|---");
-    printf("|\n");
-    for (size_t i = 0; i < all->len; i++) {
-        for (size_t c = 0; c < v->ncolumns; c++) {
-            buf_reset(&text);
-            show(&v->columns[c], &all->v[i], &text);
-            printf("| ");
-            print_markdown_cell(text.len ? text.s : "-");
-            printf(" ");
-        }
-        printf("|\n");
-    }
-    buf_release(&text);
 }
 
 static void print_plain(const struct view *v, const struct results *all)
@@ -306,12 +266,10 @@ static void print_plain(const struct view *v, const struct results *all)
     for (size_t i = 0; i < all->len; i++)
         for (size_t c = 0; c < v->ncolumns; c++) {
             buf_reset(&text);
-            show(&v->columns[c], &all->v[i], &text);
+            show(&v->columns[c], &all->v[i], v->said.format == TABLE_LATEX, &text);
             table_add(t, text.len ? text.s : NULL);
         }
-    table_print(t, v->format == FORMAT_TSV    ? TABLE_TSV
-                   : v->format == FORMAT_JSON ? TABLE_JSON
-                                              : TABLE_TEXT);
+    table_print(t, v->said.format);
     table_free(t);
     buf_release(&text);
     free(names);
@@ -331,8 +289,8 @@ static int take_metrics(int argc, char **argv, struct view *v)
             argv[kept++] = argv[i];
         if (!name)
             continue;
-        ARRAY_GROW(v->metrics, v->metrics_cap, v->nmetrics + 1);
-        v->metrics[v->nmetrics++] = name;
+        ARRAY_GROW(v->said.metrics, v->said.metrics_cap, v->said.nmetrics + 1);
+        v->said.metrics[v->said.nmetrics++] = name;
     }
     argv[kept] = NULL;
     return kept;
@@ -344,31 +302,70 @@ static void view_release(struct view *v)
         free(v->owned[i]);
     free(v->owned);
     free(v->columns);
-    free(v->metrics);
+    free(v->said.metrics);
+}
+
+static enum table_format format_of(bool json, bool tsv, bool markdown, bool csv, bool latex)
+{
+    if (json + tsv + markdown + csv + latex > 1)
+        die(2, "table: only one of --json, --tsv, --csv, --markdown and --latex is allowed");
+    return json       ? TABLE_JSON
+           : tsv      ? TABLE_TSV
+           : csv      ? TABLE_CSV
+           : markdown ? TABLE_MARKDOWN
+           : latex    ? TABLE_LATEX
+                      : TABLE_TEXT;
+}
+
+static void take_by(struct table_view *v, const char *by)
+{
+    static const enum field fields[] = { FIELD_TASK, FIELD_K, FIELD_MODEL, FIELD_TRAIN };
+    for (size_t i = 0; by && i < ARRAY_LEN(fields); i++)
+        if (strcmp(by, table_field_names[fields[i]]) == 0) {
+            v->wide = true;
+            v->by = fields[i];
+        }
+    if (by && !v->wide)
+        die(2, "table: --by %s: a table can be by task, k, model or train", by);
+}
+
+static void check_options(const struct table_view *v, const char *against, int pass_at)
+{
+    if (pass_at && (v->nmetrics || against || v->wide))
+        die(2, "table: --pass-at does not go with --metric, --against and --by");
+    for (size_t i = 0; against && i < v->nmetrics; i++)
+        if (quantity_find(v->metrics[i]) == QUANTITIES)
+            die(2,
+                "table: --against: documents have no %s of their own; --metric can be score, nll "
+                "or experts",
+                v->metrics[i]);
 }
 
 static int table_run(int argc, char **argv)
 {
     struct view v = { 0 };
-    bool json = false, tsv = false, markdown = false;
-    const char *where = NULL, *unused = NULL;
+    bool json = false, tsv = false, markdown = false, csv = false, latex = false;
+    const char *where = NULL, *unused = NULL, *against = NULL, *by = NULL;
     int pass_at = 0;
     const struct option_spec specs[] = {
         { .name = "--where", .value = &where },
         { .name = "--json", .flag = &json },
         { .name = "--tsv", .flag = &tsv },
+        { .name = "--csv", .flag = &csv },
         { .name = "--markdown", .flag = &markdown },
+        { .name = "--latex", .flag = &latex },
         { .name = "--metric", .value = &unused },
         { .name = "--pass-at", .number = &pass_at },
+        { .name = "--against", .value = &against },
+        { .name = "--by", .value = &by },
         { .name = NULL },
     };
     argc = take_metrics(argc, argv, &v);
     cmd_options(&cmd_table, argc, argv, specs, 1, 1);
-    if (json + tsv + markdown > 1)
-        die(2, "table: only one of --json, --tsv and --markdown is allowed");
-    if (pass_at && (markdown || v.nmetrics))
-        die(2, "table: --pass-at goes with --where, --json and --tsv only");
-    v.format = json ? FORMAT_JSON : tsv ? FORMAT_TSV : markdown ? FORMAT_MARKDOWN : FORMAT_TEXT;
+    v.said.format = format_of(json, tsv, markdown, csv, latex);
+    v.said.path = argv[1];
+    take_by(&v.said, by);
+    check_options(&v.said, against, pass_at);
 
     struct buf err = BUF_INIT;
     struct results all = { 0 };
@@ -376,14 +373,16 @@ static int table_run(int argc, char **argv)
     if (!s || results_read(s, where, &all, &err))
         die(1, "%s", err.s);
     if (pass_at) {
-        pass_at_print(s, &all, pass_at, json ? TABLE_JSON : tsv ? TABLE_TSV : TABLE_TEXT);
+        pass_at_print(s, &all, pass_at, v.said.format);
+    } else if (against) {
+        table_against(s, &all, against, &v.said);
+    } else if (v.said.wide) {
+        check_metrics(&v, &all, argv[1]);
+        table_by(s, &all, &v.said);
     } else {
         check_metrics(&v, &all, argv[1]);
         choose_columns(&v, &all);
-        if (v.format == FORMAT_MARKDOWN)
-            print_markdown(&v, &all);
-        else
-            print_plain(&v, &all);
+        print_plain(&v, &all);
     }
     store_close(s);
     results_release(&all);
@@ -394,7 +393,8 @@ static int table_run(int argc, char **argv)
 
 const struct cmd cmd_table = {
     .name = "table",
-    .args = "DB [--where SQL] [--metric NAME... | --pass-at K] [--json | --tsv | --markdown]",
-    .help = "what each cell measured: loss, experts used, correlation with entropy, load",
+    .args = "DB [--where SQL] [--metric NAME... | --pass-at K] [--against ROUTER|SQL] [--by FIELD] "
+            "[--json | --tsv | --csv | --markdown | --latex]",
+    .help = "what each cell measured, or its difference to a router; a row each, or by a field",
     .run = table_run,
 };

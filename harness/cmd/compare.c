@@ -13,34 +13,83 @@
  * nominal 95 %, 90 % had the truth in them; with 60 it was 93 %. */
 #define FEW_DOCUMENTS 20
 
+const char *const quantity_names[QUANTITIES] = {
+    [QUANTITY_SCORE] = "score",
+    [QUANTITY_NLL] = "nll",
+    [QUANTITY_EXPERTS] = "experts",
+};
+
+enum quantity quantity_find(const char *name)
+{
+    enum quantity m = 0;
+    while (m < QUANTITIES && strcmp(name, quantity_names[m]) != 0)
+        m++;
+    return m;
+}
+
+/* ---- rows ---- */
+
 static int by_document(const void *a, const void *b)
 {
     const struct compared *p = a, *q = b;
-    return p->doc < q->doc ? -1 : p->doc > q->doc;
+    if (p->doc != q->doc)
+        return p->doc < q->doc ? -1 : 1;
+    return p->seed < q->seed ? -1 : p->seed > q->seed;
 }
 
-void compare_load(struct store *s, struct side *side)
+static int load_samples(struct store *s, const struct result *cell, struct side *side,
+                        struct buf *err)
+{
+    struct rows *r = store_query(s, err,
+                                 "SELECT doc, score, nll, nll_tokens FROM v_samples "
+                                 "WHERE cell_id = ? AND error IS NULL ORDER BY doc",
+                                 cell->id);
+    int rc = r ? 0 : -1;
+    while (r && (rc = rows_next(r, err)) == 1) {
+        double tokens = (double)rows_int(r, 3);
+        ARRAY_GROW(side->rows, side->rows_cap, side->nrows + 1);
+        side->rows[side->nrows++] = (struct compared){
+            .doc = rows_int(r, 0),
+            .seed = cell->seed,
+            .of = { [QUANTITY_SCORE] = { !rows_null(r, 1), rows_double(r, 1), 1 },
+                    [QUANTITY_NLL] = { !rows_null(r, 2) && tokens > 0, rows_double(r, 2),
+                                       tokens } },
+        };
+    }
+    rows_close(r);
+    return rc;
+}
+
+/* Into the rows from `first` on, which are the cell's, by document. */
+static int load_experts(struct store *s, const struct result *cell, struct side *side, size_t first,
+                        struct buf *err)
+{
+    struct rows *r = store_query(s, err,
+                                 "SELECT doc, sum(experts), count(*) FROM v_tokens "
+                                 "WHERE cell_id = ? AND experts IS NOT NULL "
+                                 "GROUP BY doc ORDER BY doc",
+                                 cell->id);
+    int rc = r ? 0 : -1;
+    while (r && (rc = rows_next(r, err)) == 1) {
+        while (first < side->nrows && side->rows[first].doc < rows_int(r, 0))
+            first++;
+        if (first < side->nrows && side->rows[first].doc == rows_int(r, 0))
+            side->rows[first].of[QUANTITY_EXPERTS] =
+                (struct observed){ true, rows_double(r, 1), (double)rows_int(r, 2) };
+    }
+    rows_close(r);
+    return rc;
+}
+
+void compare_load(struct store *s, const char *metric, struct side *side)
 {
     struct buf err = BUF_INIT;
+    bool experts = metric && strcmp(metric, quantity_names[QUANTITY_EXPERTS]) == 0;
     for (size_t i = 0; i < side->cells.len; i++) {
-        struct rows *r = store_query(s, &err,
-                                     "SELECT doc, score, nll, nll_tokens FROM v_samples "
-                                     "WHERE cell_id = ? AND error IS NULL",
-                                     side->cells.v[i].id);
-        int rc = r ? 0 : -1;
-        while (r && (rc = rows_next(r, &err)) == 1) {
-            ARRAY_GROW(side->rows, side->rows_cap, side->nrows + 1);
-            side->rows[side->nrows++] =
-                (struct compared){ .doc = rows_int(r, 0),
-                                   .has_score = !rows_null(r, 1),
-                                   .has_nll = !rows_null(r, 2) && rows_int(r, 3) > 0,
-                                   .score = rows_double(r, 1),
-                                   .nll = rows_double(r, 2),
-                                   .nll_tokens = (double)rows_int(r, 3) };
-        }
-        if (rc)
+        size_t first = side->nrows;
+        if (load_samples(s, &side->cells.v[i], side, &err) ||
+            (experts && load_experts(s, &side->cells.v[i], side, first, &err)))
             die(1, "%s", err.s);
-        rows_close(r);
     }
     if (side->nrows)
         qsort(side->rows, side->nrows, sizeof(*side->rows), by_document);
@@ -67,7 +116,7 @@ static int check_side(const struct side *side, const char *name, struct buf *err
             const char *what = what_differs(&side->cells.v[j], &side->cells.v[i]);
             if (what)
                 return fail(err,
-                            "compare: %s, '%s', fits %zu cells, those above, which differ in the "
+                            "%s, '%s', fits %zu cells, those above, which differ in the "
                             "%s; only cells that differ in nothing but the seed are one side",
                             name, side->word, side->cells.len, what);
         }
@@ -88,22 +137,22 @@ int compare_check(const struct comparison *c, struct buf *err)
     for (int i = 0; i < 2; i++)
         if (check_side(sides[i], i ? "B" : "A", err)) {
             struct buf sentence = *err;
-            choose_refuse(&sides[i]->cells, "%s", sentence.s);
+            choose_refuse(&sides[i]->cells, "compare: %s", sentence.s);
         }
     const struct results *a = &c->a.cells, *b = &c->b.cells;
     if (strcmp(a->v[0].task, b->v[0].task) != 0)
-        return fail(err, "compare: A is of the task %s and B of %s; only one task can be compared",
+        return fail(err, "A is of the task %s and B of %s; only one task can be compared",
                     a->v[0].task, b->v[0].task);
     for (size_t i = 0; i < a->len; i++)
         for (size_t j = 0; j < b->len; j++)
             if (strcmp(a->v[i].id, b->v[j].id) == 0)
-                return fail(err, "compare: A and B are both the cell %.8s", a->v[i].id);
+                return fail(err, "A and B are both the cell %.8s", a->v[i].id);
     if (a->len == 1 && b->len == 1)
         return 0;
     for (size_t i = 0; i < a->len; i++)
         if (a->len != b->len || !has_seed(b, a->v[i].seed))
             return fail(err,
-                        "compare: A has %zu seeds and B has %zu; both need the same ones, so that "
+                        "A has %zu seeds and B has %zu; both need the same ones, so that "
                         "they pair up",
                         a->len, b->len);
     return 0;
@@ -111,45 +160,60 @@ int compare_check(const struct comparison *c, struct buf *err)
 
 /* ---- pairs ---- */
 
-static bool any_score(const struct side *side)
+static bool has_any(const struct side *side, enum quantity m)
 {
     for (size_t i = 0; i < side->nrows; i++)
-        if (side->rows[i].has_score)
+        if (side->rows[i].of[m].there)
             return true;
     return false;
 }
 
-static int choose_metric(struct comparison *c, const char *metric, struct buf *err)
+static const char *plural_of(enum quantity m)
 {
-    bool a = any_score(&c->a), b = any_score(&c->b);
-    if (metric && strcmp(metric, "score") != 0 && strcmp(metric, "nll") != 0)
-        return fail(err, "compare: --metric %s: documents have a score and an nll", metric);
-    c->score = metric ? strcmp(metric, "score") == 0 : a && b;
-    if (c->score && (!a || !b))
-        return fail(err, "compare: %s no scores; try --metric nll",
-                    a || b ? a ? "B has" : "A has" : "both sides have");
+    return m == QUANTITY_SCORE ? "scores" : m == QUANTITY_NLL ? "losses" : "logged experts";
+}
+
+static int choose_metric(struct comparison *c, const char *metric, bool alone, struct buf *err)
+{
+    bool score = has_any(&c->a, QUANTITY_SCORE) && (alone || has_any(&c->b, QUANTITY_SCORE));
+    c->quantity = metric ? quantity_find(metric) : score ? QUANTITY_SCORE : QUANTITY_NLL;
+    if (c->quantity == QUANTITIES)
+        return fail(err, "--metric %s: documents have a score, an nll and experts", metric);
+    bool a = has_any(&c->a, c->quantity), b = alone || has_any(&c->b, c->quantity);
+    if (metric && (!a || !b))
+        return fail(err, "%s no %s; try another --metric",
+                    a       ? "B has"
+                    : !b    ? "both sides have"
+                    : alone ? "the cells have"
+                            : "A has",
+                    plural_of(c->quantity));
     return 0;
 }
 
-/* The rows of the document that begins at `i`: sums and weight, and whether each cell has a value. */
+/* The rows of the document that begins at `i`, and whether each cell has a value. */
 struct gathered {
-    size_t next; /* where the next document begins */
-    bool whole;  /* every cell of the side has the document */
-    bool valued; /* and in each it has a value */
-    double sum, weight;
+    size_t first, next; /* where it and the next document begin */
+    bool whole;         /* every cell of the side has the document */
+    bool valued;        /* and in each it has a value */
 };
 
-static struct gathered gather(const struct side *side, size_t i, bool score)
+static struct gathered gather(const struct side *side, size_t i, enum quantity m)
 {
-    struct gathered g = { .next = i, .valued = true };
-    for (; g.next < side->nrows && side->rows[g.next].doc == side->rows[i].doc; g.next++) {
-        const struct compared *r = &side->rows[g.next];
-        g.valued &= score ? r->has_score : r->has_nll;
-        g.sum += score ? r->score : r->nll;
-        g.weight += score ? 1 : r->nll_tokens;
-    }
+    struct gathered g = { .first = i, .next = i, .valued = true };
+    for (; g.next < side->nrows && side->rows[g.next].doc == side->rows[i].doc; g.next++)
+        g.valued &= side->rows[g.next].of[m].there;
     g.whole = g.next - i == side->cells.len;
     return g;
+}
+
+static struct pair *room_for_pair(struct comparison *c)
+{
+    size_t seeds = (size_t)c->seeds, at = (size_t)c->npairs++;
+    if (at == c->pairs_cap) {
+        c->pairs_cap = at ? 2 * at : 64;
+        c->pairs = xrealloc(c->pairs, c->pairs_cap * seeds, sizeof(*c->pairs));
+    }
+    return c->pairs + at * seeds;
 }
 
 static void add_pair(struct comparison *c, const struct gathered *a, const struct gathered *b)
@@ -158,8 +222,12 @@ static void add_pair(struct comparison *c, const struct gathered *a, const struc
         c->without++;
         return;
     }
-    ARRAY_GROW(c->pairs, c->pairs_cap, c->npairs + 1);
-    c->pairs[c->npairs++] = (struct pair){ a->sum, a->weight, b->sum, b->weight };
+    struct pair *pair = room_for_pair(c);
+    for (int i = 0; i < c->seeds; i++) {
+        const struct observed *x = &c->a.rows[a->first + (size_t)i].of[c->quantity];
+        const struct observed *y = &c->b.rows[b->first + (size_t)i].of[c->quantity];
+        pair[i] = (struct pair){ x->sum, x->weight, y->sum, y->weight };
+    }
 }
 
 static void pair_documents(struct comparison *c)
@@ -170,9 +238,9 @@ static void pair_documents(struct comparison *c)
         int64_t right = j < b->nrows ? b->rows[j].doc : INT64_MAX;
         struct gathered ga = { .next = i }, gb = { .next = j };
         if (left <= right)
-            ga = gather(a, i, c->score);
+            ga = gather(a, i, c->quantity);
         if (right <= left)
-            gb = gather(b, j, c->score);
+            gb = gather(b, j, c->quantity);
         if (ga.whole && gb.whole)
             add_pair(c, &ga, &gb);
         c->only_a += ga.whole && !gb.whole;
@@ -182,17 +250,46 @@ static void pair_documents(struct comparison *c)
     }
 }
 
+static const char *one_of(enum quantity m)
+{
+    return m == QUANTITY_SCORE ? "a score" : m == QUANTITY_NLL ? "a loss" : "experts";
+}
+
 int compare_pair(struct comparison *c, const char *metric, struct buf *err)
 {
-    if (choose_metric(c, metric, err))
+    if (choose_metric(c, metric, false, err))
         return -1;
+    c->seeds = (int)c->a.cells.len;
     pair_documents(c);
     if (c->npairs < 2)
-        return fail(err,
-                    "compare: the two sides have %d document%s with %s in common; at least 2 are "
-                    "needed (only A has %d, only B has %d)",
-                    c->npairs, c->npairs == 1 ? "" : "s", c->score ? "a score" : "a loss",
-                    c->only_a, c->only_b);
+        return fail(
+            err,
+            "the two sides have %d document%s with %s in common; at least 2 are needed (only "
+            "A has %d, only B has %d)",
+            c->npairs, c->npairs == 1 ? "" : "s", one_of(c->quantity), c->only_a, c->only_b);
+    return 0;
+}
+
+int compare_alone(struct comparison *c, const char *metric, struct buf *err)
+{
+    if (choose_metric(c, metric, true, err))
+        return -1;
+    c->seeds = (int)c->a.cells.len;
+    for (size_t i = 0; i < c->a.nrows;) {
+        struct gathered g = gather(&c->a, i, c->quantity);
+        c->only_a += !g.whole;
+        c->without += g.whole && !g.valued;
+        if (g.whole && g.valued) {
+            struct pair *pair = room_for_pair(c);
+            for (int s = 0; s < c->seeds; s++) {
+                const struct observed *x = &c->a.rows[g.first + (size_t)s].of[c->quantity];
+                pair[s] = (struct pair){ x->sum, x->weight, 0, 1 };
+            }
+        }
+        i = g.next;
+    }
+    if (c->npairs < 1)
+        return fail(err, "no document has %s under every seed", one_of(c->quantity));
     return 0;
 }
 
@@ -236,8 +333,9 @@ static void doubt_tokenizer(struct store *s, struct comparison *c)
                     c->a.cells.v[0].id, c->b.cells.v[0].id);
     if (!r || rows_next(r, &err) != 1)
         die(1, "%s", err.s);
-    if (!c->score && rows_int(r, 0) > 1)
-        strings_add(&c->warnings, "the tokenizers differ, so losses a token are of other tokens");
+    if (c->quantity != QUANTITY_SCORE && rows_int(r, 0) > 1)
+        strings_add(&c->warnings,
+                    "the tokenizers differ, so means over tokens are of other tokens");
     rows_close(r);
     buf_release(&err);
 }
@@ -272,7 +370,7 @@ void compare_doubts(struct store *s, struct comparison *c)
                      c->only_a, c->only_a == 1 ? "" : "s", c->only_b);
     if (c->without)
         strings_addf(&c->warnings, "left out: %d document%s without %s on one of the sides",
-                     c->without, c->without == 1 ? "" : "s", c->score ? "a score" : "a loss");
+                     c->without, c->without == 1 ? "" : "s", one_of(c->quantity));
     if (c->npairs < FEW_DOCUMENTS)
         strings_addf(&c->warnings, "with %d documents the interval is too narrow", c->npairs);
 }

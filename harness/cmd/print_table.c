@@ -1,19 +1,11 @@
 /*
  * print_table.c: a table on stdout, for people or for programs; see cmd.h.
  */
-#include "cmd/cmd.h"
+#include "cmd/print_table.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-
-struct table {
-    size_t columns;
-    const char **name; /* without the '#'; borrowed */
-    bool *number;
-    char **cell; /* row after row; NULL: nothing known */
-    size_t len, cap;
-};
 
 struct table *table_new(const char *const *columns)
 {
@@ -22,6 +14,8 @@ struct table *table_new(const char *const *columns)
         t->columns++;
     t->name = xcalloc(t->columns, sizeof(*t->name));
     t->number = xcalloc(t->columns, sizeof(*t->number));
+    t->over = xcalloc(t->columns, sizeof(*t->over));
+    t->under = xcalloc(t->columns, sizeof(*t->under));
     for (size_t i = 0; i < t->columns; i++) {
         t->number[i] = columns[i][0] == '#';
         t->name[i] = columns[i] + t->number[i];
@@ -35,7 +29,13 @@ void table_free(struct table *t)
         return;
     for (size_t i = 0; i < t->len; i++)
         free(t->cell[i]);
+    for (size_t i = 0; i < t->columns; i++) {
+        free(t->over[i]);
+        free(t->under[i]);
+    }
     free(t->cell);
+    free(t->over);
+    free(t->under);
     free(t->name);
     free(t->number);
     free(t);
@@ -58,6 +58,12 @@ void table_addf(struct table *t, const char *fmt, ...)
     t->cell[t->len++] = buf_detach(&b);
 }
 
+void table_head(struct table *t, size_t column, const char *over, const char *under)
+{
+    t->over[column] = xstrdup(over);
+    t->under[column] = xstrdup(under);
+}
+
 /* Characters, not bytes. */
 static size_t width_of(const char *s)
 {
@@ -72,11 +78,11 @@ static void print_text(const struct table *t)
     size_t *width = xcalloc(t->columns, sizeof(*width));
     for (size_t i = 0; i < t->columns; i++)
         width[i] = width_of(t->name[i]);
-    for (size_t i = 0; i < t->len; i++) {
-        size_t w = t->cell[i] ? width_of(t->cell[i]) : 1;
-        if (w > width[i % t->columns])
-            width[i % t->columns] = w;
-    }
+    for (size_t row = 0; row < t->len; row += t->columns)
+        for (size_t col = 0; col < t->columns; col++) {
+            size_t w = t->cell[row + col] ? width_of(t->cell[row + col]) : 1;
+            width[col] = w > width[col] ? w : width[col];
+        }
     for (size_t i = 0; i < t->len + t->columns; i++) {
         size_t col = i % t->columns;
         const char *s = i < t->columns ? t->name[col] : t->cell[i - t->columns];
@@ -117,6 +123,53 @@ static void print_tsv(const struct table *t)
     }
 }
 
+static void print_markdown_cell(const char *s)
+{
+    printf("| ");
+    for (; *s; s++) {
+        if (*s == '|' || *s == '\\' || *s == '*' || *s == '_' || *s == '`' || *s == '<')
+            putchar('\\');
+        putchar(*s == '\n' || *s == '\r' ? ' ' : *s);
+    }
+    putchar(' ');
+}
+
+static void print_markdown(const struct table *t)
+{
+    for (size_t col = 0; col < t->columns; col++)
+        print_markdown_cell(t->name[col]);
+    printf("|\n");
+    for (size_t col = 0; col < t->columns; col++)
+        printf(t->number[col] ? "|---:" : "|---");
+    printf("|\n");
+    for (size_t row = 0; row < t->len; row += t->columns) {
+        for (size_t col = 0; col < t->columns; col++)
+            print_markdown_cell(t->cell[row + col] ? t->cell[row + col] : "-");
+        printf("|\n");
+    }
+}
+
+static void print_csv_cell(const char *s)
+{
+    bool quoted = s && s[strcspn(s, ",\"\r\n")];
+    fputs(quoted ? "\"" : "", stdout);
+    for (; s && *s; s++) {
+        if (*s == '"')
+            putchar('"');
+        putchar(*s);
+    }
+    fputs(quoted ? "\"" : "", stdout);
+}
+
+static void print_csv(const struct table *t)
+{
+    for (size_t i = 0; i < t->len + t->columns; i++) {
+        size_t col = i % t->columns;
+        print_csv_cell(i < t->columns ? t->name[col] : t->cell[i - t->columns]);
+        fputs(col + 1 == t->columns ? "\r\n" : ",", stdout);
+    }
+}
+
 /* A column of numbers gives numbers, where the cell is one. */
 static json_t *json_cell(const char *s, bool number)
 {
@@ -150,10 +203,9 @@ void table_print(const struct table *t, enum table_format format)
 {
     if (t->len % t->columns)
         BUG("a table of %zu columns has %zu cells", t->columns, t->len);
-    if (format == TABLE_JSON)
-        print_json(t);
-    else if (format == TABLE_TSV)
-        print_tsv(t);
-    else
-        print_text(t);
+    static void (*const printers[])(const struct table *) = {
+        [TABLE_TEXT] = print_text,         [TABLE_TSV] = print_tsv, [TABLE_JSON] = print_json,
+        [TABLE_MARKDOWN] = print_markdown, [TABLE_CSV] = print_csv, [TABLE_LATEX] = print_latex,
+    };
+    printers[format](t);
 }

@@ -128,11 +128,4 @@ int64_t report_count(struct report *r, const char *sql);
 void report_cell_name(const struct family *f, const struct result *c, struct buf *out);
 bool family_has_seeds(const struct family *f);
 
-/* ---- tests (report_holm.c) ---- */
-
-/* P of a difference this large either way, of Student's t with `df` >= 1 degrees of freedom. */
-double student_p(double t, int64_t df);
-/* Holm's correction of n values of p, in place; NaN stays, and does not count. */
-void holm_correct(double *p, size_t n);
-
 #endif

@@ -3,31 +3,16 @@
  * that both have. Difference and interval are those of `seqtopk compare`; all tests of the page are
  * corrected together.
  */
-#include "cmd/choose.h"
-#include "cmd/compare.h"
+#include "cmd/contrast.h"
 #include "cmd/report.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define FEW_DOCUMENTS 20 /* fewer make the bootstrap's interval too narrow */
-#define ALPHA 0.05
-
-/* A router of a family at one K: a cell, or one for each seed. */
-struct group {
-    const struct result **cells; /* borrowed from the family */
-    size_t n, cap;
-    bool twice; /* two cells of one seed */
-};
-
 struct test {
     const struct family *family;
-    struct group a, b;
-    struct paired paired;
-    bool score, exact; /* the metric; McNemar's test */
-    double p, holm;
-    char *refused; /* why there is no test */
+    struct contrast c;
 };
 
 struct tests {
@@ -37,31 +22,16 @@ struct tests {
 
 /* ---- which ---- */
 
-static struct group group_of(const struct family *f, int k, const char *label)
+/* A router of a family at one K: a cell, or one for each seed. */
+static struct pool pool_of(const struct family *f, int k, const char *label)
 {
-    struct group g = { 0 };
+    struct pool p = { 0 };
     for (size_t i = 0; i < f->n; i++) {
         const struct result *c = f->cells[i];
-        if (c->k != k || strcmp(c->label, label) != 0 || strcmp(c->status, "done") != 0)
-            continue;
-        for (size_t j = 0; j < g.n; j++)
-            g.twice |= g.cells[j]->seed == c->seed;
-        ARRAY_GROW(g.cells, g.cap, g.n + 1);
-        g.cells[g.n++] = c;
+        if (c->k == k && strcmp(c->label, label) == 0 && strcmp(c->status, "done") == 0)
+            pool_add(&p, c);
     }
-    return g;
-}
-
-static bool same_seeds(const struct group *a, const struct group *b)
-{
-    for (size_t i = 0; i < a->n; i++) {
-        size_t j = 0;
-        while (j < b->n && b->cells[j]->seed != a->cells[i]->seed)
-            j++;
-        if (j == b->n)
-            return false;
-    }
-    return a->n == b->n;
+    return p;
 }
 
 static bool is_first(const struct family *f, size_t i)
@@ -78,20 +48,14 @@ static void plan_family(const struct family *f, struct tests *all)
         const struct result *c = f->cells[i];
         if (strcmp(c->router, "topk") == 0 || !is_first(f, i))
             continue;
-        struct test t = { .family = f, .p = NAN, .holm = NAN };
-        t.a = group_of(f, c->k, c->label);
-        t.b = group_of(f, c->k, "topk");
-        if (!t.a.n || !t.b.n || all->len == REPORT_TESTS) {
-            all->left_out += t.a.n && t.b.n;
-            free(t.a.cells);
-            free(t.b.cells);
+        struct test t = { .family = f };
+        t.c.a = pool_of(f, c->k, c->label);
+        t.c.b = pool_of(f, c->k, "topk");
+        if (!t.c.a.n || !t.c.b.n || all->len == REPORT_TESTS) {
+            all->left_out += t.c.a.n && t.c.b.n;
+            contrast_release(&t.c);
             continue;
         }
-        if (t.a.twice || t.b.twice)
-            t.refused = xstrdup("several cells have the same seed: data or program changed between "
-                                "runs");
-        else if (!same_seeds(&t.a, &t.b))
-            t.refused = xstrdup("the two have different seeds");
         ARRAY_GROW(all->v, all->cap, all->len + 1);
         all->v[all->len++] = t;
     }
@@ -99,71 +63,32 @@ static void plan_family(const struct family *f, struct tests *all)
 
 /* ---- what comes out ---- */
 
-static void choose_side(struct store *s, const struct group *g, struct side *side)
-{
-    struct buf word = BUF_INIT;
-    buf_adds(&word, "cell_id IN (");
-    report_ids(g->cells, g->n, &word);
-    buf_adds(&word, ")");
-    choose_cells(s, word.s, &side->cells);
-    compare_load(s, side);
-    buf_release(&word);
-}
-
-/* From the difference and its error, which is what there is where scores are not right or wrong. */
-static double p_of(struct estimate d)
-{
-    if (d.stderr_ > 0)
-        return student_p(d.value / d.stderr_, d.n - 1);
-    return d.value == 0 ? 1 : NAN;
-}
-
-static void run_test(struct store *s, struct test *t)
-{
-    struct comparison c = { 0 };
-    struct buf err = BUF_INIT;
-    struct mcnemar m;
-    choose_side(s, &t->a, &c.a);
-    choose_side(s, &t->b, &c.b);
-    if (compare_pair(&c, NULL, &err)) {
-        const char *sentence = err.s;
-        if (strncmp(sentence, "compare: ", 9) == 0)
-            sentence += 9;
-        t->refused = xstrdup(sentence);
-    } else {
-        t->paired = paired_compare(c.pairs, c.npairs);
-        t->score = c.score;
-        t->exact = c.score && t->a.n == 1 && mcnemar_exact(c.pairs, c.npairs, &m);
-        t->p = t->exact ? m.p : p_of(t->paired.difference);
-    }
-    compare_release(&c);
-    buf_release(&err);
-}
-
 static void run_tests(struct report *r, struct tests *all)
 {
-    double *p = xcalloc(all->len + 1, sizeof(*p));
     for (size_t i = 0; i < r->nfamilies; i++)
         plan_family(&r->families[i], all);
-    p = xrealloc(p, all->len + 1, sizeof(*p));
+    struct contrast **c = xcalloc(all->len + 1, sizeof(struct contrast *));
     for (size_t i = 0; i < all->len; i++) {
-        if (!all->v[i].refused)
-            run_test(r->store, &all->v[i]);
-        p[i] = all->v[i].p;
+        c[i] = &all->v[i].c;
+        contrast_run(r->store, c[i], NULL);
     }
-    holm_correct(p, all->len);
-    for (size_t i = 0; i < all->len; i++)
-        all->v[i].holm = p[i];
-    free(p);
+    contrasts_correct(c, all->len);
+    free(c);
 }
 
-/* Documents with which the interval of this difference would not reach 0. */
+/*
+ * Documents with which the interval of this difference would not reach 0; infinite where the spread
+ * over seeds is too wide for any number of them.
+ */
 static double documents_needed(const struct test *t)
 {
-    struct estimate d = t->paired.difference;
-    if (d.value == 0 || isnan(d.stderr_))
+    const struct paired *p = &t->c.paired;
+    bool seeds = !isnan(p->by_seed);
+    double z = seeds ? student_t(0.05, p->df) : Z95, d = p->difference.value;
+    if (d == 0 || isnan(p->difference.stderr_))
         return NAN;
-    return ceil((double)d.n * pow(Z95 * d.stderr_ / d.value, 2));
+    double left = pow(d / z, 2) - (seeds ? pow(p->by_seed, 2) : 0);
+    return left > 0 ? ceil((double)p->difference.n * pow(p->by_document, 2) / left) : INFINITY;
 }
 
 /* ---- the table ---- */
@@ -172,7 +97,7 @@ static double documents_needed(const struct test *t)
 static void add_picture(const struct test *t, double reach, struct buf *out)
 {
     enum { WIDE = 120, HALF = WIDE / 2, ROOM = HALF - 6 };
-    double at = t->paired.difference.value, lo = t->paired.lo, hi = t->paired.hi;
+    double at = t->c.paired.difference.value, lo = t->c.paired.lo, hi = t->c.paired.hi;
     double f = reach > 0 ? ROOM / reach : 0;
     buf_addf(out,
              "<td><svg class=forest aria-hidden=true width=%d height=18 viewBox=\"0 0 %d 18\">"
@@ -192,45 +117,34 @@ static void add_p(double p, struct buf *out)
         buf_addf(out, "<td class=r><data value=%.4g>%.4f</data></td>", p, p);
 }
 
-enum verdict {
-    NOT_SHOWN,
-    BETTER,
-    WORSE,
-    VERDICTS,
-};
 static const char *const verdicts[VERDICTS] = {
     [NOT_SHOWN] = "no difference shown",
     [BETTER] = "\xe2\x96\xb2 better",
     [WORSE] = "\xe2\x96\xbc worse",
 };
 
-static enum verdict verdict_of(const struct test *t)
-{
-    if (!(t->holm < ALPHA))
-        return NOT_SHOWN;
-    return t->score == (t->paired.difference.value > 0) ? BETTER : WORSE;
-}
-
 static void add_needed(const struct test *t, struct buf *out)
 {
     double needed = documents_needed(t);
     if (isnan(needed))
         report_cell(NULL, out);
+    else if (isinf(needed))
+        report_cellf(out, "more seeds *");
     else if (needed > 1e6)
         report_cellf(out, "> 1,000,000");
     else
-        report_cellf(out, "%.0f%s", needed, needed > (double)t->paired.difference.n ? " *" : "");
+        report_cellf(out, "%.0f%s", needed, needed > (double)t->c.paired.difference.n ? " *" : "");
 }
 
 static void add_test(const struct test *t, bool first, double reach, struct buf *out)
 {
-    const struct paired *p = &t->paired;
+    const struct paired *p = &t->c.paired;
     report_row_of(first, out);
-    report_head(t->a.cells[0]->label, out);
-    report_cellf(out, "%d", t->a.cells[0]->k);
-    if (t->refused) {
+    report_head(t->c.a.cells[0]->label, out);
+    report_cellf(out, "%d", t->c.a.cells[0]->k);
+    if (t->c.refused) {
         buf_adds(out, "<td colspan=9>not compared: ");
-        html_text(t->refused, out);
+        html_text(t->c.refused, out);
         buf_adds(out, "</td>");
         report_row_end(out);
         return;
@@ -240,9 +154,9 @@ static void add_test(const struct test *t, bool first, double reach, struct buf 
     report_interval(p->difference.value, p->lo, p->hi, 4, out);
     add_picture(t, reach, out);
     report_cellf(out, "%lld", (long long)p->difference.n);
-    add_p(t->p, out);
-    add_p(t->holm, out);
-    buf_addf(out, "<td class=w>%s</td>", verdicts[verdict_of(t)]);
+    add_p(t->c.p, out);
+    add_p(t->c.holm, out);
+    buf_addf(out, "<td class=w>%s</td>", verdicts[contrast_verdict(&t->c)]);
     add_needed(t, out);
     report_row_end(out);
 }
@@ -251,8 +165,8 @@ static double reach_of(const struct tests *all, const struct family *f)
 {
     double reach = 0;
     for (size_t i = 0; i < all->len; i++)
-        if (all->v[i].family == f && !all->v[i].refused)
-            reach = fmax(reach, fmax(fabs(all->v[i].paired.lo), fabs(all->v[i].paired.hi)));
+        if (all->v[i].family == f && !all->v[i].c.refused)
+            reach = fmax(reach, fmax(fabs(all->v[i].c.paired.lo), fabs(all->v[i].c.paired.hi)));
     return reach;
 }
 
@@ -263,7 +177,7 @@ static void add_family(struct report *r, const struct tests *all, const struct f
     for (size_t i = 0; i < all->len; i++)
         if (all->v[i].family == f) {
             any = true;
-            score |= all->v[i].score;
+            score |= all->v[i].c.quantity == QUANTITY_SCORE;
         }
     if (!any)
         return;
@@ -287,8 +201,8 @@ static void add_family(struct report *r, const struct tests *all, const struct f
         const struct test *t = &all->v[i];
         if (t->family != f)
             continue;
-        add_test(t, k && (size_t)t->a.cells[0]->k != k, reach_of(all, f), out);
-        k = (size_t)t->a.cells[0]->k;
+        add_test(t, k && (size_t)t->c.a.cells[0]->k != k, reach_of(all, f), out);
+        k = (size_t)t->c.a.cells[0]->k;
     }
     report_table_end(out);
     free(caption);
@@ -298,31 +212,33 @@ static void add_words(const struct tests *all, struct buf *out)
 {
     size_t tested = 0, exact = 0, n[VERDICTS] = { 0 };
     for (size_t i = 0; i < all->len; i++) {
-        tested += !isnan(all->v[i].p);
-        exact += all->v[i].exact;
-        n[verdict_of(&all->v[i])] += !all->v[i].refused;
+        tested += !isnan(all->v[i].c.p);
+        exact += all->v[i].c.exact;
+        n[contrast_verdict(&all->v[i].c)] += !all->v[i].c.refused;
     }
     buf_addf(
         out,
         "<p>Each router against topk of the same model, task, training and K. Of %zu "
         "comparison%s, <strong>%zu better, %zu worse, %zu without a difference shown</strong>, by "
         "p below %g after Holm\xe2\x80\x99s correction over all %zu test%s of this page.</p>\n",
-        all->len, all->len == 1 ? "" : "s", n[BETTER], n[WORSE], n[NOT_SHOWN], ALPHA, tested,
-        tested == 1 ? "" : "s");
-    buf_adds(out,
-             "<details><summary>How the numbers are made</summary>\n<p>n documents that both "
-             "have; several seeds are pooled by document. Differences and intervals are those "
-             "of <code>seqtopk compare</code>: a paired bootstrap, documents drawn anew 10,000 "
-             "times, percentiles, not corrected. p, before the correction, is ");
+        all->len, all->len == 1 ? "" : "s", n[BETTER], n[WORSE], n[NOT_SHOWN], CONTRAST_ALPHA,
+        tested, tested == 1 ? "" : "s");
+    buf_adds(
+        out,
+        "<details><summary>How the numbers are made</summary>\n<p>n documents that both "
+        "have. Differences and intervals are those "
+        "of <code>seqtopk compare</code>: a paired bootstrap, documents drawn anew 10,000 "
+        "times, percentiles, not corrected; two seeds are pooled by document, and with three or "
+        "more the interval is by document and by seed. p, before the correction, is ");
     if (exact)
         buf_addf(out,
                  "McNemar\xe2\x80\x99s exact test where scores are right or wrong (%zu of %zu "
                  "tests), else ",
                  exact, tested);
-    buf_adds(out, "of Student\xe2\x80\x99s t of the difference and its error by document.</p>\n"
+    buf_adds(out, "of Student\xe2\x80\x99s t of the difference and its error.</p>\n"
                   "<p>n needed: with so many documents, the 95 % interval of a difference of this "
-                  "size would just not reach 0: n (1.96 se / difference)\xc2\xb2. A * marks where "
-                  "there were fewer.</p></details>\n");
+                  "size would just not reach 0: n (1.96 se / difference)\xc2\xb2; more seeds: with "
+                  "no number of documents. A * marks where there were fewer.</p></details>\n");
 }
 
 static void warn_of_tests(struct report *r, const struct tests *all)
@@ -331,13 +247,13 @@ static void warn_of_tests(struct report *r, const struct tests *all)
     double least = INFINITY;
     for (size_t i = 0; i < all->len; i++) {
         const struct test *t = &all->v[i];
-        refused += t->refused != NULL;
-        if (t->refused)
+        refused += t->c.refused != NULL;
+        if (t->c.refused)
             continue;
         tested++;
-        short_of += documents_needed(t) > (double)t->paired.difference.n;
-        few += t->paired.difference.n < FEW_DOCUMENTS;
-        least = fmin(least, (double)t->paired.difference.n);
+        short_of += documents_needed(t) > (double)t->c.paired.difference.n;
+        few += t->c.paired.difference.n < CONTRAST_FEW;
+        least = fmin(least, (double)t->c.paired.difference.n);
     }
     if (short_of)
         report_warn(r, false, "tests",
@@ -349,7 +265,7 @@ static void warn_of_tests(struct report *r, const struct tests *all)
             r, true, "tests",
             "%zu of %zu paired tests have fewer than %d documents, the smallest %.0f: their "
             "intervals are too narrow.",
-            few, tested, FEW_DOCUMENTS, least);
+            few, tested, CONTRAST_FEW, least);
     if (refused)
         report_warn(r, true, "tests", "%zu of %zu routers could not be compared with topk.",
                     refused, all->len);
@@ -376,10 +292,7 @@ void report_tests(struct report *r, struct buf *out)
         report_left_out(out, "%zu comparisons; `seqtopk compare` makes any of them", all.left_out);
     report_close(out);
     warn_of_tests(r, &all);
-    for (size_t i = 0; i < all.len; i++) {
-        free(all.v[i].a.cells);
-        free(all.v[i].b.cells);
-        free(all.v[i].refused);
-    }
+    for (size_t i = 0; i < all.len; i++)
+        contrast_release(&all.v[i].c);
     free(all.v);
 }

@@ -1,7 +1,7 @@
 /*
- * report_holm.c: the two formulas of the report's tests; see report.h.
+ * paired_test.c: Student's t and Holm's correction; see paired.h.
  */
-#include "cmd/report.h"
+#include "paired.h"
 
 #include <math.h>
 
@@ -14,13 +14,8 @@
  * and for even df
  *   sin (1 + 1/2 cos^2 + 1/2 3/4 cos^4 + ...), up to cos^(df - 2).
  */
-double student_p(double t, int64_t df)
+static double whole_p(double t, int64_t df)
 {
-    if (isnan(t) || df < 1)
-        return NAN;
-    t = fabs(t);
-    if (df >= DF_NORMAL)
-        return erfc(t / sqrt(2));
     double theta = atan(t / sqrt((double)df)), c = cos(theta), term, sum = 0;
     bool odd = df % 2;
     term = odd ? c : 1;
@@ -30,6 +25,35 @@ double student_p(double t, int64_t df)
     }
     double inside = odd ? 2 / PI * (theta + sin(theta) * sum) : sin(theta) * sum;
     return inside < 1 ? 1 - inside : 0;
+}
+
+double student_p(double t, double df)
+{
+    if (isnan(t) || !(df >= 1))
+        return NAN;
+    t = fabs(t);
+    if (df >= DF_NORMAL)
+        return erfc(t / sqrt(2));
+    int64_t below = (int64_t)df;
+    double part = df - (double)below, p = whole_p(t, below);
+    return part > 0 ? (1 - part) * p + part * whole_p(t, below + 1) : p;
+}
+
+double student_t(double p, double df)
+{
+    double lo = 0, hi = 1;
+    if (!(df >= 1) || !(p > 0 && p <= 1))
+        return NAN;
+    while (student_p(hi, df) > p && hi < 1e300)
+        hi *= 2;
+    for (int i = 0; i < 100 && hi - lo > 1e-13 * hi; i++) {
+        double middle = lo + (hi - lo) / 2;
+        if (student_p(middle, df) > p)
+            lo = middle;
+        else
+            hi = middle;
+    }
+    return hi;
 }
 
 void holm_correct(double *p, size_t n)

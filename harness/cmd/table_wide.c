@@ -1,0 +1,340 @@
+/*
+ * table_wide.c: `seqtopk table --by`: a row for each router, a column for each value of a field; see
+ * table.h.
+ *
+ * By K, routers whose bounds follow K stand in one row: "seqtopk online [1, K+2]". A bound that is
+ * there at every K stays as it is.
+ */
+#include "cmd/table.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const table_field_names[FIELDS] = {
+    [FIELD_MODEL] = "model",   [FIELD_TASK] = "task",     [FIELD_K] = "k",
+    [FIELD_ROUTER] = "router", [FIELD_TRAIN] = "train",   [FIELD_DEVICE] = "device",
+    [FIELD_DTYPE] = "dtype",   [FIELD_METRIC] = "metric",
+};
+
+bool table_for_people(const struct table_view *v)
+{
+    return v->format == TABLE_TEXT || v->format == TABLE_MARKDOWN || v->format == TABLE_LATEX;
+}
+
+int table_places(double error)
+{
+    if (!(error > 0) || !isfinite(error))
+        return 4;
+    int places = 1 - (int)floor(log10(error));
+    return places < 0 ? 0 : places > 9 ? 9 : places;
+}
+
+void table_field(enum field f, const struct entry *e, struct buf *out)
+{
+    const char *const texts[FIELDS] = {
+        [FIELD_MODEL] = e->cell->model,   [FIELD_TASK] = e->cell->task,
+        [FIELD_ROUTER] = e->router,       [FIELD_TRAIN] = e->cell->train,
+        [FIELD_DEVICE] = e->cell->device, [FIELD_DTYPE] = e->cell->dtype,
+        [FIELD_METRIC] = e->metric,
+    };
+    if (f == FIELD_K)
+        buf_addf(out, "%d", e->cell->k);
+    else
+        buf_adds(out, texts[f] ? texts[f] : "");
+}
+
+void table_remark(const struct table_view *v, const char *fmt, ...)
+{
+    struct buf line = BUF_INIT;
+    if (!table_for_people(v))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vaddf(&line, fmt, ap);
+    va_end(ap);
+    for (char *c = line.s; *c; c++)
+        *c = *c == '\n' || *c == '\r' ? ' ' : *c;
+    printf("%s%s\n",
+           v->format == TABLE_LATEX      ? "% "
+           : v->format == TABLE_MARKDOWN ? "\n"
+                                         : "",
+           line.s);
+    buf_release(&line);
+}
+
+/* ---- routers by K ---- */
+
+static bool same_kind(const struct result *p, const struct result *q)
+{
+    return strcmp(p->router, q->router) == 0 &&
+           strcmp(p->mode ? p->mode : "", q->mode ? q->mode : "") == 0;
+}
+
+/* Is the entry's upper bound there at every K that its kind has? */
+static bool bound_stays(const struct entry *e, size_t n, const struct result *c)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool there = false;
+        for (size_t j = 0; j < n && same_kind(e[i].cell, c); j++)
+            there |=
+                same_kind(e[j].cell, c) && e[j].cell->k == e[i].cell->k && e[j].cell->max == c->max;
+        if (same_kind(e[i].cell, c) && !there)
+            return false;
+    }
+    return true;
+}
+
+/* The label with its bounds by K; the caller frees it. */
+static char *label_by_k(const struct entry *e, size_t n, const struct result *c)
+{
+    char *bounds = xasprintf(" [%d, %d]", c->min, c->max);
+    const char *at = c->max < 0 ? NULL : strstr(c->label, bounds);
+    char *label;
+    if (!at || bound_stays(e, n, c))
+        label = xstrdup(c->label);
+    else if (c->max == c->k)
+        label = xasprintf("%.*s [%d, K]%s", (int)(at - c->label), c->label, c->min,
+                          at + strlen(bounds));
+    else
+        label = xasprintf("%.*s [%d, K%+d]%s", (int)(at - c->label), c->label, c->min,
+                          c->max - c->k, at + strlen(bounds));
+    free(bounds);
+    return label;
+}
+
+/* ---- rows and columns ---- */
+
+struct wide {
+    const struct table_view *v;
+    const struct entry *e;
+    size_t n;
+    bool differences, key[FIELDS]; /* what tells rows apart */
+    char **row, **column;          /* of each entry */
+    struct strings rows, columns;  /* in the order in which they came first */
+};
+
+static bool has(const struct strings *s, const char *text)
+{
+    for (size_t i = 0; i < s->len; i++)
+        if (strcmp(s->v[i], text) == 0)
+            return true;
+    return false;
+}
+
+/* Is the metric what the task's name says? */
+static bool says_metric(const struct entry *e)
+{
+    const char *task = e->cell->task, *slash = strrchr(task, '/');
+    return strcmp(slash ? slash + 1 : task, e->metric) == 0 || strncmp(task, "nll:", 4) == 0;
+}
+
+/* One metric a task is part of the column; several are rows. */
+static bool one_metric_each(const struct wide *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(w->e[i].cell->task, w->e[j].cell->task) == 0 &&
+                strcmp(w->e[i].metric, w->e[j].metric) != 0)
+                return false;
+    return true;
+}
+
+static char *column_of(const struct wide *w, const struct entry *e)
+{
+    struct buf text = BUF_INIT;
+    if (w->v->by == FIELD_K)
+        buf_adds(&text, "K = ");
+    table_field(w->v->by, e, &text);
+    if (w->v->by == FIELD_TASK && !w->key[FIELD_METRIC] && !says_metric(e))
+        buf_addf(&text, ", %s", e->metric);
+    return buf_detach(&text);
+}
+
+static char *row_of(const struct wide *w, const struct entry *e)
+{
+    struct buf text = BUF_INIT;
+    for (enum field f = 0; f < FIELDS; f++)
+        if (w->key[f]) {
+            table_field(f, e, &text);
+            buf_addc(&text, '\n');
+        }
+    return buf_detach(&text);
+}
+
+static void arrange(struct wide *w)
+{
+    for (enum field f = 0; f < FIELDS; f++)
+        w->key[f] = f != w->v->by;
+    w->key[FIELD_METRIC] = w->v->by != FIELD_TASK || !one_metric_each(w);
+    w->row = xcalloc(w->n, sizeof(*w->row));
+    w->column = xcalloc(w->n, sizeof(*w->column));
+    for (size_t i = 0; i < w->n; i++) {
+        w->row[i] = row_of(w, &w->e[i]);
+        w->column[i] = column_of(w, &w->e[i]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(w->row[i], w->row[j]) == 0 && strcmp(w->column[i], w->column[j]) == 0)
+                die(1,
+                    "table: --by %s: the cells %.8s and %.8s, %s, would stand in one place; choose "
+                    "one by --where",
+                    table_field_names[w->v->by], w->e[j].cell->id, w->e[i].cell->id,
+                    w->e[i].cell->label);
+        if (!has(&w->rows, w->row[i]))
+            strings_add(&w->rows, w->row[i]);
+        if (!has(&w->columns, w->column[i]))
+            strings_add(&w->columns, w->column[i]);
+    }
+}
+
+static const struct entry *entry_at(const struct wide *w, const char *row, const char *column)
+{
+    for (size_t i = 0; i < w->n; i++)
+        if (strcmp(w->row[i], row) == 0 && (!column || strcmp(w->column[i], column) == 0))
+            return &w->e[i];
+    return NULL;
+}
+
+static bool varies(const struct wide *w, enum field f)
+{
+    struct buf first = BUF_INIT, other = BUF_INIT;
+    bool different = false;
+    for (size_t i = 0; i < w->n && !different; i++) {
+        buf_reset(&other);
+        table_field(f, &w->e[i], i ? &other : &first);
+        different = i && strcmp(first.s, other.s) != 0;
+    }
+    buf_release(&first);
+    buf_release(&other);
+    return different;
+}
+
+static void add_exact(struct table *t, double v)
+{
+    if (isfinite(v))
+        table_addf(t, "%.9g", v);
+    else
+        table_add(t, NULL);
+}
+
+static void add_entry(const struct wide *w, struct table *t, const struct entry *e)
+{
+    int places = e ? table_places(e->error) : 0;
+    if (!table_for_people(w->v)) {
+        add_exact(t, e ? e->value : NAN);
+        add_exact(t, !e ? NAN : w->differences ? e->lo : e->error);
+        if (w->differences)
+            add_exact(t, e ? e->hi : NAN);
+    } else if (!e || isnan(e->value)) {
+        table_add(t, NULL);
+    } else if (w->differences) {
+        table_addf(t, "%.*f [%.*f, %.*f]", places, e->value, places, e->lo, places, e->hi);
+    } else if (isnan(e->error)) {
+        table_addf(t, "%.*f", places, e->value);
+    } else {
+        table_addf(t, "%.*f \xc2\xb1 %.*f", places, e->value, places, e->error);
+    }
+}
+
+/* In LaTeX "gsm8k/nll" stands as "nll" under "gsm8k", and K's values under K. */
+static void add_heads(const struct wide *w, struct table *t, size_t first)
+{
+    for (size_t i = 0; i < w->columns.len; i++) {
+        const char *name = w->columns.v[i], *slash = strrchr(name, '/');
+        char *over = NULL;
+        if (w->v->by == FIELD_K)
+            table_head(t, first + i, "K", name + strlen("K = "));
+        else if (w->v->by == FIELD_TASK && slash && slash != name && slash[1]) {
+            over = xstrndup(name, (size_t)(slash - name));
+            table_head(t, first + i, over, slash + 1);
+        }
+        free(over);
+    }
+}
+
+static void print_wide(const struct wide *w)
+{
+    bool people = table_for_people(w->v), shown[FIELDS];
+    struct strings names = { 0 };
+    struct buf text = BUF_INIT;
+    for (enum field f = 0; f < FIELDS; f++) {
+        shown[f] = w->key[f] && (!people || f == FIELD_ROUTER || varies(w, f));
+        if (shown[f])
+            strings_addf(&names, "%s%s", f == FIELD_K ? "#" : "",
+                         f == FIELD_K && people ? "K" : table_field_names[f]);
+    }
+    size_t first = names.len;
+    for (size_t i = 0; i < w->columns.len; i++) {
+        strings_addf(&names, "#%s", w->columns.v[i]);
+        if (!people && !w->differences)
+            strings_addf(&names, "#%s stderr", w->columns.v[i]);
+        for (int high = 0; high < 2 && !people && w->differences; high++)
+            strings_addf(&names, "#%s %s", w->columns.v[i], high ? "high" : "low");
+    }
+    ARRAY_GROW(names.v, names.cap, names.len + 1);
+    names.v[names.len] = NULL;
+    struct table *t = table_new((const char *const *)names.v);
+    if (w->v->format == TABLE_LATEX)
+        add_heads(w, t, first);
+    for (size_t r = 0; r < w->rows.len; r++) {
+        const struct entry *any = entry_at(w, w->rows.v[r], NULL);
+        for (enum field f = 0; f < FIELDS; f++) {
+            buf_reset(&text);
+            table_field(f, any, &text);
+            if (shown[f])
+                table_add(t, text.s);
+        }
+        for (size_t c = 0; c < w->columns.len; c++)
+            add_entry(w, t, entry_at(w, w->rows.v[r], w->columns.v[c]));
+    }
+    table_print(t, w->v->format);
+    table_free(t);
+    strings_release(&names);
+    buf_release(&text);
+}
+
+static void remark_numbers(const struct wide *w)
+{
+    int64_t fewest = INT64_MAX, most = 0;
+    int least = w->e[0].seeds, highest = 0;
+    struct buf said = BUF_INIT;
+    for (size_t i = 0; i < w->n; i++) {
+        fewest = w->e[i].documents < fewest ? w->e[i].documents : fewest;
+        most = w->e[i].documents > most ? w->e[i].documents : most;
+        least = w->e[i].seeds < least ? w->e[i].seeds : least;
+        highest = w->e[i].seeds > highest ? w->e[i].seeds : highest;
+    }
+    buf_addf(&said, "documents: %lld", (long long)fewest);
+    if (most != fewest)
+        buf_addf(&said, " to %lld", (long long)most);
+    buf_addf(&said, "; seeds: %d", least);
+    if (highest != least)
+        buf_addf(&said, " to %d", highest);
+    table_remark(w->v, "%s%s", said.s,
+                 w->differences ? "; in brackets 95 % intervals"
+                                : "; \xc2\xb1 standard error, by document, and from three seeds on "
+                                  "by seed too");
+    buf_release(&said);
+}
+
+void table_wide(const struct table_view *v, struct entry *entries, size_t n, bool differences)
+{
+    struct wide w = { .v = v, .e = entries, .n = n, .differences = differences };
+    char **labels = xcalloc(n, sizeof(*labels));
+    for (size_t i = 0; i < n && v->by == FIELD_K; i++)
+        labels[i] = label_by_k(entries, n, entries[i].cell);
+    for (size_t i = 0; i < n && v->by == FIELD_K; i++)
+        entries[i].router = labels[i];
+    arrange(&w);
+    print_wide(&w);
+    remark_numbers(&w);
+    for (size_t i = 0; i < n; i++) {
+        free(w.row[i]);
+        free(w.column[i]);
+        free(labels[i]);
+    }
+    free(w.row);
+    free(w.column);
+    free(labels);
+    strings_release(&w.rows);
+    strings_release(&w.columns);
+}
