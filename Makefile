@@ -168,6 +168,8 @@ $B/bench_step: $B/tests/bench_step.o $B/libgpu.a $B/libseqtopk.a
 .PHONY: cuda-objects
 cuda-objects: $(CU_OBJ) ## compiles the kernels with nvcc, whatever the libtorch
 
+# A test of one of the engine's files that wants no tensors.
+$B/test_route: $B/harness/route.o
 $B/test_%: $B/tests/test_%.o $B/libseqtopk.a | $(ENGINE)
 	$(call say,LD ,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
 FUZZ ?=

@@ -98,6 +98,32 @@ void decoder_begin(struct decoder *d, int slot, const struct router *router,
         s->state[i] = router->open ? router->open(args) : NULL;
 }
 
+/* A text that is fused has its routers' states on the GPU, as far apart as they are large. */
+static int64_t slot_bytes(const struct decoder *d, int slot)
+{
+    const struct slot *s = &d->slots[slot];
+    const int layers = d->m->config.layers;
+    int64_t bytes = 0;
+    size_t stride = 0;
+    if (!s->router || !s->router->open)
+        return 0;
+    if (s->fused)
+        return decoder_gpu_state(d->gpu, slot, &stride) ? (int64_t)stride * layers : 0;
+    for (int i = 0; i < layers; i++)
+        bytes += (int64_t)s->router->bytes(s->state[i]);
+    return bytes;
+}
+
+void decoder_bytes(const struct decoder *d, int64_t *caches, int64_t *states)
+{
+    const struct model_config *c = &d->m->config;
+    const int64_t row = (int64_t)c->kv_heads * c->head_dim * (int64_t)dtype_size(d->m->dtype);
+    *caches = row * 2 * c->layers * d->nslots * d->capacity;
+    *states = 0;
+    for (int i = 0; i < d->nslots; i++)
+        *states += slot_bytes(d, i);
+}
+
 /* What the forward pass needs of some feeds. */
 struct lot {
     struct feed **feeds;

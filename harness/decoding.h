@@ -14,6 +14,7 @@ struct decoding {
     struct strings stop; /* the text ends before the first of these, which may span tokens and be
                             the text of special ones */
     bool stop_at_end_text; /* also before an end token's text that is spelled with others */
+    bool past_end;         /* the model's end tokens end nothing: they are tokens like others */
 };
 
 /* Cuts a text that was written elsewhere before its first stop string. false: it has none. */

@@ -152,7 +152,7 @@ static void seat_read(const struct generator *g, struct seat *s, int32_t id)
     struct generation *t = s->text;
     s->ended = true;
     t->stop = STOP_EOS;
-    for (int i = 0; i < g->spec.config->neos; i++)
+    for (int i = 0; i < g->spec.config->neos && !t->decoding->past_end; i++)
         if (id == g->spec.config->eos[i])
             return;
     written_add(&s->written, g->spec.tokenizer, id);

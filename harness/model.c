@@ -132,6 +132,7 @@ static void outputs(struct pass *p, struct tensor *const *result)
             out->nll[t] = t == out->start[i] ? NAN : nll[t - 1];
     if (!all_finite(entropy, (size_t)out->tokens))
         scope_fail(p->scope, "the entropy of a prediction is NaN or infinite");
+    routing_count_entropy(&p->routing);
 }
 
 int pass_check(const struct model *m, const struct batch *b, const struct past *past,
@@ -242,6 +243,7 @@ const struct engine seqtopk_engine = {
     .device_parse = device_parse,
     .device_check = device_check,
     .device_memory = device_memory,
+    .device_peak = device_peak,
     .open = model_open,
     .close = model_close,
     .score = model_score,
@@ -249,5 +251,6 @@ const struct engine seqtopk_engine = {
     .decoder_close = decoder_close,
     .decoder_begin = decoder_begin,
     .decode = decoder_step,
+    .decoder_bytes = decoder_bytes,
     .trainer = &trainer_functions,
 };

@@ -36,8 +36,18 @@ struct batch {
     int npools;
 };
 
-/* What a forward pass found. Zeroes to begin with, scored_release() after. */
+/* What is to be found out beyond what always is; it has the host route. */
+struct wanted {
+    bool load_entropy;
+    /* Routers of ours whose selections from the same scores are compared with each pool's own, sequence
+     * by sequence: of scope token, prefix or sequence, and none that reads logits. */
+    int nothers;
+    const struct router_use *const *others; /* [pools][nothers] */
+};
+
+/* What a forward pass found. Zeroes, and what is wanted, to begin with; scored_release() after. */
 struct scored {
+    const struct wanted *wanted; /* borrowed; NULL: nothing more */
     int tokens, layers, experts, nsequences;
     int *start;           /* [nsequences + 1]: where each sequence's tokens begin */
     float *nll;           /* [tokens]: loss of the token itself; NaN for each sequence's first */
@@ -45,6 +55,10 @@ struct scored {
     uint16_t *used;       /* [layers, tokens]: experts that each token took */
     int32_t *load_tokens; /* [nsequences, layers, experts]: pairs by expert */
     double *load_weight;  /* [nsequences, layers, experts]: their summed weights */
+    double *load_entropy; /* [nsequences, layers, experts]: summed entropies of the tokens that the
+                             expert took; NULL: not wanted */
+    int64_t *overlap; /* [nsequences, nothers, layers, 3]: pairs that both the router and the other
+                             selected, that the router did, that the other did; NULL: no others */
 };
 void scored_alloc(struct scored *s, const struct batch *b, int layers, int experts);
 void scored_release(struct scored *s);
@@ -74,6 +88,7 @@ struct engine {
     int (*device_parse)(const char *name, struct device *out, struct buf *err);
     int (*device_check)(struct device device, enum dtype dtype, struct buf *err);
     bool (*device_memory)(struct device device, int64_t *free_bytes, int64_t *total);
+    bool (*device_peak)(struct device device, bool forget, int64_t *bytes);
     /* Copies the weights to the device; a NaN among them is refused with file and tensor. */
     struct model *(*open)(const struct weights *w, struct device device, enum dtype dtype,
                           struct buf *err);
@@ -91,6 +106,11 @@ struct engine {
      */
     int (*decode)(struct decoder *d, struct feed *feeds, int n, struct scored *out,
                   struct buf *err);
+    /*
+     * The memory of all slots: the caches of keys and values, `capacity` tokens whatever is in them,
+     * and what the routers of the texts that were begun keep, as much as they hold it now.
+     */
+    void (*decoder_bytes)(const struct decoder *d, int64_t *caches, int64_t *states);
 
     const struct trainer_functions *trainer; /* trainer.h */
 };

@@ -78,7 +78,8 @@ static bool on_gpu(const struct pass *p, struct gpu_pool *pools)
     if (p->m->device.kind != DEVICE_CUDA && !emulated_here(p))
         return false;
     // Kernels read float32, which scores are in all arithmetic but this.
-    if (p->routing.args || p->m->dtype == DTYPE_F64 || (wanted && strcmp(wanted, "0") == 0))
+    if (p->routing.out->wanted || p->routing.args || p->m->dtype == DTYPE_F64 ||
+        (wanted && strcmp(wanted, "0") == 0))
         return false;
     for (int i = 0; i < b->npools; i++) {
         const struct pool *pool = &b->pools[i];
@@ -90,6 +91,8 @@ static bool on_gpu(const struct pass *p, struct gpu_pool *pools)
             !router_on_gpu(pool->router, &pool->args, &to->router))
             return false;
         sequence += pool->sequences;
+        to->maxes = pool->args.nmaxes ? pool->args.maxes : NULL;
+        to->layers = pool->args.nmaxes;
         to->prompt = pool->prompt < to->tokens ? pool->prompt : to->tokens;
     }
     return true;

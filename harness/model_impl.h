@@ -126,6 +126,7 @@ struct decoder *decoder_open(struct model *m, int slots, int capacity, struct bu
 void decoder_close(struct decoder *d);
 void decoder_begin(struct decoder *d, int slot, const struct router *router,
                    const struct router_args *args);
+void decoder_bytes(const struct decoder *d, int64_t *caches, int64_t *states);
 extern const struct trainer_functions trainer_functions;
 
 int decoder_step(struct decoder *d, struct feed *feeds, int n, struct scored *out, struct buf *err);

@@ -18,9 +18,7 @@ static void route_pool(const struct routing *r, const struct pool *pool, int lay
                        struct router_state *state, const float *scores, int T, struct selection *to)
 {
     const struct router *router = pool->router;
-    struct router_args args = r->args ? r->args[layer] : pool->args;
-    if (args.cutoffs)
-        args.cutoffs += (size_t)layer * (size_t)args.N;
+    const struct router_args args = router_args_at(r->args ? &r->args[layer] : &pool->args, layer);
     struct router_state *own = !r->state && router->open ? router->open(&args) : NULL;
     bool prompt = !r->state && router->scope(&args) == SCOPE_PROMPT && pool->prompt < T;
     int first = prompt ? pool->prompt : T;
@@ -58,6 +56,61 @@ static void count(const struct routing *r, const struct selection *s, int layer,
     }
 }
 
+/* How many of a token's experts, ascending, are among another's? */
+static int64_t common(const int32_t *a, int na, const int32_t *b, int nb)
+{
+    int64_t n = 0;
+    for (int i = 0, j = 0; i < na && j < nb;) {
+        n += a[i] == b[j];
+        int step = a[i] <= b[j];
+        j += b[j] <= a[i];
+        i += step;
+    }
+    return n;
+}
+
+/* What another router selects of one sequence [T, N], against the router's `count` and `experts`. */
+static void compare(const struct router_use *other, const float *scores, int T,
+                    const int32_t *count, const int32_t *experts, int64_t to[3])
+{
+    struct router_state *state = other->router->open ? other->router->open(&other->args) : NULL;
+    struct selection s = { 0 };
+    other->router->select(&other->args, state, scores, T, &s);
+    const int32_t *theirs = s.expert;
+    for (int t = 0; t < T; t++) {
+        to[0] += common(experts, count[t], theirs, s.count[t]);
+        to[1] += count[t];
+        to[2] += s.count[t];
+        experts += count[t];
+        theirs += s.count[t];
+    }
+    if (state)
+        other->router->close(state);
+    selection_release(&s);
+}
+
+/* A pool's sequences from `first` on, which took what `s` has from `token` and `pair` on. scores: of
+ * all tokens */
+static void compare_pool(const struct routing *r, int pool, int layer, int first,
+                         const float *scores, const struct selection *s, size_t token, size_t pair)
+{
+    struct scored *out = r->out;
+    const int n = out->wanted->nothers;
+    for (int q = first; q < first + r->batch->pools[pool].sequences; q++) {
+        int T = out->start[q + 1] - out->start[q];
+        for (int i = 0; i < n; i++) {
+            const struct router_use *use = &out->wanted->others[pool][i];
+            const struct router_use here = { use->router, router_args_at(&use->args, layer) };
+            compare(&here, scores + (size_t)out->start[q] * (size_t)out->experts, T,
+                    s->count + token, s->expert + pair,
+                    out->overlap + 3 * (((size_t)q * (size_t)n + (size_t)i) * (size_t)out->layers +
+                                        (size_t)layer));
+        }
+        for (int t = 0; t < T; t++)
+            pair += (size_t)s->count[token++];
+    }
+}
+
 /* Neighbouring pools of a layer, and what was selected for their tokens. */
 struct share {
     pthread_t thread;
@@ -78,7 +131,7 @@ static void *route_share(void *arg)
     for (int i = h->from; i < h->to; i++) {
         const struct pool *pool = &r->batch->pools[i];
         int from = out->start[sequence], to = out->start[sequence + pool->sequences];
-        size_t tokens = h->selection->tokens;
+        size_t tokens = h->selection->tokens, pairs = h->selection->pairs;
         route_pool(r, pool, h->layer, r->state ? r->state[i][h->layer] : NULL,
                    (pool->router->logits ? h->logits : h->scores) +
                        (size_t)from * (size_t)out->experts,
@@ -88,6 +141,8 @@ static void *route_share(void *arg)
         if (h->selection->tokens != tokens + (size_t)(to - from))
             BUG("%s selected for %zu of %d tokens", pool->router->name,
                 h->selection->tokens - tokens, to - from);
+        if (out->overlap)
+            compare_pool(r, i, h->layer, sequence, h->scores, h->selection, tokens, pairs);
         sequence += pool->sequences;
     }
     count(r, h->selection, h->layer, h->sequence, sequence, h->scores);
@@ -165,7 +220,27 @@ int route_layer(struct routing *r, int layer, const float *scores, const float *
         route_share(&all);
     if (r->selection.error)
         return fail(err, "layer %d: %s", layer, r->selection.error);
+    if (r->out->load_entropy) {
+        if (!r->kept)
+            r->kept = xcalloc((size_t)r->out->layers, sizeof(*r->kept));
+        append(&r->kept[layer], &r->selection);
+    }
     return 0;
+}
+
+void routing_count_entropy(struct routing *r)
+{
+    struct scored *out = r->out;
+    for (int l = 0; l < out->layers && r->kept; l++) {
+        const int32_t *e = r->kept[l].expert;
+        for (int q = 0; q < out->nsequences; q++) {
+            double *to = out->load_entropy +
+                         ((size_t)q * (size_t)out->layers + (size_t)l) * (size_t)out->experts;
+            for (int t = out->start[q]; t < out->start[q + 1]; t++)
+                for (int j = 0; j < r->kept[l].count[t]; j++)
+                    to[*e++] += (double)out->entropy[t];
+        }
+    }
 }
 
 void routing_pairs(const struct routing *r, int64_t *token, int64_t *expert)
@@ -180,5 +255,8 @@ void routing_pairs(const struct routing *r, int64_t *token, int64_t *expert)
 
 void routing_release(struct routing *r)
 {
+    for (int l = 0; r->kept && l < r->out->layers; l++)
+        selection_release(&r->kept[l]);
+    free(r->kept);
     selection_release(&r->selection);
 }

@@ -16,6 +16,7 @@ struct routing {
     int threads;                        /* that share the pools' work; 0 as 1 */
     struct scored *out;                 /* scored_alloc() was called */
     struct selection selection;         /* of the layer that was routed last */
+    struct selection *kept;             /* [layers], where out->load_entropy is wanted; else NULL */
 };
 void routing_release(struct routing *r);
 
@@ -28,6 +29,9 @@ bool routing_wants_logits(const struct batch *b);
  */
 int route_layer(struct routing *r, int layer, const float *scores, const float *logits,
                 struct buf *err) MUST_USE;
+
+/* Once out->entropy is there and all layers are routed: what each expert's tokens have of it. */
+void routing_count_entropy(struct routing *r);
 
 /* The pairs of the last layer, [selection.pairs] each: token after token, experts ascending. */
 void routing_pairs(const struct routing *r, int64_t *token, int64_t *expert);

@@ -32,7 +32,7 @@ struct store_cell run_stored_cell(const struct runner *r, const struct cell *c, 
         .min = c->args.min,
         .max = c->args.max,
         .layers = c->model->config.layers,
-        .experts = c->model->config.experts,
+        .experts = c->args.N, // of a pruned model, what is left
         .seed = c->seed,
     };
 }
@@ -61,6 +61,8 @@ static int plan_cell(struct runner *r, const struct cell *c, struct buf *err)
     enum cell_status status;
     *run = (struct cell_run){ .cell = c,
                               .corpus = corpora_find(r->corpora, c),
+                              .nothers = c->overlap ? (int)r->sweep->noverlap : 0,
+                              .expert_entropy = r->sweep->log_expert_entropy,
                               .scored_after = scored_after(r, c->task) };
     int rc = store_cell_status(r->store, c->id, &status, err);
     if (rc)
@@ -70,7 +72,10 @@ static int plan_cell(struct runner *r, const struct cell *c, struct buf *err)
     bool *present = xcalloc(run->corpus->documents.len, sizeof(*present));
     if (status != CELL_NEW)
         rc = store_cell_samples(r->store, c->id, present, run->corpus->documents.len, err);
-    units_add(task_generates(c->task) ? &r->texts : &r->losses, run, present);
+    units_add(task_times(c->task)       ? &r->speeds
+              : task_generates(c->task) ? &r->texts
+                                        : &r->losses,
+              run, present);
     free(present);
     r->ncells++;
     return rc;
@@ -120,6 +125,8 @@ int64_t run_planned_tokens(const struct runner *r)
         tokens += r->losses.v[i].tokens;
     for (size_t i = 0; i < r->texts.len; i++)
         tokens += r->texts.v[i].tokens;
+    for (size_t i = 0; i < r->speeds.len; i++)
+        tokens += r->speeds.v[i].tokens;
     return tokens;
 }
 
@@ -150,9 +157,10 @@ void runner_clear(struct runner *r)
     free(r->cells);
     free(r->losses.v);
     free(r->texts.v);
+    free(r->speeds.v);
     r->cells = NULL;
     r->ncells = 0;
-    r->losses = r->texts = (struct units){ 0 };
+    r->losses = r->texts = r->speeds = (struct units){ 0 };
 }
 
 void runner_release(struct runner *r)
@@ -208,7 +216,9 @@ int sweep_run(const struct sweep *s, const struct corpora *corpora, const struct
         rc = crew_run(options->crew, &r, err);
     // What has no model to be loaded, only texts to be scored, needs no engine.
     else if (rc == 0 && r.ncells > 0)
-        rc = r.losses.len + r.texts.len > 0 && run_open_engine(&r, err) ? -1 : run_caught(&r, err);
+        rc = r.losses.len + r.texts.len + r.speeds.len > 0 && run_open_engine(&r, err)
+                 ? -1
+                 : run_caught(&r, err);
     runner_release(&r);
     return rc;
 }

@@ -50,7 +50,7 @@ struct run_result {
     int truncated;           /* documents that were cut */
     char *first_error;       /* of a cell that failed; the caller frees it. NULL: none did */
     char *error_before;      /* of one that failed before, in the same way */
-    int signal;              /* SIGINT or SIGTERM: what was finished is committed; else 0 */
+    int signal; /* SIGINT, SIGTERM or SIGUSR1: what was finished is committed; else 0 */
 };
 
 /* -1: nothing more could be done, and `err` says why. A cell that failed is no such failure. */

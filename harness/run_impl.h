@@ -2,7 +2,8 @@
  * run_impl.h: what the files of a run share: run.c plans and goes from model to model, run_model.c
  * does what wants one model to be open, run_train.c has models trained, run_signals.c tells when the
  * user wants an end, run_cells.c says how cells end, run_losses.c scores texts that are there,
- * run_texts.c has texts written, run_scores.c has programs and judges score what was written, and
+ * run_texts.c has texts written, run_speed.c times how they are, run_scores.c has programs and judges
+ * score what was written, and
  * run_workers*.c let several processes do all this side by side.
  */
 #ifndef RUN_IMPL_H
@@ -27,7 +28,7 @@ struct runner {
     const struct courses *courses;
     struct cell_run *cells;
     size_t ncells;
-    struct units losses, texts; /* of all cells, in their order */
+    struct units losses, texts, speeds; /* of all cells, in their order */
 
     const char *device_name;           /* as v_cells has it */
     struct model *model;               /* that is open; NULL: none */
@@ -59,7 +60,7 @@ int64_t run_planned_tokens(const struct runner *r);
 struct store_cell run_stored_cell(const struct runner *r, const struct cell *c, struct buf *params);
 /* The engine and the device, for what has a model to be loaded. */
 int run_open_engine(struct runner *r, struct buf *err) MUST_USE;
-/* All cells in their order, model after model, with SIGINT and SIGTERM caught by the caller. */
+/* All cells in their order, model after model, with the signals caught by the caller. */
 int run_models(struct runner *r, struct buf *err) MUST_USE;
 
 /*
@@ -72,12 +73,12 @@ void run_end(void);
 bool run_stopped(void);
 void run_give_up(void);
 /*
- * From here on SIGINT and SIGTERM ask for an end. Another one is no other than the first, who sends it:
+ * From here on SIGINT, SIGTERM and SIGUSR1 ask for an end. Another one is no other than the first, who sends it:
  * batch systems send several, and so does the first process of a crew to what was asked by all of them.
  * Once an end was asked for, the release leaves it at that until the program ends, which is soon.
  */
 struct run_signals {
-    struct sigaction was_int, was_term;
+    struct sigaction was_int, was_term, was_usr1;
 };
 void run_signals_catch(struct run_signals *s);
 void run_signals_release(struct run_signals *s);
@@ -123,6 +124,8 @@ int run_losses(struct runner *r, struct model *model, const struct unit *v, size
                struct buf *err) MUST_USE;
 int run_texts(struct runner *r, struct model *model, const struct unit *v, size_t n,
               struct buf *err) MUST_USE;
+int run_speeds(struct runner *r, struct model *model, const struct unit *v, size_t n,
+               struct buf *err) MUST_USE;
 /* What programs and judges have to score of the cells v[0 .. n-1], whose texts are in the store. */
 int run_scores(struct runner *r, struct cell_run *v, size_t n, struct buf *err) MUST_USE;
 

@@ -38,6 +38,12 @@ static int store_document(struct runner *r, const struct unit *u, int doc, const
         .experts = used,
         .load_tokens = s->load_tokens + load,
         .load_weight = s->load_weight + load,
+        .load_entropy = s->load_entropy ? s->load_entropy + load : NULL,
+        .others = (const char *const *)r->sweep->overlap_names,
+        .nothers = u->run->nothers,
+        .overlap = s->overlap
+                       ? s->overlap + 3 * (size_t)i * (size_t)u->run->nothers * (size_t)s->layers
+                       : NULL,
     };
     return store_sample_add(r->store, &sample, err);
 }

@@ -90,7 +90,7 @@ static int read_cutoffs(struct cell_run *cells, size_t n, const char *dir, struc
 /* Tokens of the longest text of the cells. */
 static int64_t longest_text(const struct runner *r, const struct cell_run *cells, size_t n)
 {
-    const struct units *const all[] = { &r->losses, &r->texts };
+    const struct units *const all[] = { &r->losses, &r->texts, &r->speeds };
     int64_t most = 0;
     for (size_t k = 0; k < ARRAY_LEN(all); k++) {
         size_t count;
@@ -177,9 +177,10 @@ static int run_in(struct runner *r, struct cell_run *cells, size_t n, const char
 {
     struct buf why = BUF_INIT;
     struct cutoffs cutoffs = { 0 };
-    size_t nlosses, ntexts;
+    size_t nlosses, ntexts, nspeeds;
     const struct unit *losses = units_of(&r->losses, cells, n, &nlosses);
     const struct unit *texts = units_of(&r->texts, cells, n, &ntexts);
+    const struct unit *speeds = units_of(&r->speeds, cells, n, &nspeeds);
     int rc;
     if (read_cutoffs(cells, n, dir, &cutoffs, &why) || open_model(r, cells, n, dir, &why)) {
         rc = run_check_device(r, err) ? -1 : fail_cells(r, cells, n, &why, err);
@@ -187,6 +188,8 @@ static int run_in(struct runner *r, struct cell_run *cells, size_t n, const char
         rc = nlosses ? run_losses(r, r->model, losses, nlosses, err) : 0;
         if (rc == 0 && ntexts && !run_interrupted())
             rc = run_texts(r, r->model, texts, ntexts, err);
+        if (rc == 0 && nspeeds && !run_interrupted())
+            rc = run_speeds(r, r->model, speeds, nspeeds, err);
     }
     cutoffs_release(&cutoffs);
     buf_release(&why);
@@ -208,10 +211,11 @@ static int no_model(struct runner *r, struct cell_run *cells, size_t n, struct b
 static int run_units(struct runner *r, struct cell_run *cells, size_t n, struct buf *err)
 {
     struct buf why = BUF_INIT, dir = BUF_INIT;
-    size_t nlosses, ntexts;
+    size_t nlosses, ntexts, nspeeds;
     units_of(&r->losses, cells, n, &nlosses);
     units_of(&r->texts, cells, n, &ntexts);
-    if (nlosses + ntexts == 0)
+    units_of(&r->speeds, cells, n, &nspeeds);
+    if (nlosses + ntexts + nspeeds == 0)
         return 0;
     if (run_open_engine(r, err)) {
         r->lost = true;

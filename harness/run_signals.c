@@ -5,6 +5,7 @@
 #include "run_impl.h"
 
 #include <stdatomic.h>
+#include <unistd.h>
 
 static volatile sig_atomic_t interrupted; /* by this signal, the first one */
 static atomic_bool ended, given_up;
@@ -40,6 +41,20 @@ void run_give_up(void)
     atomic_store(&given_up, true);
 }
 
+/* Before the work begins, and behind its end. */
+static void on_warning(int signal)
+{
+    static const char text[] = "seqtopk: ended by SIGUSR1; what was computed before is in the "
+                               "database, and the next run goes on\n";
+    _exit(write(STDERR_FILENO, text, sizeof(text) - 1) < 0 ? 1 : 128 + signal);
+}
+
+void run_signals_begin(void)
+{
+    struct sigaction action = { .sa_handler = on_warning };
+    sigaction(SIGUSR1, &action, NULL);
+}
+
 void run_signals_catch(struct run_signals *s)
 {
     struct sigaction action = { .sa_handler = on_signal };
@@ -48,6 +63,7 @@ void run_signals_catch(struct run_signals *s)
     atomic_store(&given_up, false);
     sigaction(SIGINT, &action, &s->was_int);
     sigaction(SIGTERM, &action, &s->was_term);
+    sigaction(SIGUSR1, &action, &s->was_usr1);
 }
 
 void run_signals_release(struct run_signals *s)
@@ -56,4 +72,5 @@ void run_signals_release(struct run_signals *s)
         return;
     sigaction(SIGINT, &s->was_int, NULL);
     sigaction(SIGTERM, &s->was_term, NULL);
+    sigaction(SIGUSR1, &s->was_usr1, NULL);
 }

@@ -15,6 +15,8 @@
 struct text {
     struct generation generation;
     struct scoring scoring;
+    struct tools tools; /* the run's, with the written tokens */
+    struct ids written; /* of generation.ids, borrowed */
     const struct unit *unit;
 };
 
@@ -57,6 +59,18 @@ static void text_free(struct text *t)
     free(t);
 }
 
+/* The loss that the model gave to what it wrote: of tasks that ask how it goes on. */
+static void add_loss(const struct text *t, struct store_sample *sample)
+{
+    const struct generation *g = &t->generation;
+    if (!task_continues(t->unit->run->cell->task))
+        return;
+    sample->nll = 0;
+    sample->nll_tokens = sample->output_tokens;
+    for (size_t i = (size_t)g->prompt_tokens; i < g->ids.len; i++)
+        sample->nll += g->nll[i];
+}
+
 static int store_text(struct texts *x, const struct text *t, struct buf *err)
 {
     const struct generation *g = &t->generation;
@@ -82,6 +96,7 @@ static int store_text(struct texts *x, const struct text *t, struct buf *err)
         .load_tokens = g->load_tokens,
         .load_weight = g->load_weight,
     };
+    add_loss(t, &sample);
     if (log && corpus_store_ids(g->ids.v + prompt, g->ids.len - prompt, x->tokenizer, c->id,
                                 x->seen, store, err))
         return -1;
@@ -132,8 +147,13 @@ static void put_texts(struct texts *x, const struct unit *v, size_t n, size_t *a
 static void score_text(struct texts *x, struct text *t)
 {
     struct scoring *s = &t->scoring;
+    const struct ids *ids = &t->generation.ids;
+    const size_t prompt = (size_t)t->generation.prompt_tokens;
+    t->tools = x->r->options->tools;
+    t->written = (struct ids){ ids->v + prompt, ids->len - prompt, 0 };
+    t->tools.written = &t->written;
     scoring_init(s, t->unit->run->cell->task, document_of(t->unit)->fields, t->generation.output.s,
-                 &x->r->options->tools);
+                 &t->tools);
     if (t->generation.rc == 0 && !t->unit->run->scored_after)
         s->job.rc = s->job.work(&s->job, &s->job.err);
 }

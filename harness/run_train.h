@@ -40,7 +40,7 @@ struct train_place {
 int training_threads(struct device device, int threads);
 
 /*
- * Trains a model of the sweep, or finds it; `dir` gets its folder. SIGINT and SIGTERM stop it where
+ * Trains a model of the sweep, or finds it; `dir` gets its folder. SIGINT, SIGTERM and SIGUSR1 stop it where
  * they are caught (run_signals_catch()).
  */
 int course_train(const struct courses *c, const struct sweep_training *t,
@@ -66,8 +66,13 @@ struct train_totals {
     struct strings errors; /* of those that failed; the caller releases them */
     bool interrupted;
 };
-/* By which signal did the user ask for an end? SIGINT or SIGTERM; 0: by none. */
+/* By which signal did the user ask for an end? SIGINT, SIGTERM or SIGUSR1; 0: by none. */
 int run_signal(void);
+/*
+ * First of all in a program that runs: SIGUSR1, by which batch systems tell that a time limit is near,
+ * ends it with a sentence as long as there is nothing to be committed.
+ */
+void run_signals_begin(void);
 
 /* Calls `made` with each folder, in order. A training that failed is counted; the others go on. */
 void sweep_train(const struct courses *c, const struct train_place *place,

@@ -13,11 +13,14 @@ void scored_release(struct scored *s)
     free(s->used);
     free(s->load_tokens);
     free(s->load_weight);
+    free(s->load_entropy);
+    free(s->overlap);
     *s = (struct scored){ 0 };
 }
 
 void scored_alloc(struct scored *out, const struct batch *b, int layers, int experts)
 {
+    const struct wanted *wanted = out->wanted;
     scored_release(out);
     out->nsequences = b->nsequences;
     out->layers = layers;
@@ -33,6 +36,13 @@ void scored_alloc(struct scored *out, const struct batch *b, int layers, int exp
     out->used = xcalloc((size_t)layers * tokens, sizeof(*out->used));
     out->load_tokens = xcalloc(loads, sizeof(*out->load_tokens));
     out->load_weight = xcalloc(loads, sizeof(*out->load_weight));
+    size_t others = wanted ? (size_t)wanted->nothers : 0;
+    out->wanted = wanted;
+    if (wanted && wanted->load_entropy)
+        out->load_entropy = xcalloc(loads, sizeof(*out->load_entropy));
+    if (others)
+        out->overlap =
+            xcalloc((size_t)b->nsequences * others * (size_t)layers * 3, sizeof(*out->overlap));
 }
 
 void piece_result_release(struct piece_result *r)

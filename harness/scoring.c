@@ -133,9 +133,12 @@ static void add_value(struct outcomes *o, const char *measure, const char *behin
 
 static void add_verdict(struct outcomes *o, const char *measure, const json_t *v, bool *looked)
 {
+    const size_t before = o->len;
     const json_t *value = json_object_get(v, "score"), *found = json_object_get(v, "found");
     if (json_is_number(value))
         add_value(o, measure, "", json_number_value(value), false);
+    if (o->len > before)
+        o->v[before].median = json_is_true(json_object_get(v, "median"));
     if (json_object_get(v, "reply"))
         add_value(o, measure, "_unparsed", json_is_true(json_object_get(v, "unparsed")), false);
     if (json_object_get(v, "failure"))
@@ -168,6 +171,8 @@ struct estimate outcomes_estimate(const struct outcome_metric *m)
 {
     if (m->exact)
         return (struct estimate){ (double)m->n, NAN, (int64_t)m->n };
+    if (m->median)
+        return median_of(m->y, m->n);
     return mean_of(m->y, m->n);
 }
 

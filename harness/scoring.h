@@ -53,7 +53,8 @@ struct outcomes {
         char *name;
         double *y; /* [n] */
         size_t n, cap;
-        bool exact; /* a count, without an error */
+        bool exact;  /* a count, without an error */
+        bool median; /* the median is told, not the mean */
     } * v;
     size_t len, cap;
 };

@@ -45,6 +45,52 @@ struct estimate mean_of(const double *y, size_t n)
     return mean;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The probability that of n numbers drawn from [0, 1] at least m are at most x. */
+static double at_least(int n, int m, double x)
+{
+    double sum = 0;
+    if (x <= 0 || x >= 1)
+        return x >= 1;
+    for (int j = m; j <= n; j++)
+        sum += exp(lgamma(n + 1.0) - lgamma(j + 1.0) - lgamma(n - j + 1.0) + j * log(x) +
+                   (n - j) * log1p(-x));
+    return sum;
+}
+
+/* How likely the m-th smallest of n draws with replacement from n values is the i-th of these. */
+static double drawn(int n, int m, int i)
+{
+    return at_least(n, m, (double)i / n) - at_least(n, m, (i - 1.0) / n);
+}
+
+struct estimate median_of(const double *y, size_t n)
+{
+    if (n == 0)
+        return estimate_make(NAN, NAN, 0);
+    const size_t low = (n + 1) / 2, high = n / 2 + 1;
+    double *sorted = xmalloc(n * sizeof(*sorted)), mean = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sorted[i] = y[i];
+    qsort(sorted, n, sizeof(*sorted), by_value);
+    const double value = (sorted[low - 1] + sorted[high - 1]) / 2;
+    for (size_t i = 1; i <= n && n <= MEDIAN_MAX; i++) {
+        double w = drawn((int)n, (int)low, (int)i) + drawn((int)n, (int)high, (int)i);
+        double rest = sorted[i - 1] - value;
+        w /= 2;
+        mean += w * rest;
+        squares += w * rest * rest;
+    }
+    free(sorted);
+    const bool known = n >= 2 && n <= MEDIAN_MAX;
+    return estimate_make(value, known ? sqrt(fmax(squares - mean * mean, 0)) : NAN, (int64_t)n);
+}
+
 void correlation_interval(struct estimate rho, double *lo, double *hi)
 {
     *lo = *hi = NAN;

@@ -32,6 +32,15 @@ struct estimate ratio_of_sums(const double *y, const double *x, int docs);
 /* The mean over documents that count alike; its error is sd / sqrt(n). y: [n] */
 struct estimate mean_of(const double *y, size_t n);
 
+/*
+ * The median, which one slow turn does not move, with the standard error of Maritz and Jarrett (1978):
+ * that of the medians of all samples that could be drawn from these n with replacement; of an even
+ * number either of the two in the middle is taken for it.; no
+ * error above MEDIAN_MAX. y: [n]
+ */
+enum { MEDIAN_MAX = 1000 };
+struct estimate median_of(const double *y, size_t n);
+
 /* 95 % interval of a correlation: Fisher's z transform of value and stderr_; NaN without an error. */
 void correlation_interval(struct estimate rho, double *lo, double *hi);
 

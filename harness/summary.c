@@ -2,7 +2,8 @@
  * summary.c: see summary.h. Three steps: the rows are read into arrays, the arrays become results,
  * the results are written.
  */
-#include "summary.h"
+#include "summary_impl.h"
+
 #include "decoding.h"
 #include "scoring.h"
 #include "stats_ranked.h"
@@ -13,43 +14,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The cell's tokens in the order of documents and positions. */
-struct tokens {
-    size_t n, cap;
-    struct token {
-        int32_t doc, pos, id;
-        float entropy; /* NaN: none */
-    } * v;             /* [n] */
-    int layers;
-    uint16_t *experts; /* [n, layers]; NULL where they were not logged */
-    size_t experts_cap;
-};
-
-struct metric {
-    char *name;
-    struct estimate e;
-};
-
-/* What is written at the end. */
-struct summary {
-    struct metric *metrics;
-    size_t nmetrics, metrics_cap;
-    struct store_bin *bins;
-    size_t nbins, bins_cap;
-    int64_t *histogram; /* [layers, width] tokens by their number of experts */
-    int layers, width;
-    struct store_token_experts *by_id; /* ascending */
-    size_t nby_id, by_id_cap;
-};
-
 /* The cell as a whole. */
 struct cell_facts {
     int k, layers, experts;
     int64_t tokens; /* of its samples, logged or not */
 };
 
-PRINTF(3, 4)
-static void add_metric(struct summary *r, struct estimate e, const char *fmt, ...)
+void summary_metric(struct summary *r, struct estimate e, const char *fmt, ...)
 {
     va_list ap;
     ARRAY_GROW(r->metrics, r->metrics_cap, r->nmetrics + 1);
@@ -112,7 +83,8 @@ static int add_token(struct tokens *t, const struct rows *r, const char *where, 
     struct token one = { .doc = (int32_t)rows_int(r, 0),
                          .pos = (int32_t)rows_int(r, 1),
                          .entropy = (float)rows_double(r, 2),
-                         .id = (int32_t)rows_int(r, 4) };
+                         .id = (int32_t)rows_int(r, 4),
+                         .nll = (float)rows_double(r, 5) };
     size_t layers = (size_t)t->layers;
     if (rows_int(r, 0) != one.doc || rows_int(r, 1) != one.pos || one.pos < 0)
         return fail(err, "%s: has a token with the position %lld", where,
@@ -135,8 +107,8 @@ static int add_token(struct tokens *t, const struct rows *r, const char *where, 
 static int read_tokens(struct store *s, const char *id, struct tokens *t, struct buf *err)
 {
     struct rows *r = store_query(s, err,
-                                 "SELECT doc, pos, entropy, by_layer, id FROM token WHERE cell ="
-                                 " (SELECT n FROM cell WHERE id = ?) ORDER BY doc, pos",
+                                 "SELECT doc, pos, entropy, by_layer, id, nll FROM token WHERE cell"
+                                 " = (SELECT n FROM cell WHERE id = ?) ORDER BY doc, pos",
                                  id);
     char *where = xasprintf("%s: cell %s", store_path(s), id);
     int rc = r ? 0 : -1;
@@ -145,6 +117,23 @@ static int read_tokens(struct store *s, const char *id, struct tokens *t, struct
             break;
     rows_close(r);
     free(where);
+    return rc;
+}
+
+/* The losses of prompts do not count. */
+static int forget_prompts(struct store *s, const char *id, struct tokens *t, struct buf *err)
+{
+    struct rows *r = store_query(
+        s, err, "SELECT doc, prompt_tokens FROM v_samples WHERE cell_id = ? ORDER BY doc", id);
+    int rc = r ? 0 : -1;
+    size_t i = 0;
+    while (r && (rc = rows_next(r, err)) == 1) {
+        while (i < t->n && t->v[i].doc < rows_int(r, 0))
+            i++;
+        for (; i < t->n && t->v[i].doc == rows_int(r, 0) && t->v[i].pos < rows_int(r, 1); i++)
+            t->v[i].nll = NAN;
+    }
+    rows_close(r);
     return rc;
 }
 
@@ -174,12 +163,12 @@ static int summarise_samples(struct store *s, const char *id, struct summary *ou
         BUG("%zu documents", n);
     if (rc == 0 && n > 0) {
         struct estimate nll = ratio_of_sums(y, x, (int)n);
-        add_metric(out, nll, "nll");
+        summary_metric(out, nll, "nll");
         double ppl = exp(nll.value);
-        add_metric(out, (struct estimate){ ppl, ppl * nll.stderr_, nll.n }, "ppl");
+        summary_metric(out, (struct estimate){ ppl, ppl * nll.stderr_, nll.n }, "ppl");
     }
     if (rc == 0)
-        add_metric(out, exact((double)documents, documents), "documents");
+        summary_metric(out, exact((double)documents, documents), "documents");
     free(y);
     free(x);
     return rc;
@@ -210,10 +199,10 @@ static int summarise_outputs(struct store *s, const char *id, struct summary *ou
     }
     rows_close(r);
     for (size_t i = 0; i < outcomes.len && rc == 0; i++)
-        add_metric(out, outcomes_estimate(&outcomes.v[i]), "%s", outcomes.v[i].name);
+        summary_metric(out, outcomes_estimate(&outcomes.v[i]), "%s", outcomes.v[i].name);
     if (rc == 0 && n > 0) {
-        add_metric(out, mean_of(length, n), "output_tokens");
-        add_metric(out, mean_of(truncated, n), "truncated");
+        summary_metric(out, mean_of(length, n), "output_tokens");
+        summary_metric(out, mean_of(truncated, n), "truncated");
     }
     outcomes_release(&outcomes);
     free(length);
@@ -231,7 +220,7 @@ enum over_tokens {
     OVER_LAST,
 };
 
-static double experts_of(const struct tokens *t, size_t i, int layer)
+double summary_experts(const struct tokens *t, size_t i, int layer)
 {
     const uint16_t *e = t->experts + i * (size_t)t->layers;
     if (layer >= 0)
@@ -271,7 +260,7 @@ static struct estimate mean_over(const struct tokens *t, enum over_tokens what, 
         for (size_t i = begin; i < end; i++) {
             if (!counts(t, i, T, what))
                 continue;
-            y[docs] += what == OVER_ENTROPY ? t->v[i].entropy : experts_of(t, i, layer);
+            y[docs] += what == OVER_ENTROPY ? t->v[i].entropy : summary_experts(t, i, layer);
             x[docs]++;
         }
     }
@@ -285,17 +274,17 @@ static void summarise_means(const struct tokens *t, int k, struct summary *out)
 {
     struct estimate e = mean_over(t, OVER_ENTROPY, -1);
     if (e.n > 0)
-        add_metric(out, e, "entropy");
+        summary_metric(out, e, "entropy");
     if (!t->experts)
         return;
     e = mean_over(t, OVER_EXPERTS, -1);
-    add_metric(out, e, "experts");
+    summary_metric(out, e, "experts");
     if (k > 0)
-        add_metric(out, (struct estimate){ e.value / k, e.stderr_ / k, e.n }, "experts_share");
-    add_metric(out, mean_over(t, OVER_FIRST, -1), "experts_first");
-    add_metric(out, mean_over(t, OVER_LAST, -1), "experts_last");
+        summary_metric(out, (struct estimate){ e.value / k, e.stderr_ / k, e.n }, "experts_share");
+    summary_metric(out, mean_over(t, OVER_FIRST, -1), "experts_first");
+    summary_metric(out, mean_over(t, OVER_LAST, -1), "experts_last");
     for (int l = 0; l < t->layers; l++)
-        add_metric(out, mean_over(t, OVER_EXPERTS, l), "experts_layer_%d", l);
+        summary_metric(out, mean_over(t, OVER_EXPERTS, l), "experts_layer_%d", l);
 }
 
 static void add_bins(struct summary *out, int layer, const struct bin *bins, int n)
@@ -343,11 +332,11 @@ static void summarise_entropy(const struct tokens *t, struct summary *out)
     struct bin bins[SUMMARY_BINS];
     for (int layer = -1; layer < t->layers && n > 0; layer++) {
         for (size_t i = 0; i < n; i++)
-            y[i] = (float)experts_of(t, which[i], layer);
+            y[i] = (float)summary_experts(t, which[i], layer);
         if (layer < 0)
-            add_metric(out, ranked_spearman(r, y), "spearman");
+            summary_metric(out, ranked_spearman(r, y), "spearman");
         else
-            add_metric(out, ranked_spearman(r, y), "spearman_layer_%d", layer);
+            summary_metric(out, ranked_spearman(r, y), "spearman_layer_%d", layer);
         add_bins(out, layer, bins, ranked_bins(r, y, SUMMARY_BINS, bins));
     }
     ranked_free(r);
@@ -418,12 +407,12 @@ static void summarise_layer_loads(const double *load, const struct cell_facts *f
         double h = normalised_entropy(of_layer, f->experts), n = 0;
         for (int e = 0; e < f->experts; e++)
             n += of_layer[e];
-        add_metric(out, exact(h, llround(n)), "load_entropy_layer_%d", l);
+        summary_metric(out, exact(h, llround(n)), "load_entropy_layer_%d", l);
         sum += h;
         pairs += n;
     }
-    add_metric(out, exact(sum / f->layers, llround(pairs)), "load_entropy");
-    add_metric(out, exact((double)dead / (double)all, all), "dead_experts");
+    summary_metric(out, exact(sum / f->layers, llround(pairs)), "load_entropy");
+    summary_metric(out, exact((double)dead / (double)all, all), "dead_experts");
 }
 
 /* Where tokens were not logged, the load still tells how many experts they used. */
@@ -434,8 +423,8 @@ static void summarise_used(const double *load, const struct cell_facts *f, struc
         pairs += load[i];
     if (f->tokens < 1 || f->k < 1)
         return;
-    add_metric(out, exact(pairs / places, f->tokens), "experts");
-    add_metric(out, exact(pairs / places / f->k, f->tokens), "experts_share");
+    summary_metric(out, exact(pairs / places, f->tokens), "experts");
+    summary_metric(out, exact(pairs / places / f->k, f->tokens), "experts_share");
 }
 
 /* logged: the metrics of the tokens say how many experts they used */
@@ -491,6 +480,12 @@ static int write_results(struct store *s, const char *id, const struct summary *
     for (size_t i = 0; i < r->nby_id; i++)
         if (store_token_experts_set(s, id, &r->by_id[i], err))
             return -1;
+    for (size_t i = 0; i < r->npositions; i++)
+        if (store_position_set(s, id, &r->positions[i], err))
+            return -1;
+    for (size_t i = 0; i < r->nkinds; i++)
+        if (store_kind_set(s, id, &r->kinds[i], err))
+            return -1;
     return 0;
 }
 
@@ -517,7 +512,8 @@ struct summary *summary_make(struct store *s, const char *cell_id, struct buf *e
         return NULL;
     struct summary *r = xcalloc(1, sizeof(*r));
     t.layers = f.layers;
-    int rc = read_tokens(s, cell_id, &t, err) || summarise_samples(s, cell_id, r, err) ||
+    int rc = read_tokens(s, cell_id, &t, err) || forget_prompts(s, cell_id, &t, err) ||
+                     summarise_samples(s, cell_id, r, err) ||
                      summarise_outputs(s, cell_id, r, err) ||
                      summarise_load(s, cell_id, &f, t.experts != NULL, r, err)
                  ? -1
@@ -528,7 +524,11 @@ struct summary *summary_make(struct store *s, const char *cell_id, struct buf *e
         summarise_entropy(&t, r);
         summarise_histogram(&t, r);
         summarise_by_id(&t, r);
+        summarise_places(&t, f.k, r);
+        rc = summarise_kinds(s, cell_id, &t, r, err);
     }
+    if (rc == 0)
+        rc = summarise_overlap(s, cell_id, r, err);
     free(t.v);
     free(t.experts);
     if (rc == 0)
@@ -547,6 +547,8 @@ void summary_free(struct summary *r)
     free(r->bins);
     free(r->histogram);
     free(r->by_id);
+    free(r->positions);
+    free(r->kinds);
     free(r);
 }
 

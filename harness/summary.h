@@ -21,6 +21,13 @@
  *   experts_last     and in the last: their difference is the drift along the position
  *   spearman         rank correlation of entropy with experts (mean over layers)
  *   spearman_layer_LAYER  the same with the experts of one layer
+ *   spearman_within  mean over documents of the correlation among each one's tokens
+ *   spearman_between that of the documents' mean entropies with their mean experts; null where each
+ *                    document has the same budget
+ *   differ           share of tokens and layers whose number of experts is not K
+ * where a recipe asked for it:
+ *   overlap_OTHER, overlap_OTHER_layer_LAYER  pairs that the router and another would both have
+ *                    selected from the same scores, over those that either would
  * from the load of the experts:
  *   load_entropy     normalised entropy of the load, mean over layers: 1 where all are used alike
  *   load_entropy_layer_LAYER  of one layer
@@ -28,8 +35,8 @@
  *   experts, experts_share  as above, but without an error, where tokens were not logged: pairs of
  *                    the load over the tokens of all samples
  *
- * Besides bins of entropy, a histogram of experts, and what each token of the vocabulary drew, where
- * experts were logged.
+ * Besides bins of entropy and of positions, a histogram of experts, and what each token of the
+ * vocabulary and each kind of token drew (text/kind.h), where experts were logged.
  *
  * Invariant: what cannot be known is absent, never 0; what is not defined (a correlation with a
  * number of experts that does not vary) is there as null.

@@ -232,6 +232,27 @@ bool device_memory(struct device device, int64_t *free_bytes, int64_t *total)
     return known;
 }
 
+bool device_peak(struct device device, bool forget, int64_t *bytes)
+{
+    bool known = false;
+#ifdef GIVES_MEMORY_BACK
+    struct scope s = {};
+    if (device.kind != DEVICE_CUDA)
+        return false;
+    guarded(&s, [&] {
+        auto index = static_cast<c10::DeviceIndex>(device.index);
+        auto *allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
+        if (forget)
+            allocator->resetPeakStats(index);
+        *bytes = allocator->getDeviceStats(index).allocated_bytes[0].peak; // of all pools together
+        known = true;
+    });
+#else
+    (void)device, (void)forget, (void)bytes;
+#endif
+    return known;
+}
+
 void *device_stream(struct device device)
 {
     auto ask = cuda_function<int (*)(int32_t, void **)>("aoti_torch_get_current_cuda_stream");

@@ -53,6 +53,11 @@ int device_check(struct device device, enum dtype dtype, struct buf *err) MUST_U
 
 /* A GPU's memory in bytes, what this program keeps for later given back. false: it is not known. */
 bool device_memory(struct device device, int64_t *free_bytes, int64_t *total);
+/*
+ * The most bytes that libtorch had given to tensors of a GPU at once since it was told to forget; what
+ * it holds in reserve is not among them. false: on the CPU, and where this libtorch cannot say.
+ */
+bool device_peak(struct device device, bool forget, int64_t *bytes);
 
 /*
  * The cudaStream_t that libtorch works on in this thread; NULL: the default one, or no GPU. The GPU

@@ -22,6 +22,21 @@ int training_K(const struct training *t, int K, int64_t step, int layer)
     return t->matryoshka[((x >> 32) * (uint64_t)t->nmatryoshka) >> 32];
 }
 
+int training_experts(const struct training *t, int N)
+{
+    // 0.07 times 100 is 7 of them, and not a hair less.
+    return N - (int)floor(t->prune * N + 1e-9);
+}
+
+bool training_online(const struct training *t, int64_t step, int64_t steps)
+{
+    const double rise = steps > 1 ? (double)step / (double)(steps - 1) : 1;
+    const double share = t->online_anneal ? rise : t->online;
+    // A place that no layer has: it is drawn apart from K.
+    uint64_t x = drawn(drawn(drawn((uint64_t)t->seed) ^ (uint64_t)step) ^ UINT64_MAX);
+    return (double)(x >> 11) * 0x1p-53 < share;
+}
+
 /* Steps in which the rate rises. A share may come out a hair above the whole number that it means. */
 static int64_t warmup_steps(const struct training *t, int64_t steps)
 {

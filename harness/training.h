@@ -59,10 +59,24 @@ struct training {
     int nmatryoshka;    /* 0: K is the cell's */
     int matryoshka[MATRYOSHKA_MAX]; /* else K is drawn from these ... */
     bool matryoshka_by_layer;       /* ... for each layer of each step, instead of each step */
+    double prune;       /* the share of its experts that each layer loses first; 0: none */
+    int prune_texts;    /* lessons that say which: see train/prune.h */
+    double online;      /* seqtopk: the share of the steps that select by mode online; 0: none */
+    bool online_anneal; /* instead: it rises from 0 in the first step to 1 in the last */
 };
 
 /* Which K trains in a step (from 0) and layer: drawn by the seed; `K` where nothing is drawn. */
 int training_K(const struct training *t, int K, int64_t step, int layer);
+
+/* The experts of a layer that `prune` leaves of N. */
+int training_experts(const struct training *t, int N);
+
+/*
+ * Does a step, from 0, of `steps` select by mode online? Drawn by the seed, step by step and apart
+ * from K: what came before does not matter, so that a training that goes on draws the same. A single
+ * step that anneals is the last one.
+ */
+bool training_online(const struct training *t, int64_t step, int64_t steps);
 
 /* The learning rate of a step, from 0, of `steps`. */
 double training_lr(const struct training *t, int64_t step, int64_t steps);

@@ -106,6 +106,16 @@ typedef void weights_visit(void *context, const char *name, int ndim, const int6
 void weights_each(const struct model_config *c, weights_visit *visit, void *context);
 
 /*
+ * The same of an open model of which each layer keeps `left` experts, kept [layers, left]: names and
+ * shapes are those of a model with `left` of them, and `t` is where the numbers come from; a router's
+ * is whole, with the rows of all experts. layer: -1 outside the layers.
+ */
+typedef void weights_visit_kept(void *context, const char *name, int ndim, const int64_t shape[2],
+                                int layer, const struct st_tensor *t);
+void weights_each_kept(const struct weights *w, const int *kept, int left,
+                       weights_visit_kept *visit, void *context);
+
+/*
  * The folder a model's name means: the name itself where it is a folder, else NAME under each
  * folder of `SEQTOPK_MODELS` (colon-separated), `models` and `results/models` here, and the same two
  * of the project that the program was built in (it is PROJECT/build/seqtopk). A model's folder is one

@@ -4,6 +4,8 @@
  */
 #include "weights_slots.h"
 
+#include <string.h>
+
 #define AT(field) offsetof(struct layer_weights, field)
 
 /* Behind "model.layers.N." */
@@ -137,4 +139,73 @@ void weights_each(const struct model_config *c, weights_visit *visit, void *cont
     if (!c->tied)
         visit_one(c, "lm_head.weight", VOCAB, HIDDEN, visit, context);
     buf_release(&name);
+}
+
+/* What weights_each_kept() walks with: weights_each() says names and shapes, in order. */
+struct kept_walk {
+    const struct weights *w;
+    const int *kept;
+    int left;
+    weights_visit_kept *visit;
+    void *context;
+    int layer, slot, expert; /* of the tensor that comes next */
+};
+
+static const struct st_tensor *tensor_in(const struct layer_weights *l, const struct slot *s)
+{
+    const struct st_tensor *t;
+    memcpy(&t, (const char *)l + s->at, sizeof(t));
+    return t;
+}
+
+static const struct st_tensor *expert_in(const struct layer_weights *l, const struct slot *s,
+                                         int expert)
+{
+    const struct st_tensor **list;
+    memcpy(&list, (const char *)l + s->at, sizeof(list));
+    return list[expert];
+}
+
+/* The next tensor of a layer, in the order of weights_each(). */
+static const struct st_tensor *next_of_layer(struct kept_walk *k)
+{
+    const struct model_config *c = &k->w->config;
+    const struct layer_weights *l = &k->w->layer[k->layer];
+    while (k->slot < LAYER_SLOTS && !slot_is_there(c, &layer_slots[k->slot]))
+        k->slot++;
+    if (k->slot < LAYER_SLOTS)
+        return tensor_in(l, &layer_slots[k->slot++]);
+    const int at = k->expert++;
+    return expert_in(l, &slots_of_expert(c)[at % EXPERT_SLOTS],
+                     k->kept[k->layer * k->left + at / EXPERT_SLOTS]);
+}
+
+static void visit_kept(void *context, const char *name, int ndim, const int64_t shape[2])
+{
+    struct kept_walk *k = context;
+    const struct weights *w = k->w;
+    if (k->layer < 0 || k->layer >= w->config.layers) {
+        const bool first = k->layer < 0;
+        const struct st_tensor *t = first                                 ? w->embed
+                                    : strcmp(name, "lm_head.weight") == 0 ? w->head
+                                                                          : w->norm;
+        k->visit(k->context, name, ndim, shape, -1, t);
+        k->layer += first;
+        return;
+    }
+    const struct st_tensor *t = next_of_layer(k);
+    k->visit(k->context, name, ndim, shape, k->layer, t);
+    if (k->expert == k->left * EXPERT_SLOTS) {
+        k->layer++;
+        k->slot = k->expert = 0;
+    }
+}
+
+void weights_each_kept(const struct weights *w, const int *kept, int left,
+                       weights_visit_kept *visit, void *context)
+{
+    struct model_config config = w->config;
+    struct kept_walk k = { w, kept, left, visit, context, -1, 0, 0 };
+    config.experts = left;
+    weights_each(&config, visit_kept, &k);
 }

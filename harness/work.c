@@ -76,6 +76,20 @@ static void fill_batch(struct work *w, int sequences)
     }
 }
 
+/* What the cells want beyond what is always found. */
+static void want(struct work *w)
+{
+    const struct cell_run *first = w->units[0].run;
+    w->wanted = (struct wanted){ .load_entropy = first->expert_entropy, .nothers = first->nothers };
+    if (!first->expert_entropy && !first->nothers)
+        return;
+    w->others = xcalloc(w->nunits, sizeof(*w->others));
+    for (size_t i = 0; i < w->nunits; i++)
+        w->others[i] = w->units[i].run->cell->overlap;
+    w->wanted.others = w->others;
+    w->scored.wanted = &w->wanted;
+}
+
 static int score(struct job *job, struct buf *err)
 {
     struct work *w = (struct work *)job;
@@ -114,6 +128,7 @@ struct work *work_new_most(const struct engine *engine, struct model *model,
         return NULL;
     }
     fill_batch(w, sequences);
+    want(w);
     return w;
 }
 
@@ -121,6 +136,7 @@ void work_free(struct work *w)
 {
     scored_release(&w->scored);
     buf_release(&w->job.err);
+    free(w->others);
     free(w->units);
     free(w->sequences);
     free(w->pools);

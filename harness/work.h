@@ -16,6 +16,8 @@ struct cell_run {
     const struct cell *cell;
     const struct corpus *corpus;
     const float *cutoffs; /* [layers, N], for a router that learnt them; else NULL */
+    int nothers;          /* of cell->overlap */
+    bool expert_entropy;  /* both are the same in all cells of a sweep that score a loss */
     int *order;           /* [documents], in which units take them; NULL: as they come */
     size_t units_left;
     bool complete;  /* all of them are in the store now: it is to be summarised */
@@ -56,7 +58,9 @@ struct work {
     const struct engine *engine;
     struct model *model;
     struct batch batch;
-    struct scored scored; /* what came of it */
+    struct scored scored;             /* what came of it */
+    struct wanted wanted;             /* beyond what always is */
+    const struct router_use **others; /* [nunits], of `wanted` */
     struct unit *units;
     size_t nunits;
     int64_t tokens;

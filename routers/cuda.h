@@ -73,11 +73,16 @@ struct gpu_pool {
     int prompt;               /* of these, the first that are a prompt; only with global_prompt */
     void *state;              /* online and strict: goes on from it; NULL: from nothing */
     size_t stride;            /* bytes from a layer's state to the next one's */
+    /* Each layer's bound in the place of router.max, [layers]; NULL: it holds in all. The host's, and
+     * not needed behind gpu_plan_make(). */
+    const uint16_t *maxes;
+    int layers;
 };
 
 /* What is to be launched; the caller keeps the memory. */
 struct gpu_plan {
     int N, npools;
+    int nlists; /* of pools, one behind the other: one, or where bounds differ one a layer */
     int rows, small_units, chunks, online, slabs; /* blocks of the kernels; 0: it is not launched */
     void *pools, *items, *units, *texts, *histograms, *lists, *counts, *bins;
     bool overlap; /* a kernel may start while the one before it ends */

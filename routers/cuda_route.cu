@@ -117,6 +117,18 @@ static struct plan_sizes sizes_of(const struct gpu_pool *pools, int npools)
     return z;
 }
 
+/* Lists of the pools: one for each layer, where a pool's bound differs from layer to layer. */
+static int lists_of(const struct gpu_pool *pools, int npools)
+{
+    int n = 1;
+    for (int i = 0; i < npools; i++) {
+        if (pools[i].maxes && n > 1 && pools[i].layers != n)
+            BUG("pools of %d and %d layers", n, pools[i].layers);
+        n = pools[i].maxes ? pools[i].layers : n;
+    }
+    return n;
+}
+
 static int all_blocks(const struct plan_sizes *z)
 {
     return z->rows + z->small_units + z->chunks + z->online + z->slabs;
@@ -133,7 +145,8 @@ static struct plan_layout layout_of(const struct gpu_pool *pools, int npools,
     size_t units = static_cast<size_t>(z->small_units) + static_cast<size_t>(z->large_units);
     size_t N = npools > 0 ? static_cast<size_t>(pools[0].router.N) : 0;
     struct plan_layout l = {};
-    l.blocks = aligned(static_cast<size_t>(npools) * sizeof(struct pool_work));
+    l.blocks = aligned(static_cast<size_t>(npools) * static_cast<size_t>(lists_of(pools, npools)) *
+                       sizeof(struct pool_work));
     l.units = l.blocks + aligned(static_cast<size_t>(all_blocks(z)) * sizeof(struct block_work));
     l.texts = l.units + aligned(units * sizeof(struct unit_work));
     l.histograms =
@@ -225,6 +238,20 @@ static void add_pool(struct plan_writer *w, const struct gpu_pool *p, int pool)
     }
 }
 
+/* The list of the first layer again for each layer, with its bounds. */
+static void add_lists(struct pool_work *list, const struct gpu_pool *pools, int npools)
+{
+    const int lists = lists_of(pools, npools);
+    for (int layer = lists - 1; layer >= 0; layer--)
+        for (int i = 0; i < npools; i++) {
+            struct pool_work *to =
+                list + static_cast<size_t>(layer) * static_cast<size_t>(npools) + i;
+            *to = list[i];
+            if (pools[i].maxes)
+                to->pool.router.max = pools[i].maxes[layer];
+        }
+}
+
 int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npools, void *memory,
                   void *stream, struct buf *err)
 {
@@ -242,6 +269,7 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
     w.units = reinterpret_cast<struct unit_work *>(host + l.units);
     for (int i = 0; i < npools; i++)
         add_pool(&w, &pools[i], i);
+    add_lists(w.pools, pools, npools);
     cudaStream_t s = static_cast<cudaStream_t>(stream);
     // From memory that is not pinned: it has been read when the call returns.
     cudaError_t code = cudaMemcpyAsync(to, host, l.histograms, cudaMemcpyHostToDevice, s);
@@ -252,6 +280,7 @@ int gpu_plan_make(struct gpu_plan *plan, const struct gpu_pool *pools, int npool
         return fail(err, "copying what is to be routed to the GPU: %s", cudaGetErrorString(code));
     *plan = { npools > 0 ? pools[0].router.N : 0,
               npools,
+              lists_of(pools, npools),
               z.rows,
               z.small_units,
               z.chunks,
@@ -274,7 +303,11 @@ int gpu_route(const struct gpu_plan *plan, int layer, const float *scores, uint8
               void *stream, struct buf *err)
 {
     cudaStream_t s = static_cast<cudaStream_t>(stream);
-    if (launch_rows(plan, scores, taken, s, err) || launch_global(plan, scores, taken, s, err))
+    struct gpu_plan here = *plan;
+    if (plan->nlists > 1)
+        here.pools = static_cast<struct pool_work *>(plan->pools) +
+                     static_cast<size_t>(layer) * static_cast<size_t>(plan->npools);
+    if (launch_rows(&here, scores, taken, s, err) || launch_global(&here, scores, taken, s, err))
         return -1;
-    return launch_online(plan, layer, scores, taken, s, err);
+    return launch_online(&here, layer, scores, taken, s, err);
 }

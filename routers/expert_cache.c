@@ -51,6 +51,11 @@ void expert_cache_release(struct expert_cache *c)
     *c = (struct expert_cache){ 0 };
 }
 
+size_t expert_cache_bytes(const struct expert_cache *c)
+{
+    return (c->top.cap + c->rest.cap) * sizeof(*c->top.v);
+}
+
 float expert_cache_add(struct expert_cache *c, const float *row, int N, int K)
 {
     size_t want = c->top.len + (size_t)K;

@@ -25,6 +25,8 @@ struct expert_cache {
 void expert_cache_clear(struct expert_cache *c); /* forgets the scores, keeps the memory */
 void expert_cache_release(struct expert_cache *c);
 
+size_t expert_cache_bytes(const struct expert_cache *c); /* that it keeps in memory */
+
 /* Adds one token's scores, row [N], and returns the (t*K)-th largest of all, that token included. */
 float expert_cache_add(struct expert_cache *c, const float *row, int N, int K);
 

@@ -14,13 +14,18 @@
 
 #include "util.h"
 
+/* The modes of seqtopk, as `mode` has them. */
+enum seqtopk_mode { SEQTOPK_GLOBAL, SEQTOPK_ONLINE, SEQTOPK_STRICT };
+
+enum { ROUTER_LAYERS = 128 }; /* that may have a bound each */
+
 /* What a router is asked for in one cell. K and N are always set; the rest by its parameters. */
 struct router_args {
     int K;            /* experts a token may use on average */
     int N;            /* experts there are */
     int mode;         /* index into the choices of the parameter "mode" */
     int min;          /* experts per token and layer, at least */
-    int max;          /* and at most */
+    int max;          /* and at most; in a model whose layers differ, the largest of theirs */
     int segment;      /* tokens after which the pool starts afresh; 0: never */
     int batch;        /* sequences in one pool */
     int shuffle;      /* batchtopk: are pools made in an order that the cell's seed draws? 0 or 1 */
@@ -31,7 +36,13 @@ struct router_args {
     /* threshold: of a model [layers, N], in select() its layer's [N]; NULL: none are learnt yet */
     const float *cutoffs;
     const void *custom; /* of a router that a recipe defines, see lua_router.h; else NULL */
+    /* Layers that have a bound each, in the place of `max`; 0: it holds in all, as in select(). */
+    int nmaxes;
+    uint16_t maxes[ROUTER_LAYERS];
 };
+
+/* What holds in one layer of a model: its own bound and cutoffs, and nothing of other layers. */
+struct router_args router_args_at(const struct router_args *args, int layer);
 
 /* k*K + n*N + c: how a router's table writes ranges and defaults that hang on K and N. */
 struct affine {
@@ -45,6 +56,7 @@ struct router_param {
     size_t offset;              /* of the int in struct router_args, or of the double of a real */
     const char *const *choices; /* NULL: a number; else the allowed words, ended by NULL */
     struct affine lo, hi, def;  /* of a number; `def.c` is the index of the default word */
+    bool by_layer;              /* `max`: a list has a number for each layer, see args.maxes */
     bool real;                  /* a real number: above `lo.c`, up to `hi.c`, without K and N */
     double real_def;            /* its default */
     /* It came after results were there: at its default nothing is said of it, not in a cell's id
@@ -52,6 +64,9 @@ struct router_param {
     bool later;
 };
 
+/* A number's value as text: "3", or by layer, with "/" between, "3/4/64/6". */
+void router_param_text(const struct router_param *p, const struct router_args *args,
+                       const char *between, struct buf *out);
 /* Is it to be said? See `later`. */
 bool router_param_said(const struct router_param *p, const struct router_args *args);
 /* What it may be with this K and N, both ends included; of words, their indices; not of a real. */
@@ -98,6 +113,7 @@ struct router {
     /* Optional, both or neither: what is carried from token to token of one pool. */
     struct router_state *(*open)(const struct router_args *);
     void (*close)(struct router_state *);
+    size_t (*bytes)(const struct router_state *); /* with them: the memory that it takes now */
 
     /*
      * Appends the selections of T tokens to `out`; `scores` is [T, N], finite. Where scope is
@@ -108,6 +124,12 @@ struct router {
                    struct selection *out);
 };
 
+/* A router with all that is asked of it. */
+struct router_use {
+    const struct router *router;
+    struct router_args args;
+};
+
 /* All routers, ended by NULL, and one by its name (NULL: no such router). */
 extern const struct router *const routers[];
 const struct router *router_find(const char *name);
@@ -115,7 +137,7 @@ const struct router *router_find(const char *name);
 /* 0 <= min <= K <= max <= N and every parameter in its range, or a sentence that says what is allowed. */
 int router_check(const struct router *r, const struct router_args *args, struct buf *err) MUST_USE;
 
-/* "seqtopk global [1, 10]": for tables and legends. */
+/* "seqtopk global [1, 10]", or "seqtopk global [1, 3/4/64/6]" by layer: for tables and legends. */
 void router_label(const struct router *r, const struct router_args *args, struct buf *out);
 /* What the label says beside name, mode and bounds: "batch 4", "p 0.4", or nothing. */
 void router_others(const struct router *r, const struct router_args *args, struct buf *out);

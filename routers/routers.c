@@ -81,6 +81,38 @@ bool router_param_said(const struct router_param *p, const struct router_args *a
                         : param_value(p, args) != affine_value(p->def, args->K, args->N);
 }
 
+struct router_args router_args_at(const struct router_args *args, int layer)
+{
+    struct router_args at = *args;
+    if (at.cutoffs)
+        at.cutoffs += (size_t)layer * (size_t)at.N;
+    if (at.nmaxes)
+        at.max = at.maxes[layer];
+    at.nmaxes = 0;
+    return at;
+}
+
+void router_param_text(const struct router_param *p, const struct router_args *args,
+                       const char *between, struct buf *out)
+{
+    if (!p->by_layer || !args->nmaxes)
+        buf_addf(out, "%d", param_value(p, args));
+    else
+        for (int i = 0; i < args->nmaxes; i++)
+            buf_addf(out, "%s%d", i ? between : "", (int)args->maxes[i]);
+}
+
+/* Each layer's bound in the range of `max`. */
+static int check_layers(const struct router *r, const struct router_args *args, int lo, int hi,
+                        struct buf *err)
+{
+    for (int i = 0; i < args->nmaxes; i++)
+        if (args->maxes[i] < lo || args->maxes[i] > hi)
+            return fail(err, "%s.max of layer %d is %d with K = %d and N = %d; allowed is %d to %d",
+                        r->name, i, (int)args->maxes[i], args->K, args->N, lo, hi);
+    return 0;
+}
+
 int router_check(const struct router *r, const struct router_args *args, struct buf *err)
 {
     if (args->K < 1 || args->K > args->N)
@@ -97,6 +129,8 @@ int router_check(const struct router *r, const struct router_args *args, struct 
         if (value < lo || value > hi)
             return fail(err, "%s.%s is %d with K = %d and N = %d; allowed is %d to %d", r->name,
                         p->name, value, args->K, args->N, lo, hi);
+        if (p->by_layer && check_layers(r, args, lo, hi, err) != 0)
+            return -1;
     }
     if (param_find(r, "max") && args->min > args->max)
         return fail(err, "%s.min is %d and max is %d; allowed is a min up to max", r->name,
@@ -137,8 +171,11 @@ void router_label(const struct router *r, const struct router_args *args, struct
         if (is_named(p, "mode"))
             buf_addf(out, " %s", p->choices[param_value(p, args)]);
         else if (is_named(p, "min"))
-            buf_addf(out, " [%d, %d]", args->min, args->max);
-        else if (!is_named(p, "max"))
+            buf_addf(out, " [%d, ", args->min);
+        else if (is_named(p, "max")) {
+            router_param_text(p, args, "/", out);
+            buf_addc(out, ']');
+        } else
             add_other(p, args, out);
     }
 }
@@ -164,7 +201,11 @@ void router_params_json(const struct router *r, const struct router_args *args, 
             buf_addf(out, "\"%s\"", p->choices[param_value(p, args)]);
         else if (p->real)
             real_text(param_real(p, args), out);
-        else
+        else if (p->by_layer && args->nmaxes) {
+            buf_addc(out, '[');
+            router_param_text(p, args, ",", out);
+            buf_addc(out, ']');
+        } else
             buf_addf(out, "%d", param_value(p, args));
     }
     buf_addc(out, '}');

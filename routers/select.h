@@ -23,7 +23,7 @@ static inline uint64_t pair_key(float score, uint32_t index)
     return (uint64_t)~rising << 32 | index;
 }
 
-/* The bounds that most routers have: two lines of a table of parameters. */
+/* The bounds that most routers have: two lines of a table of parameters. `max` may be by layer. */
 #define ROUTER_BOUNDS                                                                    \
     {                                                                                    \
         .name = "min",                                                                   \
@@ -33,7 +33,7 @@ static inline uint64_t pair_key(float score, uint32_t index)
         .def = { .c = 1 },                                                               \
     },                                                                                   \
     {                                                                                    \
-        .name = "max", .help = "experts per token and layer, at most",                   \
+        .name = "max", .help = "experts per token and layer, at most", .by_layer = true, \
         .offset = offsetof(struct router_args, max), .lo = { .k = 1 }, .hi = { .n = 1 }, \
         .def = { .k = 1, .c = 2 },                                                       \
     }

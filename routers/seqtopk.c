@@ -13,8 +13,9 @@
 #include "routers/expert_cache.h"
 #include "routers/select.h"
 
-enum { MODE_GLOBAL, MODE_ONLINE, MODE_STRICT };
-static const char *const modes[] = { "global", "online", "strict", NULL };
+static const char *const modes[] = {
+    [SEQTOPK_GLOBAL] = "global", [SEQTOPK_ONLINE] = "online", [SEQTOPK_STRICT] = "strict", NULL
+};
 enum { PREFILL_ONLINE, PREFILL_GLOBAL };
 static const char *const prefills[] = { "online", "global", NULL };
 
@@ -27,7 +28,7 @@ struct router_state {
 
 static enum router_scope seqtopk_scope(const struct router_args *a)
 {
-    if (a->mode == MODE_GLOBAL)
+    if (a->mode == SEQTOPK_GLOBAL)
         return SCOPE_SEQUENCE;
     return a->prefill == PREFILL_GLOBAL ? SCOPE_PROMPT : SCOPE_PREFIX;
 }
@@ -44,6 +45,11 @@ static void seqtopk_close(struct router_state *state)
     free(state);
 }
 
+static size_t seqtopk_bytes(const struct router_state *state)
+{
+    return sizeof(*state) + expert_cache_bytes(&state->cache);
+}
+
 /* How many of the token's best experts it takes. best: [max], best first */
 static int online_count(const struct router_args *a, struct router_state *state, const float *row,
                         const int32_t *best)
@@ -53,7 +59,7 @@ static int online_count(const struct router_args *a, struct router_state *state,
     int n = a->min;
     while (n < a->max && row[best[n]] >= c)
         n++;
-    if (a->mode == MODE_STRICT) {
+    if (a->mode == SEQTOPK_STRICT) {
         // The tokens before took (t-1)*K at most, so at least K is left, which is not below min.
         int64_t left = (int64_t)state->tokens * a->K - state->used;
         n = n > left ? (int)left : n;
@@ -110,7 +116,7 @@ static void prompt_select(const struct router_args *a, struct router_state *stat
 static void seqtopk_select(const struct router_args *a, struct router_state *state,
                            const float *scores, int T, struct selection *out)
 {
-    if (a->mode == MODE_GLOBAL)
+    if (a->mode == SEQTOPK_GLOBAL)
         global_select(a, scores, T, out);
     else if (a->prefill == PREFILL_GLOBAL && !state->begun)
         prompt_select(a, state, scores, T, out);
@@ -148,5 +154,6 @@ const struct router router_seqtopk = {
     .scope = seqtopk_scope,
     .open = seqtopk_open,
     .close = seqtopk_close,
+    .bytes = seqtopk_bytes,
     .select = seqtopk_select,
 };

@@ -23,6 +23,7 @@ struct fake_piece {
     int slot, tokens, nsequences, npools;
     int32_t first;      /* its first token */
     int K[FAKE_LAYERS]; /* by layer, of the first pool */
+    int mode;           /* likewise, of the first layer */
     bool cutoffs;       /* were there any? */
     float cutoff;       /* the first one */
     double nll_weight, aux_weight;
@@ -91,6 +92,7 @@ static void fake_note(const struct trainer *t, int slot, const struct piece *p)
         n.tokens += p->batch.sequences[i].tokens;
     for (int i = 0; i < FAKE_LAYERS; i++)
         n.K[i] = fake_args(p, i)->K;
+    n.mode = fake_args(p, 0)->mode;
     pthread_mutex_lock(&fake.lock);
     if (fake.npieces < sizeof(fake.pieces) / sizeof(fake.pieces[0]))
         fake.pieces[fake.npieces++] = n;

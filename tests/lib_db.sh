@@ -21,7 +21,9 @@ views() {
         SELECT training_id, sweep, model, label, settings FROM v_trainings ORDER BY 1;
         SELECT training_id, step, tokens, loss, lr, grad_norm, experts FROM v_training_steps ORDER BY 1, 2;
         SELECT * FROM v_training_heldout ORDER BY 1, 2, 3;
-        SELECT * FROM v_sources ORDER BY 1, 2, 3; SELECT * FROM v_token_experts ORDER BY 1, 2"
+        SELECT * FROM v_sources ORDER BY 1, 2, 3; SELECT * FROM v_token_experts ORDER BY 1, 2;
+        SELECT * FROM v_overlap ORDER BY 1, 2, 3, 4; SELECT * FROM v_position_bins ORDER BY 1, 2;
+        SELECT * FROM v_token_kinds ORDER BY 1, 2"
 }
 
 # kept DB: the rows of samples; one that was lost, or written again, is another row.

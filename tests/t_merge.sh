@@ -61,6 +61,7 @@ check "an input may be in a folder that cannot be written" read_only
 part() { # NAME DOCUMENTS: a.db as if it had been stopped, with these alone
     cp a.db "$1" && sql "$1" "DELETE FROM sample WHERE doc NOT IN ($2); DELETE FROM token WHERE doc NOT IN ($2);
         DELETE FROM metric; DELETE FROM entropy_bin; DELETE FROM histogram; DELETE FROM token_experts;
+        DELETE FROM position_bin; DELETE FROM token_kind;
         UPDATE cell SET status = 'unfinished', samples = (SELECT count(*) FROM sample WHERE cell = n)"
 }
 parts() {

@@ -39,11 +39,25 @@ views() {
         "v_samples cell_id,doc,prompt_tokens,output_tokens,stop_reason,nll,nll_tokens,output,extracted,score,error" \
         "v_tokens cell_id,doc,pos,token_id,token,nll,entropy,experts,experts_by_layer" \
         "v_entropy_bins cell_id,layer,bin,entropy_lo,entropy_hi,tokens,experts_mean,experts_sd" \
-        "v_expert_load cell_id,layer,expert,tokens,weight"; do
+        "v_expert_load cell_id,layer,expert,tokens,weight,entropy" \
+        "v_position_bins cell_id,bin,pos_lo,pos_hi,tokens,scored,nll_mean,nll_se,experts_mean,experts_se,used_share,differ" \
+        "v_token_kinds cell_id,kind,tokens,experts_mean,experts_se,entropy_mean,entropy_se"; do
         [ "$(sql a.db "SELECT group_concat(name) FROM pragma_table_info('${v%% *}')")" = "${v#* }" ] ||
             { echo "${v%% *}" >>err; return 1; }
         [ "$(sql a.db "SELECT count(*) > 0 FROM ${v%% *}")" = 1 ] || return 1
     done
+}
+# What is compared: the same router is all the same, and entropies of experts add up to the tokens'.
+compared() {
+    recipe "'$model'" 2 "topk(), batchtopk { batch = 2 }" "$text" \
+        'log = { expert_entropy = true, overlap = { topk(), seqtopk { mode = "online" } } }' >compared.lua
+    gives 0 "$seqtopk" run compared.lua --db compared.db &&
+        [ "$(sql compared.db "SELECT group_concat(value = 1) FROM (SELECT value FROM v_metrics JOIN v_cells
+            USING (cell_id) WHERE metric LIKE 'overlap_topk%' ORDER BY router DESC, metric)")" = 1,1,1,1,1,0,0,0,0,0 ] &&
+        [ "$(sql compared.db "SELECT count(*) FROM v_overlap")" = 80 ] &&
+        [ "$(sql compared.db "SELECT sum(abs(e - h) < 1e-3) FROM (SELECT layer, sum(l.entropy * l.tokens) AS e,
+            (SELECT 2 * sum(entropy) FROM v_tokens WHERE cell_id = l.cell_id) AS h FROM v_expert_load AS l JOIN v_cells
+            USING (cell_id) WHERE router = 'topk' GROUP BY layer)")" = 4 ]
 }
 # In every layer and cell: pairs against K x tokens.
 budget() { # CONDITION COMPARISON
@@ -126,6 +140,7 @@ gsm8k() {
 
 check "a sweep computes every cell and says where" whole_run
 check "the views have the promised columns" views
+check "selections are compared with other routers', and experts have the entropies of their tokens" compared
 check "global, topk and batchtopk use exactly K x tokens in every layer" global_budget
 check "strict never uses more" strict_budget
 check "the first token has no loss, and the tokens spell the text" first_token

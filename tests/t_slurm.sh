@@ -1,6 +1,7 @@
 #!/bin/sh
-# submit beside a real Slurm, which scripts/slurm-test starts: shards, trained models, pre-emption, and
-# what sbatch refuses. TAP on stdout.
+# submit beside a real Slurm, which scripts/slurm-test starts: shards, trained models, pre-emption, a
+# time limit, a model that cannot be made, and what sbatch refuses. Slurm's limits are whole minutes, so
+# that it is told here that one is near; SEQTOPK_TEST_LONG=1 waits for a real one. TAP on stdout.
 set -u
 if [ -z "${SLURM_CONF:-}" ]; then
     out=$(mktemp)
@@ -47,21 +48,28 @@ views() {
             SELECT 'source', * FROM v_sources; SELECT 'experts', * FROM v_token_experts" || return 1
     done | sort
 }
-all_ended() { # until no job is left; those that wait to be started again are started now
+patience=300 # fifths of a second
+hurried=
+hurry() { # a job that waits to be started again; not in the second in which it was ended, or slurmd refuses it
+    case " $hurried " in *" $1 "*) return ;; esac
+    scontrol update jobid="${1%.*}" StartTime=now+2 >>log 2>&1 && hurried="$hurried $1"
+}
+all_ended() { # until no job is left
     n=0
-    while [ "$(squeue -h -o %i | wc -l)" -gt 0 ] && [ $n -lt 300 ]; do
-        for job in $(squeue -h -r -t PD -O 'JobID:20,RestartCnt:8' | awk '$2 > 0 { print $1 }'); do
-            scontrol update jobid="$job" StartTime=now >>log 2>&1
+    while [ "$(squeue -h -o %i | wc -l)" -gt 0 ] && [ $n -lt $patience ]; do
+        for job in $(squeue -h -r -t PD -O 'ArrayJobID:12,ArrayTaskID:12,RestartCnt:8' |
+            awk '$3 > 0 { print $1 ($2 ~ /^[0-9]+$/ ? "_" $2 : "") "." $3 }'); do
+            hurry "$job"
         done
         sleep 0.2
         n=$((n + 1))
     done
     squeue >>err
-    [ $n -lt 300 ]
+    [ $n -lt $patience ]
 }
-begun() { # until a shard has samples
+begun() { # DB: until it has samples
     n=0
-    until [ "$(sqlite3 r/w.shards/shard-00.db 'SELECT count(*) > 0 FROM sample' 2>/dev/null)" = 1 ]; do
+    until [ "$(sqlite3 "$1" 'SELECT count(*) > 0 FROM sample' 2>/dev/null)" = 1 ]; do
         n=$((n + 1))
         [ $n -lt 400 ] || return 1
         sleep 0.05
@@ -72,7 +80,7 @@ shards_run() {
     gives 0 "$seqtopk" submit w.lua --partition low --tasks 4 --db r --time 30 || return 1
     says '^models [0-9]*$' '^cells [0-9]*$' '^trained [0-9]*$' '^merge [0-9]*$' &&
         grep -q 'w: 12 cells in 4 shards, of which [123] waits* for 2 models to be trained; 0 cells are done' err &&
-        begun || return 1
+        begun r/w.shards/shard-00.db || return 1
     # All four processors for somebody more important: the tasks at work have to go.
     sbatch -p high -n 4 -o /dev/null --wrap 'sleep 0.5' >log 2>&1 && all_ended
 }
@@ -101,9 +109,13 @@ no_wal() {
     done
 }
 check "no shard's database needs memory that machines would have to share" no_wal
-made_once() {
-    [ "$(cat r/w.shards/models-*.log | grep -c '1 model trained')" = 2 ] &&
-        ! grep -q 'was trained\|were trained' r/w.shards/trained-*.log
+made_once() { # a task may be pre-empted when the model is there and before it says so
+    grep . r/w.shards/models-*.log r/w.shards/trained-*.log >>err
+    for maker in r/w.shards/models-*.log; do
+        grep '^w: ' "$maker" | tail -n 1 | grep -q '^w: 1 model trained, 0 there already, 0 failed$\|^w: 0 models trained, 1 there already, 0 failed$' ||
+            return 1
+    done
+    [ "$(cat r/w.shards/models-*.log | grep -c '1 model trained')" -le 2 ] && ! grep -q 'was trained\|were trained' r/w.shards/trained-*.log
 }
 check "each model was made once, before the cells that need it" made_once
 nothing_left() {
@@ -111,6 +123,82 @@ nothing_left() {
         grep -q '^w: nothing is left to be submitted$' err
 }
 check "what is done is not submitted again" nothing_left
+
+# ---- a time limit ----
+
+# The sweep l, of so many pieces of text.
+limited() { # PIECES
+    for i in $(seq "$1"); do cat texts.jsonl; done >long.jsonl
+    cat >l.lua <<END
+return sweep { name = "l", models = "$root/results/models/tiny-olmoe-2k", K = 4,
+  tasks = nll { file = "long.jsonl" }, routers = { topk(), seqtopk { mode = "online" } } }
+END
+    rm -f l1.*
+}
+goes_on() { # DIR: its task was started again by its own wish, and went on to the end
+    cat "$1"/l.shards/*.log >>err
+    grep -q '^the time limit is near; the task is started again and goes on$' "$1/l.shards/cells-0.log" &&
+        grep -q '^l: 2 cells done, 0 unfinished, 0 failed; 0 of 2 planned are left$' "$1/l.shards/merge.log" &&
+        [ "$(sqlite3 "$1/l.db" 'SELECT count(*) > 1 FROM v_runs')" = 1 ] || return 1
+    [ -s l1.txt ] || { gives 0 "$seqtopk" run l.lua --db l1.db && views l1.db >l1.txt; } || return 1
+    views "$1/l.db" | cmp - l1.txt >>err 2>&1
+}
+program_of() { # DIR: its process
+    pgrep -f "run l.lua --shard $1/l.shards"
+}
+near() { # of a limit of four seconds the last is meant for the end; both stand still until they are told
+    for dir in l m; do
+        gives 0 "$seqtopk" submit l.lua --tasks 1 --db $dir --time 0:04 && mv out $dir.jobs || return 1
+    done
+    for dir in l m; do
+        begun $dir/l.shards/shard-00.db && kill -STOP "$(program_of $dir)" || return 1
+    done
+    sleep 1
+    for dir in l m; do
+        scancel -b -s USR1 "$(sed -n 's/^cells //p' $dir.jobs)" || return 1
+    done
+    sleep 0.3
+    kill -CONT "$(program_of l)" && all_ended && goes_on l
+}
+limited 12
+check "a task that is told of its time limit is started again and goes on" near
+check "so is one whose program is deaf, which is killed" goes_on m
+if [ -n "${SEQTOPK_TEST_LONG:-}" ]; then
+    limited 500
+    limit() {
+        patience=3000
+        gives 0 "$seqtopk" submit l.lua --tasks 1 --db t --time 1 && all_ended && goes_on t
+    }
+    check "a real limit of a minute is outlived" limit
+else
+    skip "a real limit of a minute is outlived" "takes minutes; SEQTOPK_TEST_LONG=1 waits for them"
+fi
+
+# ---- a model that cannot be made ----
+
+cat >f.lua <<END
+local bad = router { name = "bad", budget = "any", scope = "token", select = function() error("not today") end }
+local how = { data = { file = "texts.jsonl", text = "text" }, steps = 1, batch = 2, lr = 1e-4, router = topk() }
+local spoilt = { data = how.data, steps = 1, batch = 2, lr = 1e-4, router = bad }
+return sweep { name = "f", models = "$root/results/models/tiny-olmoe-2k", K = 4, tasks = nll { file = "texts.jsonl" },
+  routers = topk(), train = { none(), sft(how), sft(spoilt) } }
+END
+one_fails() {
+    gives 0 "$seqtopk" submit f.lua --tasks 4 --db f && says '^models ' '^trained ' && all_ended || return 1
+    cat f/f.shards/*.log >>err
+    SEQTOPK_TRAINED="$PWD/other" gives 1 "$seqtopk" run f.lua --db f1.db && views f1.db >f1.txt && views f/f.db >f.txt &&
+        cmp f1.txt f.txt >>err 2>&1 && [ "$(grep -c '^cell|.*|done|' f.txt)" = 2 ] &&
+        [ "$(grep -c '^cell|.*|failed|.*router "bad": f.lua:1: not today' f.txt)" = 1 ]
+}
+check "a model that cannot be made fails its own cells, as in one process, and no others" one_fails
+last_word() {
+    cat f/f.shards/merge.log >err
+    grep -q '^f: 2 cells done, 0 unfinished, 1 failed; 1 of 3 planned are left$' f/f.shards/merge.log
+}
+check "and the last job says what is missing" last_word
+
+# ---- what sbatch refuses ----
+
 check "a partition that does not exist: sbatch's words are passed on" \
     fails 1 'submit: sbatch refused .*invalid partition specified: nowhere' "$seqtopk" submit w.lua --partition nowhere --tasks 2 --db q
 none_left() { [ "$(squeue -h | wc -l)" = 0 ]; }

@@ -33,7 +33,7 @@ sh_reads() { bash -n out 2>>err; }
 check "--dry-run prints the scripts, and writes nothing" dry
 with_training() {
     gives 0 "$seqtopk" submit t.lua --dry-run --tasks 4 --no-merge || return 1
-    says 'models.sh ----$' 'cells.sh ----$' 'trained.sh, submitted with --dependency=afterok:models ----$' \
+    says 'models.sh ----$' 'cells.sh ----$' 'trained.sh, submitted with --dependency=afterany:models ----$' \
         'seqtopk train t.lua --shard ' && ! grep -q ' merge ' out && sh_reads && no_files
 }
 check "cells that need a model wait for those that make it" with_training
@@ -63,7 +63,7 @@ check "no tasks are refused" fails 2 '--tasks 0: a whole number from 1 to 1000 i
 mkdir bin && printf '#!/bin/sh\necho "$*" >>%s/said\necho 7\n' "$PWD" >bin/sbatch && chmod +x bin/sbatch
 run_shards() {
     PATH="$PWD/bin:$PATH" gives 0 "$seqtopk" submit t.lua --tasks 3 --db r && says '^models 7$' '^cells 7$' '^trained 7$' '^merge 7$' &&
-        grep -q -- '^--parsable --dependency=afterok:7 --kill-on-invalid-dep=yes r/w.shards/trained.sh$' said || return 1
+        grep -q -- '^--parsable --dependency=afterany:7 --kill-on-invalid-dep=yes r/w.shards/trained.sh$' said || return 1
     manifest=$(echo r/w.shards/manifest-*)
     models=$(sed -n 's/^shards [0-9]* [0-9]* //p' "$manifest")
     for i in $(seq 0 $((models - 1))); do
@@ -115,6 +115,52 @@ without_manifest() {
     mkdir none && fails 1 'merge: none is a folder without a manifest of shards; name databases' "$seqtopk" merge m.db none
 }
 check "a folder without a manifest is told" without_manifest
+hold() { # SECONDS: somebody is at work on shard 0
+    (exec 9>r/w.shards/shard-00.db.lock && flock 9 && exec sleep "$1") &
+    holder=$!
+    sleep 0.3
+}
+predecessor() {
+    hold 3
+    SEQTOPK_NETWORK_FS=yes gives 0 "$seqtopk" run t.lua --shard "$manifest:0" && grep -q '0 cells computed, [1-9] in the database already' err &&
+        grep -q '^w: waiting for the run before this one, which is still at work on r/w.shards/shard-00.db$' err
+}
+check "a task that is started again waits until the one before it has ended" predecessor
+warned_early() {
+    hold 60 && : >err
+    SEQTOPK_NETWORK_FS=yes "$seqtopk" run t.lua --shard "$manifest:0" >out 2>err &
+    run=$! n=0
+    until grep -q waiting err || [ $n -ge 400 ]; do
+        sleep 0.05
+        n=$((n + 1))
+    done
+    kill -USR1 $run
+    wait $run
+    code=$?
+    kill $holder
+    echo "exit code $code" >>err
+    [ $code = 138 ] && grep -q '^seqtopk: ended by SIGUSR1; what was computed before is in the database, and the next run goes on$' err
+}
+check "SIGUSR1 ends a run with a sentence, before its work begins" warned_early
+for i in $(seq 500); do cat texts.jsonl; done >many.jsonl
+warned() { # ARGUMENTS: of a run
+    rm -f u.db*
+    printf 'return sweep { name = "u", models = "%s", K = 4, tasks = nll { file = "many.jsonl" }, routers = topk() }\n' "$model" >u.lua
+    "$seqtopk" run u.lua --db u.db "$@" >out 2>err &
+    run=$! n=0
+    until [ "$(sqlite3 u.db 'SELECT count(*) > 0 FROM sample' 2>/dev/null)" = 1 ] || [ $n -ge 600 ]; do
+        sleep 0.05
+        n=$((n + 1))
+    done
+    kill -USR1 $run
+    wait $run
+    code=$?
+    echo "exit code $code" >>err
+    [ $code = 138 ] && grep -q '^u: 0 cells computed.*; interrupted, run it again to go on$' err &&
+        [ "$(sqlite3 u.db "SELECT outcome || ' ' || (samples > 0) FROM v_runs")" = 'interrupted 1' ]
+}
+check "and later it commits and stops, as by SIGTERM" warned
+check "with several processes as well" warned --jobs 2
 edited() {
     recipe '{ 8, 1 }' "$sft" >t.lua && cp r/w.shards/shard-00.db before.db &&
         fails 1 'manifest-[0-9a-f]*: shard 0 has the cell [0-9a-f]*, which t.lua has not: the recipe, its data' \

@@ -355,6 +355,45 @@ check "killed, it goes on from its last state" stopped KILL 137 train k.db
 check "and so does a model that is made from nothing" stopped_pretraining
 unset SEQTOPK_TRAINED
 
+# ---- fewer experts, and the online selection in training ----
+
+trained lost
+pruned() {
+    sweep 'none(), sft { data = data, steps = 1, lr = 0, batch = 2, prune = { share = 0.25, texts = 5 } },
+      sft { data = data, steps = 3, lr = 1e-3, batch = 2, prune = { share = 0.5 } }' \
+        'topk(), seqtopk { mode = "online", max = N }' >prune.lua
+    gives 0 "$seqtopk" plan prune.lua && says 'prune 0.25 by 5 texts' && gives 0 "$seqtopk" run prune.lua --db prune.db &&
+        [ "$(sql prune.db "SELECT group_concat(max || ' of ' || n || ' ' || train, ';') FROM (SELECT max, train,
+            (SELECT count(DISTINCT expert) FROM v_expert_load l WHERE l.cell_id = c.cell_id) AS n FROM v_cells c
+                WHERE router = 'seqtopk' AND status = 'done' ORDER BY max DESC)")" = '8 of 8 none;6 of 6 sft sums.jsonl 1 steps lr 0 batch 2 prune 0.25 by 5 texts;4 of 4 sft sums.jsonl 3 steps lr 0.001 batch 2 prune 0.5' ]
+}
+pruned_folder() {
+    id=$(sql prune.db "SELECT training_id FROM v_trainings WHERE settings LIKE '%\"share\":0.25%' LIMIT 1")
+    [ "$(sql :memory: "SELECT json_extract(readfile('lost/$id/config.json'), '\$.num_experts', '\$.num_experts_per_tok')")" = '[6,2]' ] &&
+        [ "$(sql :memory: "SELECT json_extract(p, '\$.texts', '\$.left') || json_array_length(p, '\$.load[1]') || json_array_length(p, '\$.kept[1]')
+            FROM (SELECT json_extract(readfile('lost/$id/training.json'), '\$.made_by.pruned') AS p)")" = '[5,6]86' ] && [ -z "$(find lost -name '*.pruned*')" ] &&
+        gives 0 "$seqtopk" generate 'What is' --model "lost/$id" --max-tokens 3
+}
+online() { # SHARE
+    sweep "sft { data = data, steps = 12, lr = 1e-3, batch = 2, online = $1 }" 'seqtopk()' >online.lua
+    rm -f online.db
+    gives 0 "$seqtopk" train online.lua --db online.db &&
+        sql online.db 'SELECT group_concat(experts = 2, "") FROM (SELECT experts FROM v_training_steps ORDER BY step)' >steps
+}
+online_steps() {
+    online 0 && grep -qx 111111111111 steps && online 1 && ! grep -q 11 steps && online 0.5 && grep -q 1 steps && grep -q 0 steps &&
+        online '"anneal"' && grep -q '^1.*0$' steps
+}
+check "a model that lost experts is trained and scored by what it has left" pruned
+check "its folder is one like any other, and says why" pruned_folder
+check "steps are routed online as often as the recipe says" online_steps
+not_online() {
+    sweep 'sft { data = data, steps = 1, lr = 0, online = 0.5 }' >bad.lua
+    fails 1 'bad.lua:5: sft.online: the model trains with topk; allowed is seqtopk in mode global alone' "$seqtopk" plan bad.lua
+}
+check "which topk cannot be" not_online
+unset SEQTOPK_TRAINED
+
 # ---- bad input: one sentence, and no database ----
 
 refused() { # LINE OF DATA, WORDS

@@ -54,14 +54,15 @@ static void make_text(struct text *t, int i, const struct model_config *c)
 {
     static const struct {
         const struct router *router;
-        int mode, wide, segment, prefill;
+        int mode, wide, segment, prefill; // wide: 2 has another bound in every layer
     } settings[] = {
         { &router_topk, 0, 0, 0, 0 },     { &router_seqtopk, 1, 0, 0, 0 },
         { &router_seqtopk, 2, 0, 0, 0 },  { &router_seqtopk, 1, 1, 0, 0 },
         { &router_seqtopk, 2, 1, 0, 0 },  { &router_seqtopk, 1, 1, 19, 0 },
         { &router_seqtopk, 1, 0, 0, 1 },  { &router_seqtopk, 2, 1, 0, 1 },
         { &router_seqtopk, 2, 0, 23, 1 }, { &router_topp, 0, 0, 0, 0 },
-        { &router_xmoe, 0, 0, 0, 0 },
+        { &router_xmoe, 0, 0, 0, 0 },     { &router_seqtopk, 1, 2, 0, 0 },
+        { &router_seqtopk, 2, 2, 0, 1 },
     };
     const size_t s = (size_t)i % ARRAY_LEN(settings);
     int N = c->experts, K = 1 + i % (N < 8 ? N - 2 : 8);
@@ -70,7 +71,7 @@ static void make_text(struct text *t, int i, const struct model_config *c)
     t->args = (struct router_args){ .K = K,
                                     .N = N,
                                     .mode = settings[s].mode,
-                                    .min = settings[s].wide ? 0 : 1,
+                                    .min = settings[s].wide == 1 ? 0 : 1,
                                     .max = settings[s].wide ? N
                                            : K + 2 > N      ? N
                                                             : K + 2,
@@ -79,6 +80,10 @@ static void make_text(struct text *t, int i, const struct model_config *c)
                                     .prefill = settings[s].prefill,
                                     .p = 0.3,
                                     .threshold = 0.6 };
+    for (int l = 0; l < c->layers && settings[s].wide == 2; l++) {
+        t->args.maxes[l] = (uint16_t)(l % 2 ? N : K);
+        t->args.nmaxes = l + 1;
+    }
     t->sampler = (struct sampler){ i % 2 ? 0.0 : 0.9, 0.95, sampler_seed(1, i) };
     int room = c->context < 120 ? c->context : 120;
     t->prompt = 1 + i * 7 % (room / 2);

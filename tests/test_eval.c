@@ -180,7 +180,7 @@ static void assert_scores(const char *form, size_t m, const char *output, const 
 {
     struct eval *e = must_open("gsm8k");
     const struct eval_form *f = form_of(e, form);
-    struct tools tools = { NULL, NULL };
+    struct tools tools = { 0 };
     struct verdict v;
     json_t *doc = json_pack("{s:s}", "answer", answer);
     if (measures_score(&f->measures[m], 1, &tools, doc, output, &v, &err) != 0)
@@ -511,7 +511,7 @@ static void a_wrong_measure_is_refused_by_line(void **state)
     static const char *const cases[][2] = {
         { GENERATES("measures = {\n{ 'bleu' } }"),
           ":5: measures[1]: the text \"bleu\"; allowed is \"exact\" or \"rouge_l\" or \"chrf\" or "
-          "\"program\" or \"judge\"" },
+          "\"program\" or \"judge\" or \"repetition\" or \"distinct\"" },
         { GENERATES("measures = {\n{ 'exact' } }"), ":5: measures[1]: exact needs `reference`" },
         { GENERATES("measures = {\n{ name = 'x' } }"), ":5: measures[1]: '[1]' is missing" },
         { GENERATES("measures = { 'exact', reference = 'r' }"),
@@ -522,6 +522,8 @@ static void a_wrong_measure_is_refused_by_line(void **state)
         { MEASURE("find = '('"), NULL },
         { MEASURE("characters = true"),
           ":6: measures[1].characters: has no effect here; it goes with rouge_l" },
+        { MEASURE("ngram = 2"),
+          ":6: measures[1].ngram: has no effect here; it goes with repetition distinct" },
         { MEASURE("take = 'last'"), ":6: measures[1].take: has no effect here; it goes with find" },
         { MEASURE("normalise = { ',', '' }"),
           ":6: measures[1].normalise: the text \",\"; allowed is a list of pairs { { \"FIND\", "

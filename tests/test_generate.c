@@ -239,13 +239,16 @@ static void a_special_token_is_a_stop_string_too(void **state)
 {
     (void)state;
     struct model_config other;
-    struct asked ended, on, stopped;
+    struct asked ended, on, stopped, past;
     read_other_end(&other);
     ask(&ended, question, 300);
     write_alone(&ended);
     assert_int_equal(ended.g.stop, STOP_EOS);
-    used_config = &other;
     int more = (int)(ended.g.ids.len - ended.prompt.len) + 3;
+    ask(&past, question, more);
+    past.decoding.past_end = true;
+    write_alone(&past);
+    used_config = &other;
     ask(&on, question, more);
     write_alone(&on);
     ask(&stopped, question, more);
@@ -255,12 +258,16 @@ static void a_special_token_is_a_stop_string_too(void **state)
     used_config = &config;
     // The token ends nothing by itself; and as a stop it ends the text where it did as end token.
     assert_int_equal(on.g.stop, STOP_LENGTH);
+    assert_int_equal(past.g.stop, STOP_LENGTH);
+    assert_int_equal(past.g.ids.len, on.g.ids.len);
+    assert_memory_equal(past.g.ids.v, on.g.ids.v, on.g.ids.len * sizeof(*on.g.ids.v));
     assert_int_equal(stopped.g.stop, STOP_STRING);
     assert_int_equal(stopped.g.ids.len, ended.g.ids.len);
     assert_string_equal(stopped.g.output.s, ended.g.output.s);
     asked_release(&ended);
     asked_release(&on);
     asked_release(&stopped);
+    asked_release(&past);
     config_release(&other);
 }
 

@@ -1,6 +1,6 @@
 /*
  * test_measure.c: the golden cases of the three GSM8K protocols, each as the measure that an eval
- * says it by; what a measure may lack; and verdicts as the database holds them.
+ * says it by; what a measure may lack; what a text says again; and verdicts as the database holds them.
  */
 #include "score/judge.h"
 #include "score/measure.h"
@@ -495,6 +495,61 @@ static void a_reply_without_a_number_is_kept(void **state)
     measure_release(&m);
 }
 
+/* ---- tokens ---- */
+
+/* The score of runs of n tokens; `written` NULL: the text came without tokens. */
+static double of_tokens(const struct scorer *scorer, int n, const struct ids *written)
+{
+    struct measure m = { .name = xstrdup("it"), .scorer = scorer, .ngram = n };
+    const struct tools tools = { .written = written };
+    struct verdict v;
+    if (measure_prepare(&m, &err) != 0 ||
+        measures_score(&m, 1, &tools, NULL, "unused", &v, &err) != 0)
+        fail_msg("%s", err.s);
+    double score = v.score;
+    verdict_release(&v);
+    measure_release(&m);
+    return score;
+}
+
+#define IDS(...)                                \
+    (&(struct ids){ (int32_t[]){ __VA_ARGS__ }, \
+                    sizeof((int32_t[]){ __VA_ARGS__ }) / sizeof(int32_t), 0 })
+
+static void a_run_counts_as_said_again_where_it_stood_before(void **state)
+{
+    (void)state;
+    // 1 2 3 4 | 2 3 4 1 | 3 4 1 2 | 4 1 2 3 | 1 2 3 4 | 2 3 4 5: one of six stood before.
+    const struct ids *text = IDS(1, 2, 3, 4, 1, 2, 3, 4, 5);
+    assert_float_equal(of_tokens(&scorer_repetition, 4, text), 1.0 / 6, 1e-15);
+    assert_float_equal(of_tokens(&scorer_distinct, 4, text), 5.0 / 6, 1e-15);
+    assert_float_equal(of_tokens(&scorer_distinct, 1, text), 5.0 / 9, 1e-15);
+    assert_float_equal(of_tokens(&scorer_distinct, 2, text), 5.0 / 8, 1e-15);
+    // Runs that overlap themselves; ids of 0, with which nothing is filled up.
+    assert_float_equal(of_tokens(&scorer_repetition, 4, IDS(7, 7, 7, 7, 7, 7)), 2.0 / 3, 1e-15);
+    assert_float_equal(of_tokens(&scorer_distinct, 2, IDS(0, 0, 1, 0, 0)), 3.0 / 4, 1e-15);
+    assert_true(of_tokens(&scorer_repetition, 8, IDS(1, 2, 3, 4, 5, 6, 7, 8)) == 0);
+}
+
+static void a_text_without_a_run_has_no_score(void **state)
+{
+    (void)state;
+    assert_true(isnan(of_tokens(&scorer_repetition, 4, IDS(1, 2, 3))));
+    assert_true(isnan(of_tokens(&scorer_distinct, 2, IDS(1))));
+    assert_true(isnan(of_tokens(&scorer_distinct, 1, NULL)));
+    assert_true(isnan(of_tokens(&scorer_repetition, 4, NULL)));
+    assert_true(isnan(of_tokens(&scorer_repetition, 1, &(struct ids){ 0 })));
+}
+
+static void what_counts_runs_is_told_how_long_they_are(void **state)
+{
+    (void)state;
+    struct measure m = { .name = xstrdup("it"), .scorer = &scorer_distinct };
+    assert_int_equal(measure_prepare(&m, &err), -1);
+    assert_string_equal(err.s, "distinct needs `ngram`");
+    measure_release(&m);
+}
+
 int main(void)
 {
     buf_init(&err);
@@ -516,6 +571,9 @@ int main(void)
         cmocka_unit_test(verdicts_are_json_in_the_measures_order),
         cmocka_unit_test(no_answer_is_none_though_the_whole_text_stands_in_for_it),
         cmocka_unit_test(a_reply_without_a_number_is_kept),
+        cmocka_unit_test(a_run_counts_as_said_again_where_it_stood_before),
+        cmocka_unit_test(a_text_without_a_run_has_no_score),
+        cmocka_unit_test(what_counts_runs_is_told_how_long_they_are),
     };
     return cmocka_run_group_tests_name("measure", tests, NULL, forget);
 }

@@ -101,6 +101,9 @@ static void add_sample(struct store *s, const char *id, int doc, double nll)
     const float nlls[] = { NAN, 0.5f }, entropy[] = { 1.5f, 0.25f };
     const uint16_t experts[] = { 2, 2, 1, 3 };
     const double weight[] = { 0.5, 0.25, 1, 0, 0.1, 0.2, 0, 0.3 };
+    const double entropies[] = { 1.5, 3.5, 0.25, 0, 1, 2, 0, 0.125 };
+    const int64_t overlap[] = { 1, 2, 3, 4, 5, 6 + doc };
+    static const char *const others[] = { "topk" };
     struct store_sample one = { .cell_id = id,
                                 .doc = doc,
                                 .output_tokens = 1,
@@ -114,7 +117,11 @@ static void add_sample(struct store *s, const char *id, int doc, double nll)
                                 .entropy = entropy,
                                 .experts = experts,
                                 .load_tokens = load,
-                                .load_weight = weight };
+                                .load_weight = weight,
+                                .load_entropy = entropies,
+                                .others = others,
+                                .nothers = 1,
+                                .overlap = overlap };
     must(store_sample_add(s, &one, &err));
 }
 
@@ -125,6 +132,10 @@ static void end_cell(struct store *s, const char *id, enum cell_status status)
         must(store_metric_set(s, id, "nll", 1.25, 0.5, 4, &err));
         must(store_bin_set(s, id, &bin, &err));
         must(store_histogram_set(s, id, 0, 2, 4, &err));
+        struct store_position place = { 0, 0, 16, 4, 2, 1.25, 0.5, 2, 0.25, 1, 0.5 };
+        must(store_position_set(s, id, &place, &err));
+        struct store_kind kind = { "digit", 4, 2, 0.5, 1, 0.25 };
+        must(store_kind_set(s, id, &kind, &err));
     }
     must(store_cell_finish(s, id, status, status == CELL_FAILED ? "no room" : NULL, 2.5, &err));
 }
@@ -192,8 +203,11 @@ static char *all_of(const char *path)
         "SELECT * FROM v_samples ORDER BY 1, 2",
         "SELECT * FROM v_tokens ORDER BY 1, 2, 3",
         "SELECT * FROM v_entropy_bins ORDER BY 1, 2, 3",
-        "SELECT cell_id, layer, expert, tokens, round(weight, 9) FROM v_expert_load ORDER BY 1, 2, "
-        "3",
+        "SELECT cell_id, layer, expert, tokens, round(weight, 9), round(entropy, 9)"
+        " FROM v_expert_load ORDER BY 1, 2, 3",
+        "SELECT * FROM v_overlap ORDER BY 1, 2, 3, 4",
+        "SELECT * FROM v_position_bins ORDER BY 1, 2",
+        "SELECT * FROM v_token_kinds ORDER BY 1, 2",
         "SELECT c.id, layer, h.experts, h.tokens FROM histogram AS h JOIN cell AS c ON c.n = h.cell"
         " ORDER BY 1, 2, 3",
         "SELECT id, samples, tokens FROM cell ORDER BY 1",
@@ -325,6 +339,12 @@ static void other_numbers_are_named_with_both_files(void **state)
     differs("UPDATE token SET by_layer = '1,2' WHERE pos = 0", "by_layer '2,1' in ");
     differs("UPDATE expert_load SET tokens = 9 WHERE layer = 1 AND expert = 0",
             "cell c1, layer 1, expert 0: tokens 4 in ");
+    differs("UPDATE overlap SET both = 0 WHERE doc = 1 AND layer = 1",
+            "cell c1, document 1, overlap with topk, layer 1: both 4 in ");
+    differs("UPDATE expert_entropy SET entropy = 9 WHERE layer = 1 AND expert = 0",
+            "cell c1, entropy of layer 1, expert 0: entropy 2 in ");
+    differs("UPDATE position_bin SET differ = 1", "cell c1, bin of positions 0: differ 0.5 in ");
+    differs("UPDATE token_kind SET tokens = 5", "cell c1, kind digit: tokens 4 in ");
     differs("UPDATE metric SET value = 1.5", "cell c1, metric nll: value 1.25 in ");
     differs("UPDATE entropy_bin SET tokens = 5",
             "cell c1, entropy by layer -1, bin 0: tokens 4 in");
@@ -671,11 +691,11 @@ static void refused(const char *sql, const char *words)
 static void a_schema_that_is_not_ours_is_refused(void **state)
 {
     (void)state;
-    refused("CREATE TABLE more (x)", "has a table more, which is not in schema version 4");
+    refused("CREATE TABLE more (x)", "has a table more, which is not in schema version 5");
     refused("CREATE TRIGGER t AFTER INSERT ON cell BEGIN SELECT 1; END", "has a trigger t, which");
-    refused("DROP VIEW v_metrics", "has no view v_metrics, which is in schema version 4");
+    refused("DROP VIEW v_metrics", "has no view v_metrics, which is in schema version 5");
     refused("DROP VIEW v_metrics; CREATE VIEW v_metrics AS SELECT 1 AS cell_id",
-            "its view v_metrics is not the one of schema version 4");
+            "its view v_metrics is not the one of schema version 5");
     refused("ALTER TABLE sample ADD COLUMN x", "its table sample is not the one");
     refused("PRAGMA user_version = 3", "schema version 3");
 }
@@ -776,7 +796,9 @@ static void a_file_that_never_ends_is_given_up(void **state)
 static void an_older_database_is_taken_as_it_is(void **state)
 {
     (void)state;
-    database("a.db", "c1", "01", CELL_DONE);
+    change(database("a.db", "c1", "01", CELL_DONE),
+           "DELETE FROM overlap; DELETE FROM expert_entropy; DELETE FROM position_bin;"
+           " DELETE FROM token_kind");
     char *line = xasprintf(
         "cd %s && rm -f 1.db 2.db && for v in 1 2; do for f in 1 2; do [ $f -gt $v ] || cat "
         "\"$OLDPWD\"/harness/store/schema$([ $f = 1 ] || echo _$f).sql; done | sqlite3 $v.db &&"

@@ -243,7 +243,8 @@ static void a_wrong_key_or_value_names_its_line(void **state)
           "sweep.log: the text \"all\"; allowed is { tokens = \"all\" } or { tokens = \"none\" }" },
         { "log = { tokens = 'some' }",
           "log.tokens: the text \"some\"; allowed is \"all\" or \"none\"" },
-        { "log = { token = 'all' }", "log.token: unknown key; allowed are tokens" },
+        { "log = { token = 'all' }",
+          "log.token: unknown key; allowed are tokens, expert_entropy, overlap" },
         { "train = 'none'",
           "sweep.train: the text \"none\"; allowed is none() or sft { data = ..., "
           "steps = ..., lr = ... }" },
@@ -274,13 +275,18 @@ static void a_wrong_key_or_value_names_its_line(void **state)
           "xmoe.threshold: -1; allowed is a number above 0, up to 1" },
         { "routers = expert_choice { min = 1 }",
           "expert_choice.min: unknown key; allowed are none" },
-        { "tasks = 3", "sweep.tasks: 3; allowed is the name of a task, such as \"gsm8k/nll\", "
-                       "task { ... } or nll { file = ... }" },
+        { "tasks = 3",
+          "sweep.tasks: 3; allowed is the name of a task, such as \"gsm8k/nll\", "
+          "task { ... }, nll { file = ... }, continue { file = ... } or speed { ... }" },
         { "tasks = task { 'gsm8k/nll', train = 'sft' }",
           "task.train: the text \"sft\"; allowed is none() or sft { data = ..., steps = ..., "
           "lr = ... }" },
         { "tasks = nll { file = 'f', length = 1 }",
           "nll.length: 1; allowed is a whole number from 2 to 1000000" },
+        { "tasks = { nll { file = 'f', name = 'a' }, nll { file = 'g', name = 'a' } }",
+          "nll.name: \"a\" is the name of another task already" },
+        { "tasks = nll { file = 'f', name = 'a b' }",
+          "nll.name: \"a b\"; allowed are letters, digits, - and _, at most 64 of them" },
         { "tasks = nll {}", "nll: 'file' is missing" },
         { "tasks = nll { file = 'f', truncate = 1 }", "nll.truncate: 1; allowed is true or false" },
         { "tasks = task { limit = 3 }", "task: '[1]' is missing" },
@@ -294,8 +300,18 @@ static void a_wrong_key_or_value_names_its_line(void **state)
         { "tasks = task { 'gsm8k/x', top_p = 0 }",
           "task.top_p: 0; allowed is a number above 0, up to 1" },
         { "tasks = nll { file = 'f', max_tokens = 1 }",
-          "nll.max_tokens: unknown key; allowed are file, field, limit, truncate, length, "
-          "min_bytes, train" },
+          "nll.max_tokens: unknown key; allowed are file, field, name, min_bytes, limit, truncate, "
+          "length, train" },
+        { "tasks = continue { file = 'f', max_tokens = 5 }",
+          "continue: 'prompt_tokens' is missing" },
+        { "tasks = continue { file = 'f', prompt_tokens = 1, max_tokens = 1, truncate = true }",
+          "continue.truncate: unknown key; allowed are file, field, name, min_bytes, limit, "
+          "prompt_tokens, max_tokens, temperature, top_p, stop_at_end, train" },
+        { "tasks = speed { limit = 3 }",
+          "speed.limit: unknown key; allowed are prompt_tokens, tokens, batch, repeats, warmup, "
+          "train" },
+        { "tasks = speed { tokens = 0 }",
+          "speed.tokens: 0; allowed is a whole number from 1 to 1000000" },
         { "judge = 'gpt'", "judge: the text \"gpt\"; allowed is a table { url =, model =, key_env "
                            "=, command =, tries =, wait =, timeout = }" },
         { "judge = { uri = 'x' }", "judge.uri: unknown key; allowed are url, model, key_env, "

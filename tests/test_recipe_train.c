@@ -87,6 +87,7 @@ static void what_is_not_said_has_its_default(void **state)
     assert_int_equal(t.only, TRAIN_ALL);
     assert_int_equal(t.loss_on, LOSS_COMPLETION);
     assert_int_equal(t.nmatryoshka, 0);
+    assert_true(t.online == 0 && !t.online_anneal);
     assert_int_equal(t.dtype, DTYPE_F32);
     assert_int_equal(t.save, DTYPE_F32);
     assert_int_equal(t.optimiser, OPTIMISER_ADAMW);
@@ -157,6 +158,13 @@ static void what_came_later_leaves_the_identity_of_older_trainings_alone(void **
     identity_adds(", checkpointing = true", "", "\"checkpointing\":true");
     identity_adds(", optimiser = 'adamw8bit'", "optimiser adamw8bit\n",
                   "\"optimiser\":\"adamw8bit\"");
+    identity_adds(", online = 0", "", "\"checkpointing\":false");
+    identity_adds(", online = 0.25", "online 0.25\n", ",\"online\":0.25");
+    identity_adds(", prune = { share = 0.25 }", "prune 0.25 texts 64\n",
+                  ",\"prune\":{\"share\":0.25,\"texts\":64}");
+    identity_adds(", prune = { share = 0.5, texts = 7 }", "prune 0.5 texts 7\n",
+                  ",\"prune\":{\"share\":0.5,\"texts\":7}");
+    identity_adds(", online = 'anneal'", "online anneal\n", ",\"online\":\"anneal\"");
 }
 
 static void train_is_a_list_of_none_and_sft(void **state)
@@ -203,7 +211,8 @@ static void what_is_wrong_names_its_line_and_what_is_allowed(void **state)
         { DATA ", steps = 1, lr = 0, learning_rate = 1",
           ".learning_rate: unknown key; allowed are data, steps, epochs, lr, schedule, warmup, "
           "batch, length, micro_tokens, weight_decay, betas, clip, router, balance_loss, z_loss, "
-          "train_only, loss_on, matryoshka, seed, dtype, save, optimiser, checkpointing" },
+          "train_only, loss_on, matryoshka, online, prune, seed, dtype, save, optimiser, "
+          "checkpointing, name" },
         { DATA ", steps = 1, lr = 0, schedule = 'step'",
           ".schedule: the text \"step\"; allowed is \"constant\" or \"linear\" or \"cosine\"" },
         { DATA ", steps = 9, lr = 0, warmup = 10", ".warmup: 10 is more than the 9 steps" },
@@ -238,6 +247,11 @@ static void what_is_wrong_names_its_line_and_what_is_allowed(void **state)
           ".dtype: the text \"float16\"; allowed is \"float32\" or \"bfloat16\"" },
         { DATA ", steps = 1, lr = 0, optimiser = 'sgd'",
           ".optimiser: the text \"sgd\"; allowed is \"adamw\" or \"adamw8bit\"" },
+        { DATA ", steps = 1, lr = 0, online = 1.5",
+          ".online: 1.5; allowed is a share of the steps from 0 to 1, or \"anneal\"" },
+        { DATA ", steps = 1, lr = 0, online = 'half'",
+          ".online: the text \"half\"; allowed is a share of the steps from 0 to 1, or "
+          "\"anneal\"" },
         { DATA ", steps = 1, lr = 0, checkpointing = 1",
           ".checkpointing: 1; allowed is true or false" },
         { DATA ", steps = 1, lr = 0, z_loss = '1'",
@@ -266,6 +280,24 @@ static void matryoshka_is_refused_by_its_own_name(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char *fields = xasprintf(DATA ", steps = 1, lr = 0, matryoshka = %s", cases[i][0]);
+        assert_says(read_sft(fields), fields, cases[i][1]);
+        free(fields);
+    }
+}
+
+static void prune_is_refused_by_its_own_name(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        { "0.25", "r.lua:3: prune: 0.25; allowed is a table { share =, texts = }" },
+        { "{ texts = 64 }", "r.lua:3: prune: 'share' is missing" },
+        { "{ share = 0 }", "r.lua:3: prune.share: 0; allowed is a number above 0, up to 1" },
+        { "{ share = 1.5 }", "r.lua:3: prune.share: 1.5; allowed is a number above 0, up to 1" },
+        { "{ share = 0.5, texts = 0 }",
+          "r.lua:3: prune.texts: 0; allowed is a whole number from 1 to 1000000" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *fields = xasprintf(DATA ", steps = 1, lr = 0, prune = %s", cases[i][0]);
         assert_says(read_sft(fields), fields, cases[i][1]);
         free(fields);
     }
@@ -389,6 +421,9 @@ static void the_rest_of_pretraining_is_refused_by_line(void **state)
           "r.lua:3: pretrain.K: 9; allowed is 1 to the model's experts, which is 8" },
         { "tokenizer = 'm', steps = 1, lr = -1",
           "r.lua:3: pretrain.lr: -1; allowed is a number from 0 to 1" },
+        { "tokenizer = 'm', steps = 1, lr = 0, prune = { share = 0.5 }",
+          "r.lua:3: pretrain.prune: a model that is made from nothing has no loads yet; allowed is "
+          "prune in an sft of a sweep" },
         { "tokenizer = 'm', steps = 1, lr = 0, loss_on = 'completion'",
           "r.lua:3: pretrain.loss_on: \"completion\", but the data are whole texts, which have "
           "none; allowed is \"all\"" },
@@ -416,6 +451,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_wrong_names_its_line_and_what_is_allowed, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(matryoshka_is_refused_by_its_own_name, enter, leave),
+        cmocka_unit_test_setup_teardown(prune_is_refused_by_its_own_name, enter, leave),
         cmocka_unit_test_setup_teardown(pretraining_has_defaults_of_its_own, enter, leave),
         cmocka_unit_test_setup_teardown(pretraining_is_read_whole, enter, leave),
         cmocka_unit_test_setup_teardown(a_model_that_cannot_be_is_refused, enter, leave),

@@ -130,6 +130,8 @@ static struct gpu_pool gpu_pool_of(const struct tested_pool *p, int from)
 {
     struct gpu_pool out = { .from = from, .tokens = p->tokens, .prompt = p->prompt };
     assert_true(router_on_gpu(p->router, &p->args, &out.router));
+    out.maxes = p->args.nmaxes ? p->args.maxes : NULL;
+    out.layers = p->args.nmaxes;
     return out;
 }
 
@@ -172,8 +174,9 @@ static void check_batch(const struct tested_pool *pools, int n, enum kind kind, 
         cuda_device_get(got, on_taken, pairs);
         for (int i = 0; i < n; i++) {
             size_t first = (size_t)gpu[i].from * (size_t)N;
-            run_twin(pools[i].router, &pools[i].args, NULL, scores + first, pools[i].tokens,
-                     pools[i].prompt, want + first);
+            const struct router_args args = router_args_at(&pools[i].args, layer);
+            run_twin(pools[i].router, &args, NULL, scores + first, pools[i].tokens, pools[i].prompt,
+                     want + first);
             assert_same(got + first, want + first, &pools[i], kind);
         }
     }
@@ -239,6 +242,32 @@ static void every_kernel_takes_the_pairs_of_its_twin(void **state)
             check_settings(sizes[i][0], sizes[i][1], effort(7, 40), (enum kind)kind);
     for (int kind = 0; kind < KINDS; kind++)
         check_settings(8, 64, effort(3, 200), (enum kind)kind);
+}
+
+/* Pools with a bound for each layer beside one without, small and large. */
+static void each_layer_has_its_bound(void **state)
+{
+    (void)state;
+    NEEDS_DEVICE();
+    static const int tokens[] = { 9, 40, 170 };
+    for (int kind = 0; kind < KINDS; kind++)
+        for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
+            const struct router_args a = { .K = 3,
+                                           .N = 64,
+                                           .min = 1,
+                                           .max = 64,
+                                           .batch = 1,
+                                           .nmaxes = 4,
+                                           .maxes = { 4, 64, 3, 9 } };
+            struct tested_pool pools[6] = { { &router_topk, { .K = 3, .N = 64 }, 5, 0 } };
+            for (int j = 1; j < 6; j++) {
+                pools[j] = (struct tested_pool){ &router_seqtopk, a, tokens[i] + j, 0 };
+                pools[j].args.mode = (j - 1) % 3;
+                pools[j].args.segment = j == 5 ? 7 : 0;
+            }
+            pools[4].router = &router_batchtopk;
+            check_batch(pools, 6, (enum kind)kind, 4);
+        }
 }
 
 static void rows_may_have_up_to_1024_experts(void **state)
@@ -1107,6 +1136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_takes_the_pairs_of_its_twin),
+        cmocka_unit_test(each_layer_has_its_bound),
         cmocka_unit_test(rows_may_have_up_to_1024_experts),
         cmocka_unit_test(large_pools_are_shared_by_blocks),
         cmocka_unit_test(a_block_routes_the_next_token),

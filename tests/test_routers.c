@@ -678,6 +678,41 @@ static void a_min_above_its_max_is_refused(void **state)
     buf_release(&err);
 }
 
+/* What is said of bounds by layer, and what holds in one. */
+static void each_layer_may_have_its_bound(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    float cutoffs[24];
+    struct router_args a = { .K = 2, .N = 8, .min = 1, .max = 8, .nmaxes = 3, .cutoffs = cutoffs };
+    memcpy(a.maxes, (const uint16_t[]){ 3, 8, 2 }, 3 * sizeof(uint16_t));
+    assert_int_equal(router_check(&router_seqtopk, &a, &b), 0);
+    router_label(&router_seqtopk, &a, &b);
+    assert_string_equal(b.s, "seqtopk global [1, 3/8/2]");
+    buf_reset(&b);
+    router_params_json(&router_batchtopk,
+                       &(struct router_args){
+                           .K = 2, .N = 8, .batch = 4, .nmaxes = 2, .max = 8, .maxes = { 2, 8 } },
+                       &b);
+    assert_string_equal(b.s, "{\"batch\":4,\"min\":0,\"max\":[2,8]}");
+    for (int l = 0; l < 3; l++) {
+        struct router_args at = router_args_at(&a, l);
+        assert_int_equal(at.max, a.maxes[l]);
+        assert_int_equal(at.nmaxes, 0);
+        assert_ptr_equal(at.cutoffs, cutoffs + 8 * l);
+    }
+    for (int bad = 1; bad < 10; bad += 8) {
+        char *want =
+            xasprintf("seqtopk.max of layer 1 is %d with K = 2 and N = 8; allowed is 2 to 8", bad);
+        a.maxes[1] = (uint16_t)bad;
+        buf_reset(&b);
+        assert_int_equal(router_check(&router_seqtopk, &a, &b), -1);
+        assert_string_equal(b.s, want);
+        free(want);
+    }
+    buf_release(&b);
+}
+
 static void labels_and_parameters_name_what_was_asked_for(void **state)
 {
     (void)state;
@@ -812,6 +847,7 @@ int main(void)
         cmocka_unit_test(a_long_pool_agrees_with_a_sort),
         cmocka_unit_test(bounds_out_of_range_are_refused_with_what_is_allowed),
         cmocka_unit_test(a_min_above_its_max_is_refused),
+        cmocka_unit_test(each_layer_may_have_its_bound),
         cmocka_unit_test(labels_and_parameters_name_what_was_asked_for),
         cmocka_unit_test(a_real_number_is_said_in_its_shortest_form),
         cmocka_unit_test(a_real_number_out_of_range_is_refused),

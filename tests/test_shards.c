@@ -205,7 +205,7 @@ static void a_script_says_what_sbatch_and_the_shell_understand(void **state)
                                "#SBATCH --gpus-per-task=1\n"
                                "#SBATCH --requeue\n"
                                "#SBATCH --open-mode=append\n"
-                               "#SBATCH --signal=B:USR1@60\n\nchild=\n";
+                               "#SBATCH --signal=B:USR1@60\n\nchild=\nagain=\nwarning=60\n";
     assert_memory_equal(text.s, head, sizeof(head) - 1);
     assert_non_null(strstr(text.s, "\n'/opt/my tools/seqtopk' run 'it'\\''s.lua' --shard "
                                    "r/100%/manifest-1:\"$SLURM_ARRAY_TASK_ID\" \\\n"));
@@ -263,7 +263,7 @@ static void jobs_wait_for_what_they_need(void **state)
     submit_dependency(JOB_LATE, plain, &text);
     assert_string_equal(text.s, "");
     submit_dependency(JOB_LATE, all, &text);
-    assert_string_equal(text.s, "afterok:1");
+    assert_string_equal(text.s, "afterany:1");
     buf_reset(&text);
     submit_dependency(JOB_MERGE, all, &text);
     assert_string_equal(text.s, "afterany:1:2:3");

@@ -495,6 +495,52 @@ static void pass_at_k_of_too_few_samples_is_none(void **state)
     assert_true(!isnan(e.value) && isnan(e.stderr_));
 }
 
+/* The standard error of the median of all n^n samples with replacement, one by one; n odd. */
+static double error_by_all_samples(const double *y, int n)
+{
+    double sum = 0, squares = 0, all = pow(n, n);
+    for (long k = 0; k < (long)all; k++) {
+        double drawn[7];
+        long rest = k;
+        for (int i = 0; i < n; i++, rest /= n) {
+            int at = i;
+            for (; at > 0 && drawn[at - 1] > y[rest % n]; at--)
+                drawn[at] = drawn[at - 1];
+            drawn[at] = y[rest % n];
+        }
+        sum += drawn[n / 2];
+        squares += drawn[n / 2] * drawn[n / 2];
+    }
+    return sqrt(squares / all - sum / all * (sum / all));
+}
+
+static void a_median_has_the_error_of_the_medians_of_all_samples(void **state)
+{
+    (void)state;
+    const double y[] = { 5, 1, 9, 2.5, 100, 3, 4 };
+    for (int n = 3; n <= 7; n += 2) {
+        struct estimate e = median_of(y, (size_t)n);
+        NEAR(e.stderr_, error_by_all_samples(y, n), 1e-9);
+        assert_int_equal(e.n, n);
+    }
+    NEAR(median_of(y, 3).value, 5, 0);
+    NEAR(median_of(y, 7).value, 4, 0);
+}
+
+static void a_median_of_an_even_number_lies_between_two(void **state)
+{
+    (void)state;
+    // Of 1 and 3 a sample's smaller is 1 in 3 of 4, its larger 3 in 3 of 4: deviations of 1 from 2.
+    struct estimate e = median_of((const double[]){ 3, 1 }, 2);
+    NEAR(e.value, 2, 0);
+    NEAR(e.stderr_, 1, 1e-12);
+    e = median_of((const double[]){ 8 }, 1);
+    assert_true(e.value == 8 && isnan(e.stderr_));
+    e = median_of(NULL, 0);
+    assert_true(isnan(e.value) && e.n == 0);
+    NEAR(median_of((const double[]){ 2, 2, 2 }, 3).stderr_, 0, 1e-12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +565,8 @@ int main(void)
         cmocka_unit_test(pass_at_k_counts_the_draws_that_all_fail),
         cmocka_unit_test(the_mean_of_pass_at_k_has_an_error_by_problem),
         cmocka_unit_test(pass_at_k_of_too_few_samples_is_none),
+        cmocka_unit_test(a_median_has_the_error_of_the_medians_of_all_samples),
+        cmocka_unit_test(a_median_of_an_even_number_lies_between_two),
     };
     return cmocka_run_group_tests_name("stats", tests, NULL, NULL);
 }

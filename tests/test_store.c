@@ -181,7 +181,11 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
         { "v_tokens", "cell_id doc pos token_id token nll entropy experts experts_by_layer" },
         { "v_entropy_bins",
           "cell_id layer bin entropy_lo entropy_hi tokens experts_mean experts_sd" },
-        { "v_expert_load", "cell_id layer expert tokens weight" },
+        { "v_expert_load", "cell_id layer expert tokens weight entropy" },
+        { "v_overlap", "cell_id doc other layer both ours theirs" },
+        { "v_position_bins", "cell_id bin pos_lo pos_hi tokens scored nll_mean nll_se experts_mean "
+                             "experts_se used_share differ" },
+        { "v_token_kinds", "cell_id kind tokens experts_mean experts_se entropy_mean entropy_se" },
         { "v_trainings", "training_id sweep model label settings started" },
         { "v_training_steps", "training_id step tokens loss lr grad_norm balance_loss z_loss "
                               "experts seconds" },
@@ -207,9 +211,9 @@ static void the_views_have_the_promised_columns_in_the_promised_order(void **sta
     }
     assert_string_equal(
         answer(s, "SELECT group_concat(name) FROM sqlite_master WHERE type = 'view'"),
-        "v_metrics,v_samples,v_tokens,v_entropy_bins,v_expert_load,v_trainings,"
+        "v_metrics,v_samples,v_tokens,v_entropy_bins,v_trainings,"
         "v_training_steps,v_training_heldout,v_cells,v_recipes,v_runs,v_cell_runs,v_sources,"
-        "v_token_experts\n");
+        "v_token_experts,v_overlap,v_position_bins,v_token_kinds,v_expert_load\n");
     store_close(s);
 }
 
@@ -296,8 +300,56 @@ static void the_load_adds_up_over_samples_and_has_the_dead_experts(void **state)
     (void)state;
     struct store *s = filled(in_folder("a.db"), 2);
     assert_string_equal(answer(s, "SELECT * FROM v_expert_load"),
-                        "c1|0|0|6|3.0\nc1|0|1|4|1.0\nc1|0|2|2|0.5\n"
-                        "c1|1|0|24|4.0\nc1|1|1|0|0.0\nc1|1|2|0|0.0\n");
+                        "c1|0|0|6|3.0|~\nc1|0|1|4|1.0|~\nc1|0|2|2|0.5|~\n"
+                        "c1|1|0|24|4.0|~\nc1|1|1|0|0.0|~\nc1|1|2|0|0.0|~\n");
+    store_close(s);
+}
+
+static void what_was_compared_comes_out_and_entropies_add_up(void **state)
+{
+    (void)state;
+    static const char *const others[] = { "topk", "seqtopk_global" };
+    static const int64_t overlap[2 * 2 * 3] = { 3, 4, 5, 6, 7, 8, 1, 2, 3, 0, 0, 9 };
+    static const int32_t load[6] = { 2, 0, 1, 0, 0, 4 };
+    static const double entropy[6] = { 3, 0, 0.5, 0, 0, 1 };
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_sample p = { .cell_id = "c1",
+                              .nll = 0,
+                              .score = NAN,
+                              .load_tokens = load,
+                              .load_entropy = entropy,
+                              .others = others,
+                              .nothers = 2,
+                              .overlap = overlap };
+    for (p.doc = 0; p.doc < 2; p.doc++)
+        must(store_sample_add(s, &p, &err));
+    assert_string_equal(answer(s, "SELECT doc, other, layer, both, ours, theirs FROM v_overlap"
+                                  " WHERE doc = 1 ORDER BY other, layer"),
+                        "1|seqtopk_global|0|1|2|3\n1|seqtopk_global|1|0|0|9\n"
+                        "1|topk|0|3|4|5\n1|topk|1|6|7|8\n");
+    assert_string_equal(answer(s, "SELECT layer, expert, tokens, entropy FROM v_expert_load"
+                                  " WHERE tokens > 0 OR expert = 1 ORDER BY 1, 2"),
+                        "0|0|4|1.5\n0|1|0|~\n0|2|2|0.5\n1|1|0|~\n1|2|8|0.25\n");
+    store_close(s);
+}
+
+static void places_and_kinds_come_out_and_go_with_the_summary(void **state)
+{
+    (void)state;
+    struct store *s = filled(in_folder("a.db"), 0);
+    struct store_position p = { 1, 16, 32, 99, 98, 2.5, 0.25, 3, NAN, 1.125, 0.5 };
+    struct store_kind k = { "digit", 12, 2.5, 0.5, 1.5, NAN };
+    must(store_position_set(s, "c1", &p, &err));
+    must(store_kind_set(s, "c1", &k, &err));
+    k.tokens = 13;
+    must(store_kind_set(s, "c1", &k, &err));
+    assert_string_equal(answer(s, "SELECT * FROM v_position_bins"),
+                        "c1|1|16|32|99|98|2.5|0.25|3.0|~|1.125|0.5\n");
+    assert_string_equal(answer(s, "SELECT * FROM v_token_kinds"), "c1|digit|13|2.5|0.5|1.5|~\n");
+    must(store_summary_clear(s, "c1", &err));
+    assert_string_equal(answer(s, "SELECT (SELECT count(*) FROM v_position_bins) + count(*) FROM"
+                                  " v_token_kinds"),
+                        "0\n");
     store_close(s);
 }
 
@@ -797,12 +849,12 @@ static void a_newer_schema_is_refused_with_both_versions(void **state)
     if (!have_sqlite_shell())
         SKIP("no sqlite3 to change the version with");
     store_close(filled(path, 1));
-    run_sqlite(path, "PRAGMA user_version = 5");
-    refused(path, STORE_READ, "its schema is version 5, this program knows version 4");
-    refused(path, STORE_WRITE, "its schema is version 5, this program knows version 4");
+    run_sqlite(path, "PRAGMA user_version = 6");
+    refused(path, STORE_READ, "its schema is version 6, this program knows version 5");
+    refused(path, STORE_WRITE, "its schema is version 6, this program knows version 5");
     run_sqlite(path, "PRAGMA user_version = 0");
-    refused(path, STORE_READ, "its schema is version 0, this program needs version 1 to 4");
-    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1 to 4");
+    refused(path, STORE_READ, "its schema is version 0, this program needs version 1 to 5");
+    refused(path, STORE_WRITE, "its schema is version 0, this program needs version 1 to 5");
 }
 
 /* A database of version 1, by its own schema's text. */
@@ -871,7 +923,7 @@ static void an_older_schema_is_brought_up_and_keeps_everything(void **state)
     s = opened(path, STORE_WRITE);
     char *after = content_of(s);
     assert_string_equal(before, after);
-    assert_string_equal(answer(s, "PRAGMA user_version"), "4\n");
+    assert_string_equal(answer(s, "PRAGMA user_version"), "5\n");
     must(store_training_begin(s, &a_training, &err));
     must(store_cell_begin(s, &a_cell, &was, &err));
     assert_int_equal(was, CELL_DONE);
@@ -924,7 +976,7 @@ static void killed_while_it_is_brought_up_a_database_stays_what_it_was(void **st
     for (rlim_t bytes = 2000; dies && bytes < 200000; bytes += 2000) {
         dies = dies_while_opening(path, bytes);
         killed += dies;
-        assert_string_equal(answer(s, "PRAGMA user_version"), dies ? "1\n" : "4\n");
+        assert_string_equal(answer(s, "PRAGMA user_version"), dies ? "1\n" : "5\n");
         assert_string_equal(
             answer(s,
                    "SELECT count(*) FROM sqlite_master WHERE name LIKE '%training%' AND sql <> ''"),
@@ -1189,7 +1241,7 @@ static void a_full_disk_leaves_an_older_schema_as_it_was(void **state)
     assert_string_equal(answer(r, "PRAGMA user_version"), "1\n");
     assert_string_equal(answer(r, "SELECT count(*) FROM v_samples"), "2\n");
     store_close(opened(path, STORE_WRITE)); // there is room again
-    assert_string_equal(answer(r, "PRAGMA user_version"), "4\n");
+    assert_string_equal(answer(r, "PRAGMA user_version"), "5\n");
     store_close(r);
 }
 
@@ -1514,6 +1566,8 @@ int main(void)
         TEST(a_sample_without_logs_has_no_tokens),
         TEST(tokens_without_experts_have_null_there),
         TEST(the_load_adds_up_over_samples_and_has_the_dead_experts),
+        TEST(what_was_compared_comes_out_and_entropies_add_up),
+        TEST(places_and_kinds_come_out_and_go_with_the_summary),
         TEST(metrics_and_bins_come_out_and_can_be_set_again),
         TEST(a_token_that_is_a_part_of_a_character_is_a_blob),
         TEST(the_text_of_tokens_is_kept_once_for_a_tokenizer),

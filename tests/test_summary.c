@@ -254,6 +254,135 @@ static void each_token_has_what_its_occurrences_drew(void **state)
     free(sql);
 }
 
+static void bins_of_positions_are_those_of_the_tokens(void **state)
+{
+    (void)state;
+    fill();
+    // All documents are longer than 16 together, and none is longer than 64.
+    assert_true(number("SELECT count(*) FROM v_position_bins") ==
+                number("SELECT count(DISTINCT max(0, pos >= 16) + (pos >= 32)) FROM v_tokens"));
+    assert_true(number("SELECT sum(tokens) FROM v_position_bins") == 77);
+    static const char of_bin[] = " FROM v_tokens AS t WHERE t.pos >= b.pos_lo AND t.pos < b.pos_hi";
+    static const char *const same[][2] = {
+        { "tokens", "count(*)" },
+        { "experts_mean", "avg(experts)" },
+        { "differ", "avg((json_extract(experts_by_layer, '$[0]') <> 2) +"
+                    " (json_extract(experts_by_layer, '$[1]') <> 2)) / 2.0" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        char *sql = xasprintf("SELECT max(abs(%s - (SELECT %s%s))) FROM v_position_bins AS b",
+                              same[i][0], same[i][1], of_bin);
+        NEAR(number(sql), 0, 1e-12);
+        free(sql);
+    }
+    NEAR(number("SELECT max(abs(used_share - (SELECT avg(experts) / 2 FROM v_tokens AS t WHERE"
+                " t.pos < b.pos_hi))) FROM v_position_bins AS b"),
+         0, 1e-12);
+    NEAR(metric("differ", "value"), number("SELECT sum(differ * tokens) / 77 FROM v_position_bins"),
+         1e-12);
+    assert_true(number("SELECT min(experts_se) FROM v_position_bins WHERE bin = 0") > 0);
+}
+
+static void losses_of_a_prompt_count_in_no_bin(void **state)
+{
+    (void)state;
+    const float nll[] = { NAN, 8, 1, 2, 3 };
+    const float entropy[] = { 1, 1, 1, 1, 1 };
+    const int32_t ids[] = { 0, 0, 0, 0, 0 };
+    const uint16_t experts[] = { 1, 2, 1, 2, 1 };
+    begin_cell("r", 1, 4, 2);
+    struct store_sample p = { .cell_id = "c",
+                              .prompt_tokens = 2,
+                              .nll = 6,
+                              .nll_tokens = 3,
+                              .score = NAN,
+                              .tokens = 5,
+                              .ids = ids,
+                              .token_nll = nll,
+                              .entropy = entropy,
+                              .experts = experts };
+    must(store_sample_add(db, &p, &err));
+    p.doc = 2;
+    p.prompt_tokens = 4;
+    must(store_sample_add(db, &p, &err));
+    must(cell_summarise(db, "c", &err));
+    assert_true(number("SELECT scored FROM v_position_bins") == 4);
+    NEAR(number("SELECT nll_mean FROM v_position_bins"), (1 + 2 + 3 + 3) / 4.0, 1e-12);
+    NEAR(metric("differ", "value"), 0.6, 1e-12);
+}
+
+static void kinds_draw_what_their_tokens_draw(void **state)
+{
+    (void)state;
+    fill();
+    must(store_token_text(db, "c", 0, " the", 4, &err));
+    must(store_token_text(db, "c", 1, "7", 1, &err));
+    must(store_token_text(db, "c", 2, "42", 2, &err));
+    must(store_token_text(db, "c", 3, "\xff", 1, &err)); // 4 and 5 have none
+    must(cell_summarise(db, "c", &err));
+    assert_true(number("SELECT count(*) FROM v_token_kinds") == 3);
+    assert_true(number("SELECT tokens FROM v_token_kinds WHERE kind = 'digit'") ==
+                number("SELECT count(*) FROM v_tokens WHERE token_id IN (1, 2)"));
+    NEAR(number("SELECT experts_mean FROM v_token_kinds WHERE kind = 'digit'"),
+         number("SELECT avg(experts) FROM v_tokens WHERE token_id IN (1, 2)"), 1e-12);
+    NEAR(number("SELECT entropy_mean FROM v_token_kinds WHERE kind = 'function'"),
+         number("SELECT avg(entropy) FROM v_tokens WHERE token_id = 0"), 1e-12);
+    assert_true(number("SELECT experts_se FROM v_token_kinds WHERE kind = 'other'") > 0);
+}
+
+static void correlation_is_told_within_documents_and_between(void **state)
+{
+    (void)state;
+    // Within each of three documents experts rise with entropy; between them they fall.
+    begin_cell("r", 1, 64, 2);
+    for (int d = 0; d < 3; d++) {
+        float entropy[4];
+        uint16_t experts[4];
+        const int32_t ids[4] = { 0 };
+        for (int t = 0; t < 4; t++) {
+            entropy[t] = (float)(10 * d + t);
+            experts[t] = (uint16_t)(30 - 10 * d + t);
+        }
+        struct store_sample p = { .cell_id = "c",
+                                  .doc = d,
+                                  .prompt_tokens = 1,
+                                  .score = NAN,
+                                  .tokens = 4,
+                                  .ids = ids,
+                                  .entropy = entropy,
+                                  .experts = experts };
+        must(store_sample_add(db, &p, &err));
+    }
+    must(cell_summarise(db, "c", &err));
+    NEAR(metric("spearman_within", "value"), 1, 1e-12);
+    assert_true(metric("spearman_within", "n") == 3);
+    NEAR(metric("spearman_between", "value"), -1, 1e-12);
+    assert_true(metric("spearman", "value") < 0);
+}
+
+static void overlap_is_told_by_layer_and_in_all(void **state)
+{
+    (void)state;
+    static const char *const others[] = { "topk", "seqtopk_global" };
+    begin_cell("r", 2, 4, 2);
+    for (int d = 0; d < 2; d++) {
+        const int64_t overlap[] = { 1, 2, 3, 4, 4, 4, 0, 5, 5, 1, 1, 1 + d };
+        struct store_sample p = { .cell_id = "c",
+                                  .doc = d,
+                                  .score = NAN,
+                                  .others = others,
+                                  .nothers = 2,
+                                  .overlap = overlap };
+        must(store_sample_add(db, &p, &err));
+    }
+    must(cell_summarise(db, "c", &err));
+    NEAR(metric("overlap_topk", "value"), 5.0 / 8, 1e-12);
+    NEAR(metric("overlap_topk_layer_0", "value"), 0.25, 1e-12);
+    NEAR(metric("overlap_topk_layer_1", "value"), 1, 1e-12);
+    NEAR(metric("overlap_seqtopk_global_layer_1", "value"), 2.0 / 3, 1e-12);
+    assert_true(metric("overlap_topk", "n") == 16);
+}
+
 static void the_load_gives_its_entropy_and_the_dead(void **state)
 {
     (void)state;
@@ -501,6 +630,11 @@ int main(int argc, char **argv)
         TEST(bins_cover_all_tokens_of_each_layer),
         TEST(the_histogram_counts_each_token_and_layer),
         TEST(each_token_has_what_its_occurrences_drew),
+        TEST(bins_of_positions_are_those_of_the_tokens),
+        TEST(losses_of_a_prompt_count_in_no_bin),
+        TEST(kinds_draw_what_their_tokens_draw),
+        TEST(correlation_is_told_within_documents_and_between),
+        TEST(overlap_is_told_by_layer_and_in_all),
         TEST(the_load_gives_its_entropy_and_the_dead),
         TEST(logged_tokens_say_what_was_used_and_the_load_does_not),
         TEST(what_was_not_logged_is_absent),

@@ -153,6 +153,39 @@ static void a_tasks_own_training_takes_the_place_of_the_sweeps(void **state)
     sweep_free(s);
 }
 
+static void routers_to_compare_with_get_the_cells_k(void **state)
+{
+    (void)state;
+    struct sweep *s = open_with("models = { 'a', 'b' }, K = { 2, 1 }, log = { overlap = { topk(),\n"
+                                "seqtopk { max = N } } }",
+                                &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->noverlap, 2);
+    assert_string_equal(s->overlap_names[0], "topk");
+    assert_string_equal(s->overlap_names[1], "seqtopk_global");
+    for (size_t i = 0; i < s->ncells; i++)
+        for (int j = 0; j < 2; j++) {
+            const struct router_args *args = &s->cells[i].overlap[j].args;
+            assert_int_equal(args->K, s->cells[i].args.K);
+            assert_int_equal(args->N, s->cells[i].args.N);
+            assert_int_equal(args->max, j ? args->N : args->K);
+        }
+    sweep_free(s);
+    assert_fails("log = { overlap = 'topk' }", &silent,
+                 "r.lua:4: log.overlap: the text \"topk\"; allowed is a router of `seqtopk "
+                 "list`, such as topk()");
+    assert_fails("log = { overlap = { topk(), topk() } }", &silent,
+                 "overlap has two routers that its metrics would call topk");
+    assert_fails("log = { overlap = batchtopk() }", &silent,
+                 "selections are compared sequence by sequence, from the scores alone; batchtopk "
+                 "looks at a batch");
+    assert_fails("log = { overlap = threshold() }", &silent, "threshold reads logits");
+    assert_fails("log = { overlap = seqtopk { mode = 'online', prefill = 'global' } }", &silent,
+                 "seqtopk wants to know where a prompt ends");
+    assert_fails("log = { overlap = seqtopk { max = N + 1 } }", &silent, "allowed is");
+}
+
 static void the_same_cell_stands_once(void **state)
 {
     (void)state;
@@ -228,6 +261,11 @@ static void an_id_changes_with_all_that_can_change_numbers(void **state)
         "limit = 2",
         "tasks = nll { file = 't.jsonl', truncate = true }",
         "tasks = nll { file = 't.jsonl', length = 2 }",
+        "tasks = nll { file = 't.jsonl', length = 2, name = 'pairs' }",
+        "log = { expert_entropy = true }",
+        "log = { overlap = topk() }",
+        "log = { overlap = seqtopk() }",
+        "log = { overlap = { topk(), seqtopk { mode = 'online' } } }",
         "tasks = nll { file = 't.jsonl', min_bytes = 1 }",
         "routers = batchtopk { shuffle = 'yes' }",
         "tasks = nll { file = 't.jsonl', field = 'body', limit = 2 }",
@@ -617,6 +655,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cells_come_in_their_order, enter, leave),
         cmocka_unit_test_setup_teardown(a_tasks_own_training_takes_the_place_of_the_sweeps, enter,
                                         leave),
+        cmocka_unit_test_setup_teardown(routers_to_compare_with_get_the_cells_k, enter, leave),
         cmocka_unit_test_setup_teardown(the_same_cell_stands_once, enter, leave),
         cmocka_unit_test_setup_teardown(a_router_that_ignores_K_has_one_cell_for_all_of_them, enter,
                                         leave),

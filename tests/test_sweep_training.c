@@ -138,6 +138,13 @@ static void an_id_changes_with_all_that_decides_the_weights(void **state)
         "t.matryoshka = { K = { 4, 2 } }",
         "t.matryoshka = { K = { 2, 4 }, per = 'layer' }",
         "t.matryoshka = { K = 2 }",
+        "s.routers = seqtopk() t.online = 0.5",
+        "s.routers = seqtopk() t.online = 0.25",
+        "s.routers = seqtopk() t.online = 1",
+        "s.routers = seqtopk() t.online = 'anneal'",
+        "t.prune = { share = 0.25 }",
+        "t.prune = { share = 0.5 }",
+        "t.prune = { share = 0.5, texts = 63 }",
         "t.seed = 7",
         "t.dtype = 'bfloat16'",
         "t.save = 'bfloat16'",
@@ -194,6 +201,7 @@ static void an_id_does_not_hang_on_what_is_decided_after_or_how_it_is_said(void 
                          "t.schedule = 'linear' t.warmup = 0.03 t.length = 64 t.router = 'same' "
                          "t.betas = { 0.9, 0.999 } t.batch = 16 t.seed = 0 s.name = 'y'");
     assert_same_training("", "t.router = topk()");
+    assert_same_training("", "t.name = 'annealed'");
     assert_same_training("", "s.dtype = 'bfloat16'");
     assert_same_training("", "s.log = { tokens = 'none' }");
     assert_same_training("", "s.tasks = nll { file = 't.jsonl', truncate = true }");
@@ -252,6 +260,21 @@ static void cells_that_only_decode_in_another_mode_share_a_model(void **state)
     assert_string_equal(router_mode(t->router, &t->args), "global");
     assert_int_equal(t->args.max, 4);
     assert_string_equal(router_mode(s->cells[0].router, &s->cells[0].args), "online");
+    sweep_free(s);
+}
+
+static void N_is_what_prune_leaves_and_the_model_of_none_keeps_its_own(void **state)
+{
+    (void)state;
+    struct sweep *s = must_open("s.routers = { seqtopk { max = N }, topk() }\n"
+                                "t.prune = { share = 0.25 } s.train = { none(), sft(t) }");
+    assert_int_equal(s->ncells, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(s->cells[i].args.N, s->cells[i].training ? 6 : 8);
+    assert_int_equal(s->cells[0].args.max, 8);
+    assert_int_equal(s->cells[2].args.max, 6);
+    assert_int_equal(s->cells[2].training->args.max, 6);
+    assert_int_equal(s->cells[2].training->args.N, 6);
     sweep_free(s);
 }
 
@@ -373,6 +396,14 @@ static void labels_tell_what_is_not_the_default(void **state)
           "sft d.jsonl limit=1 9 steps lr 0.001 train_only router router topp(p 0.25)" },
         { "t.matryoshka = { K = { 4, 2 }, per = 'layer' } t.dtype = 'bfloat16'",
           "sft d.jsonl 9 steps lr 0.001 dtype bfloat16 matryoshka 4,2 per layer" },
+        { "s.routers = seqtopk { mode = 'online' } t.online = 0.5",
+          "sft d.jsonl 9 steps lr 0.001 online 0.5" },
+        { "t.name = 'gentle' t.seed = 2", "gentle" },
+        { "t.prune = { share = 0.25 }", "sft d.jsonl 9 steps lr 0.001 prune 0.25" },
+        { "t.prune = { share = 0.5, texts = 7 } t.seed = 2",
+          "sft d.jsonl 9 steps lr 0.001 prune 0.5 by 7 texts seed 2" },
+        { "s.routers = seqtopk() t.online = 'anneal' t.seed = 2",
+          "sft d.jsonl 9 steps lr 0.001 online anneal seed 2" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct sweep *s = must_open(cases[i][0]);
@@ -439,6 +470,21 @@ static void what_cannot_train_is_refused_before_any_weight_is_read(void **state)
                  "seqtopk: max: the default K + 2 is 9 with K = 7 and N = 8");
     assert_fails("t.matryoshka = { K = { 2, 4 } } t.router = topp()",
                  "sft.matryoshka: router topp does not heed K");
+    assert_fails("t.online = 0.5",
+                 "sft.online: the model trains with topk; allowed is seqtopk in mode global alone");
+    assert_fails("t.online = 'anneal' t.router = seqtopk { mode = 'strict' }",
+                 "sft.online: the model trains with seqtopk in mode strict; allowed is seqtopk in");
+    assert_fails("t.prune = { share = 0.1 }", "sft.prune: a share of 0.1 is none of the 8 experts "
+                                              "of model a; allowed is 0.125 or more");
+    assert_fails("t.prune = { share = 1 }", "sft.prune: a share of 1 leaves 0 of the 8 experts of "
+                                            "model a, whose tokens take 2; allowed is 2 or more");
+    assert_fails("t.prune = { share = 0.5 } s.K = 5",
+                 "sft.prune: K = 5 is above the 4 experts that a share of 0.5 leaves of the 8 of "
+                 "model a");
+    assert_fails("t.prune = { share = 0.5 } t.matryoshka = { K = { 2, 6 } }",
+                 "sft.prune: K = 6 is above the 4 experts");
+    assert_fails("t.prune = { share = 0.5 } s.routers = seqtopk { max = 6 }",
+                 "seqtopk.max: 6 with K = 2 and N = 4 (model a with 4 experts left)");
     assert_fails("t.data.file = 'none.jsonl'", "none.jsonl: no such file");
     assert_fails("t.data.prompt = '{question}'", "d.jsonl:1: ");
     fixture_text(dir, "d.jsonl", "{\"q\": \"1\", \"a\": \"\"}\n");
@@ -531,6 +577,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_untrained_cell_keeps_its_id, enter, leave),
         cmocka_unit_test_setup_teardown(cells_that_only_decode_in_another_mode_share_a_model, enter,
                                         leave),
+        cmocka_unit_test_setup_teardown(N_is_what_prune_leaves_and_the_model_of_none_keeps_its_own,
+                                        enter, leave),
         cmocka_unit_test_setup_teardown(every_task_is_scored_on_one_model_and_every_seed_on_its_own,
                                         enter, leave),
         cmocka_unit_test_setup_teardown(seeds_repeat_nothing_that_was_trained_by_them, enter,

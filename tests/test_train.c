@@ -90,6 +90,48 @@ static void K_is_drawn_by_step_or_by_layer(void **state)
     assert_in_range(other_seed, 870, 1130);
 }
 
+static int online_steps(const struct training *t, int64_t from, int64_t to, int64_t steps)
+{
+    int n = 0;
+    for (int64_t s = from; s < to; s++)
+        n += training_online(t, s, steps);
+    return n;
+}
+
+static void a_share_of_the_steps_is_online(void **state)
+{
+    (void)state;
+    struct training t = { .seed = 5 };
+    assert_int_equal(online_steps(&t, 0, 3000, 3000), 0);
+    t.online = 1;
+    assert_int_equal(online_steps(&t, 0, 3000, 3000), 3000);
+    // Within 5 deviations, and a step's draw does not hang on how many there are.
+    t.online = 0.25;
+    assert_in_range(online_steps(&t, 0, 3000, 3000), 632, 868);
+    assert_int_equal(online_steps(&t, 0, 1000, 1000), online_steps(&t, 0, 1000, 3000));
+    struct training other = t;
+    other.seed = 6;
+    int alike = 0;
+    for (int64_t s = 0; s < 3000; s++)
+        alike += training_online(&t, s, 3000) == training_online(&other, s, 3000);
+    assert_in_range(alike, 1742, 2008); // 10 of 16
+}
+
+static void annealing_rises_from_the_first_step_to_the_last(void **state)
+{
+    (void)state;
+    struct training t = { .online_anneal = true };
+    for (t.seed = 0; t.seed < 50; t.seed++) {
+        assert_false(training_online(&t, 0, 9));
+        assert_true(training_online(&t, 8, 9));
+        assert_true(training_online(&t, 0, 1));
+    }
+    // Shares of 1/8, 3/8, 5/8 and 7/8 on average.
+    for (int i = 0; i < 4; i++)
+        assert_in_range(online_steps(&t, 1000 * i, 1000 * (i + 1), 4000), 250 * i + 45,
+                        250 * i + 205);
+}
+
 /* ---- lessons ---- */
 
 enum { LESSONS = 10, HELD = 5, MOST = 8 };
@@ -892,6 +934,34 @@ static void an_interrupted_run_whose_state_cannot_be_saved_fails(void **state)
     buf_release(&said);
 }
 
+/* ---- online ---- */
+
+static void train_online(struct course *c)
+{
+    c->task.router = &router_seqtopk;
+    c->task.args = (struct router_args){ .K = 2, .N = 8, .min = 1, .max = 4 };
+    c->training.online = 0.5;
+}
+
+static void steps_are_routed_online_where_that_was_drawn(void **state)
+{
+    (void)state;
+    struct course c;
+    int online = 0;
+    course_init(&c);
+    train_online(&c);
+    c.training.steps = 40;
+    course_run(&c, &fake_engine, NULL);
+    for (size_t i = 0; i < fake.npieces; i++) {
+        const struct fake_piece *f = &fake.pieces[i];
+        bool is = training_online(&c.training, f->step - 1, 40);
+        assert_int_equal(f->mode, is ? SEQTOPK_ONLINE : SEQTOPK_GLOBAL);
+        online += is;
+    }
+    assert_in_range(online, 1, (int)fake.npieces - 1);
+    course_release(&c);
+}
+
 /* ---- matryoshka and cutoffs ---- */
 
 static struct router_args drawn[3];
@@ -1285,12 +1355,52 @@ static void matryoshka_on_the_engine(struct course *c)
     draw_K_by_layer(c);
 }
 
+static void online_on_the_engine(struct course *c)
+{
+    on_the_engine(c);
+    train_online(c);
+}
+
+static void annealed_on_the_engine(struct course *c)
+{
+    online_on_the_engine(c);
+    c->training.online_anneal = true;
+}
+
+/* Online takes other experts, so that the weights are others, and the rows tell what was used. */
+static void a_training_online_uses_other_experts(void **state)
+{
+    (void)state;
+    struct buf online = BUF_INIT, global = BUF_INIT;
+    for (int share = 0; share < 2; share++) {
+        struct course c;
+        course_init(&c);
+        online_on_the_engine(&c);
+        c.training.online = share;
+        course_store(&c);
+        course_run(&c, engine, NULL);
+        course_file(&c, weights_file, share ? &online : &global);
+        struct rows *rows =
+            store_query(c.store, &err, "SELECT min(experts = 2), count(*) FROM v_training_steps");
+        assert_int_equal(rows_next(rows, &err), 1);
+        assert_int_equal(rows_int(rows, 0), !share);
+        assert_int_equal(rows_int(rows, 1), STEPS);
+        rows_close(rows);
+        course_release(&c);
+    }
+    assert_int_equal(online.len, global.len);
+    assert_memory_not_equal(online.s, global.s, online.len);
+    buf_release(&online);
+    buf_release(&global);
+}
+
 static void a_stopped_run_on_the_engine_ends_in_the_same_bytes(void **state)
 {
     (void)state;
-    static void (*const changes[])(struct course *) = { on_the_engine, batchtopk_on_the_engine,
-                                                        threshold_on_the_engine,
-                                                        matryoshka_on_the_engine };
+    static void (*const changes[])(
+        struct course *) = { on_the_engine,           batchtopk_on_the_engine,
+                             threshold_on_the_engine, matryoshka_on_the_engine,
+                             online_on_the_engine,    annealed_on_the_engine };
     struct buf want = BUF_INIT, got = BUF_INIT;
     for (size_t i = 0; i < ARRAY_LEN(changes); i++) {
         undisturbed(changes[i], engine, &want);
@@ -1337,6 +1447,8 @@ int main(void)
         cmocka_unit_test(the_rate_rises_and_falls_as_the_schedule_says),
         cmocka_unit_test(a_warmup_below_one_is_a_share_of_the_steps),
         cmocka_unit_test(K_is_drawn_by_step_or_by_layer),
+        cmocka_unit_test(a_share_of_the_steps_is_online),
+        cmocka_unit_test(annealing_rises_from_the_first_step_to_the_last),
         cmocka_unit_test(lessons_come_epoch_after_epoch),
         cmocka_unit_test(epochs_say_how_many_steps),
         cmocka_unit_test(pieces_keep_the_order_and_about_the_size),
@@ -1363,6 +1475,7 @@ int main(void)
         cmocka_unit_test(a_folder_that_is_not_whole_is_not_trained_over),
         cmocka_unit_test(a_full_disk_leaves_the_last_state),
         cmocka_unit_test(an_interrupted_run_whose_state_cannot_be_saved_fails),
+        cmocka_unit_test(steps_are_routed_online_where_that_was_drawn),
         cmocka_unit_test(pieces_are_routed_with_the_K_that_was_drawn),
         cmocka_unit_test(cutoffs_are_learnt_and_used_in_the_next_step),
         cmocka_unit_test(cutoffs_go_on_to_the_bit),
@@ -1374,6 +1487,7 @@ int main(void)
         cmocka_unit_test(without_held_out_texts_nothing_is_scored),
         cmocka_unit_test(the_line_says_step_loss_speed_and_time_left),
         cmocka_unit_test(a_handful_of_texts_is_learnt_by_heart),
+        cmocka_unit_test(a_training_online_uses_other_experts),
         cmocka_unit_test(a_stopped_run_on_the_engine_ends_in_the_same_bytes),
         cmocka_unit_test(a_rate_that_is_far_too_large_ends_in_a_sentence),
     };

@@ -313,7 +313,7 @@ static double score_of(const json_t *item, const char *output, size_t measure)
 {
     const struct eval_form *form = &eval->forms[0];
     assert_string_equal(form->name, "0shot");
-    struct tools tools = { NULL, NULL };
+    struct tools tools = { 0 };
     struct verdict v;
     if (measures_score(&form->measures[measure], 1, &tools, item, output, &v, &err) != 0)
         fail_msg("%s", err.s);

@@ -22,6 +22,20 @@ static bool has_param(const struct router *r, const char *name)
     return false;
 }
 
+/* The upper bound, or "3/4/64/6" where each layer has its own. */
+static void add_most(struct table *t, const struct cell *c)
+{
+    struct buf text = BUF_INIT;
+    for (const struct router_param *p = c->router->params; c->args.nmaxes && p->name; p++)
+        if (p->by_layer)
+            router_param_text(p, &c->args, "/", &text);
+    if (text.len)
+        table_add(t, text.s);
+    else
+        table_addf(t, "%d", c->args.max);
+    buf_release(&text);
+}
+
 static void add_row(struct table *t, const struct cell *c)
 {
     struct buf others = BUF_INIT;
@@ -32,7 +46,7 @@ static void add_row(struct table *t, const struct cell *c)
     table_add(t, has_param(c->router, "mode") ? router_mode(c->router, &c->args) : NULL);
     table_addf(t, "%d", c->args.K);
     table_addf(t, "%d", c->args.min);
-    table_addf(t, "%d", c->args.max);
+    add_most(t, c);
     table_add(t, others.len ? others.s : NULL);
     table_add(t, c->train);
     table_add(t, c->task->name);

@@ -76,6 +76,11 @@ static void choose_hands(struct hands *h, const struct sweep *s, int jobs, struc
     if (!h->devices.len)
         strings_add(&h->devices, s->device);
     h->processes = run_processes(&cmd_run, jobs, &h->devices);
+    if (h->processes > 1 && sweep_timed(s))
+        die(1,
+            "run: task %s measures time, and %d processes would slow one another down; say --jobs "
+            "1 and one device",
+            sweep_timed(s)->name, h->processes);
     if (!run->threads)
         run->threads = cores > h->processes ? cores / h->processes : 1;
 }
@@ -131,6 +136,7 @@ static int run_run(int argc, char **argv)
         { .name = NULL },
     };
     struct buf err = BUF_INIT, path = BUF_INIT, command = BUF_INIT;
+    run_signals_begin();
     provenance_command(argc, argv, &command);
     cmd_options(&cmd_run, argc, argv, specs, 1, 1);
     if (keep_going && run.fail_fast)

@@ -125,6 +125,12 @@ static void check_tasks(const struct submit_options *o, const struct sweep *s)
                 "submit: task %s runs code that a model wrote, in a sandbox; say "
                 "--allow-code-execution if it shall",
                 s->tasks[i].name);
+    if (sweep_timed(s))
+        die(1,
+            "submit: task %s measures time, which shards on several machines cannot do side by "
+            "side; "
+            "say `seqtopk run` on the machine that is to be measured",
+            sweep_timed(s)->name);
     if (o->to.gpus && strcmp(s->device, "cpu") == 0)
         warning("each task gets %d GPU%s and computes on the CPU; --device cuda uses them",
                 o->to.gpus, o->to.gpus == 1 ? "" : "s");

@@ -6,10 +6,13 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* A machine that was lost holds its locks until the file server notices, after 90 s with NFS. */
+enum { PREDECESSOR_SECONDS = 120 };
 enum { CHECKPOINT_SECONDS = 300, CHECKPOINT_SECONDS_MAX = 1000000 };
 
 void run_store_path(const char *db, const char *name, struct buf *path)
@@ -52,6 +55,18 @@ static char *shard_text(const char *shard, enum shard_kind kind)
     return text;
 }
 
+/* A task that is started again may come while the one before it is still about to end. */
+static void await_predecessor(const struct sweep *s, const char *db)
+{
+    struct buf err = BUF_INIT;
+    if (store_is_locked(db))
+        fprintf(stderr, "%s: waiting for the run before this one, which is still at work on %s\n",
+                s->name, db);
+    if (store_await(db, PREDECESSOR_SECONDS, &err))
+        die(1, "%s", err.s);
+    buf_release(&err);
+}
+
 void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db,
                     struct provenance *p)
 {
@@ -63,6 +78,7 @@ void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, co
     p->shard = shard_text(shard, kind);
     if (!*db)
         *db = path.s;
+    await_predecessor(s, *db);
     buf_release(&err);
 }
 

@@ -18,7 +18,8 @@ struct store *run_store_open(const char *db, const char *name, struct buf *path)
 /*
  * What --shard says: all but the shard is taken out of the sweep. *db, where it is NULL, becomes the
  * shard's own database; the name is for the life of the program. The run learns which shard it is,
- * "3 of 16" counted from 1.
+ * "3 of 16" counted from 1. A run that is still at work on that database is the task's own from before
+ * it was started again, and is waited for, two minutes at most.
  */
 void run_shard_keep(struct sweep *s, const char *shard, enum shard_kind kind, const char **db,
                     struct provenance *p);

@@ -24,12 +24,16 @@ bool submit_has(const struct submit *s, enum submit_job job)
 
 void submit_dependency(enum submit_job job, const char *const *ids, struct buf *out)
 {
-    if (job == JOB_LATE && ids[JOB_MODELS])
-        buf_addf(out, "afterok:%s", ids[JOB_MODELS]);
-    // The arrays of cells end after all else does, or cannot begin and are taken away.
-    for (int i = JOB_MODELS; job == JOB_MERGE && i < JOB_MERGE; i++)
-        if (ids[i])
-            buf_addf(out, "%s:%s", out->len ? "" : "afterany", ids[i]);
+    enum submit_job last = job == JOB_MERGE ? JOB_LATE : JOB_MODELS;
+    if (job != JOB_LATE && job != JOB_MERGE)
+        return;
+    // Not afterok: one model that cannot be made would take all cells with it that need another.
+    const char *before = "afterany:";
+    for (int i = JOB_MODELS; i <= (int)last; i++)
+        if (ids[i]) {
+            buf_addf(out, "%s%s", before, ids[i]);
+            before = ":";
+        }
 }
 
 /* ---- words ---- */
@@ -219,18 +223,38 @@ static void add_command(const struct submit *s, enum submit_job job, struct buf 
 static const char before[] =
     "\n# Told to end, by pre-emption (then Slurm starts it again) or by scancel, or near the time\n"
     "# limit (then this script has it started again): the program commits what it has and stops.\n"
-    "again=\n"
     "stop() { [ -z \"$child\" ] || kill -TERM \"$child\" 2>/dev/null; }\n"
+    "later() { sleep \"$1\" && kill -\"$2\" \"$3\" 2>/dev/null; }\n"
+    "# Slurm may tell of the limit up to a minute too early, which is too early in a short job. A\n"
+    "# program that is deaf is killed: what it committed stays.\n"
+    "limit_is_near() {\n"
+    "    if [ \"$SECONDS\" -lt \"$warning\" ]; then\n"
+    "        later $((warning - SECONDS)) USR1 $$ &\n"
+    "    elif [ -z \"$again\" ]; then\n"
+    "        again=yes\n"
+    "        stop\n"
+    "        later $((warning * 3 / 4 + 1)) KILL \"$child\" &\n"
+    "    fi\n"
+    "}\n"
     "trap stop TERM\n"
-    "trap 'again=yes; stop' USR1\n\n";
+    "trap limit_is_near USR1\n\n";
 
-static const char behind[] = " &\n"
-                             "child=$!\n"
-                             "while :; do\n"
-                             "    wait \"$child\"\n"
-                             "    code=$?\n"
-                             "    kill -0 \"$child\" 2>/dev/null || break\n"
-                             "done\n";
+static const char behind[] =
+    " &\n"
+    "child=$!\n"
+    "while wait \"$child\"; kill -0 \"$child\" 2>/dev/null; do :; done\n"
+    "wait \"$child\" # a signal may have ended the one before\n"
+    "code=$?\n"
+    "# Stopped or killed, and not ended by itself.\n"
+    "if [ -n \"$again\" ] && { [ \"$code\" -eq 143 ] || [ \"$code\" -eq 137 ]; }; then\n"
+    "    echo \"the time limit is near; the task is started again and goes on\" >&2\n"
+    "    if scontrol requeue \"$SLURM_JOB_ID\"; then\n"
+    "        sleep 60\n"
+    "    else\n"
+    "        echo \"it cannot be started again; submit what is left anew\" >&2\n"
+    "    fi\n"
+    "fi\n"
+    "exit \"$code\"\n";
 
 int submit_script(const struct submit *s, enum submit_job job, struct buf *out, struct buf *err)
 {
@@ -241,18 +265,11 @@ int submit_script(const struct submit *s, enum submit_job job, struct buf *out, 
                         words[i]);
     if (add_head(s, job, out, err))
         return -1;
-    buf_adds(out, "\nchild=\n");
+    buf_addf(out, "\nchild=\nagain=\nwarning=%d\n", warning_seconds(s));
     if (add_environment(s, out, err))
         return -1;
     buf_adds(out, before);
     add_command(s, job, out);
     buf_adds(out, behind);
-    // A limit shorter than the warning would be met at once, again and again.
-    buf_addf(out,
-             "if [ -n \"$again\" ] && [ \"$code\" -ne 0 ] && [ \"$SECONDS\" -ge %d ]; then\n"
-             "    scontrol requeue \"$SLURM_JOB_ID\" && sleep 60\n"
-             "fi\n"
-             "exit \"$code\"\n",
-             warning_seconds(s));
     return 0;
 }

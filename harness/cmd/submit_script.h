@@ -3,9 +3,15 @@
  *
  * There are up to four jobs: an array that makes the models which are still to be trained, an array of
  * the shards that need none of them, an array of those that do, and a job that merges the databases.
+ * The third comes after the first, whatever became of it, and the last after all: a shard whose model
+ * is not there tries to train it as a run does, so that its cells end as they would in one process, with
+ * the reason where they fail, and all others are computed.
+ *
  * Each script starts the program in the background and passes a signal on: the program commits what it
  * has and stops, and Slurm starts a pre-empted task again, which goes on. The same happens, by the
- * script's own wish, when the time limit is near. A task that was cancelled is not started again.
+ * script's own wish, when the time limit is near; a program that does not stop in time is killed then,
+ * which loses no sample that was committed. A task that was cancelled, or that has ended by itself,
+ * failed cells or not, is not started again.
  *
  * Invariant: the text hangs on the struct alone. Whatever it names, quotes and blanks included, is one
  * word to the shell and to sbatch, or is refused.
@@ -48,9 +54,9 @@ int submit_script(const struct submit *s, enum submit_job job, struct buf *out,
                   struct buf *err) MUST_USE;
 
 /*
- * Which jobs a job waits for, as sbatch's --dependency says it: "afterok:12"; appends nothing where it
- * waits for none. ids: [JOB_COUNT], NULL where there is no such job. Models must have been made; what
- * became of cells, the merge says.
+ * Which jobs a job waits for, as sbatch's --dependency says it: "afterany:12"; appends nothing where it
+ * waits for none. ids: [JOB_COUNT], NULL where there is no such job. What became of them, those that
+ * come behind say.
  */
 void submit_dependency(enum submit_job job, const char *const *ids, struct buf *out);
 

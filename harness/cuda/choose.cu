@@ -258,6 +258,8 @@ __global__ void __launch_bounds__(THREADS, 2)
     struct step_router r = {};
     if (slot >= 0)
         r = v.routers[slot];
+    if (r.maxes)
+        r.router.max = r.maxes[layer];
     // Each block asks for the text's state, as it may be the last: nobody writes it before that.
     const bool last = put_logits<T>(v, text, router, shared_gate, norm, [&]() {
         if (slot >= 0)

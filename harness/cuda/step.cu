@@ -91,6 +91,8 @@ struct step *step_open(const struct step_spec *spec, struct buf *err)
     memcpy(s->layers, spec->layers, layers * sizeof(*s->layers));
     s->state_room =
         static_cast<size_t *>(xcalloc(static_cast<size_t>(spec->slots), sizeof(size_t)));
+    s->maxes = static_cast<uint16_t(*)[ROUTER_LAYERS]>(
+        xcalloc(static_cast<size_t>(spec->slots), sizeof(*s->maxes)));
     step_carve_output(&output, &spec->shape, static_cast<size_t>(s->most), &o);
     step_carve_all(&all, spec, s, &v);
     if (open_device(s, output.used, err) ||
@@ -148,6 +150,7 @@ void step_close(struct step *s)
         cudaStreamDestroy(s->launch.stream);
 #endif
     free(s->state_room);
+    free(s->maxes);
     free(s->layers);
     free(s);
 }

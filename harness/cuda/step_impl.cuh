@@ -30,6 +30,7 @@ struct step {
     float *logits_host;                    // [most, V], pinned; NULL: none were wanted yet
     struct step_router *routers;           // [slots], on the device
     struct step_router *own_routers;       // [slots], pinned
+    uint16_t (*maxes)[ROUTER_LAYERS];      // [slots]: the bounds of those that have one a layer
     size_t *state_room;                    // [slots]: bytes that a slot's states may take
     struct gpu_plan plan;                  // of the prompts that are under way
     bool planned;                          // none of them has a state, otherwise

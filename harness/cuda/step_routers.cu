@@ -33,8 +33,18 @@ int step_begin(struct step *s, int slot, const struct router *r, const struct ro
     if (!router_on_gpu(r, args, &own->router))
         BUG("%s has no kernel", r->name);
     own->stride = gpu_state_bytes(&own->router, s->spec.capacity);
-    if (grow(&own->state, &s->state_room[slot], own->stride * static_cast<size_t>(layers), stream,
-             err, "memory for the Expert Cache"))
+    // Bounds stand behind the states.
+    const size_t states = own->stride * static_cast<size_t>(layers),
+                 bounds = static_cast<size_t>(args->nmaxes) * sizeof(*args->maxes);
+    if (grow(&own->state, &s->state_room[slot], states + bounds, stream, err,
+             "memory for the Expert Cache"))
+        return -1;
+    own->maxes = bounds ? reinterpret_cast<const uint16_t *>(own->state + states) : NULL;
+    memcpy(s->maxes[slot], args->maxes, bounds);
+    // From memory that is not pinned: it has been read when the call returns.
+    if (bounds && check(cudaMemcpyAsync(own->state + states, s->maxes[slot], bounds,
+                                        cudaMemcpyHostToDevice, stream),
+                        err, "a router's bounds"))
         return -1;
     if (own->stride && gpu_state_reset(&own->router, s->spec.capacity, own->state, layers,
                                        own->stride, stream, err))
@@ -69,6 +79,8 @@ int step_prompts(struct step *s, const struct step_prompt *prompts, int n, void 
         p->prompt = prompts[i].tokens;
         p->state = own->state;
         p->stride = own->stride;
+        p->maxes = own->maxes ? s->maxes[prompts[i].slot] : NULL;
+        p->layers = s->spec.shape.layers;
         tokens = prompts[i].from + prompts[i].tokens > tokens ? prompts[i].from + prompts[i].tokens
                                                               : tokens;
     }

@@ -54,8 +54,9 @@ struct step_pairs {
 /* How a slot's text is routed. */
 struct step_router {
     struct gpu_router router;
-    unsigned char *state; // of the first layer; NULL: the router keeps nothing
-    size_t stride;        // to the next layer's
+    unsigned char *state;  // of the first layer; NULL: the router keeps nothing
+    size_t stride;         // to the next layer's
+    const uint16_t *maxes; // [layers], in the place of router.max; NULL: it holds in all
 };
 
 struct step_view {

@@ -3,6 +3,7 @@
  * easy to check by eye, and no two of them mean the same.
  */
 #include "recipe/cell.h"
+#include "machine.h"
 #include "recipe/lua_router.h"
 
 #include <stdio.h>
@@ -69,6 +70,39 @@ static int out_of_range(const struct recipe_router *r, const struct router_param
     return -1;
 }
 
+/* A bound for each layer; where all are the same, they are one. */
+static int bounds_by_layer(const struct recipe_router *r, const struct router_param *p,
+                           const struct recipe_value *said, const struct sweep_model *model,
+                           struct router_args *args, struct buf *err)
+{
+    const int layers = model->config.layers;
+    int lo, hi, *most = param_in(p, args);
+    bool differ = false;
+    router_param_range(p, args->K, args->N, &lo, &hi);
+    if (said->nlayers != (size_t)layers)
+        return place_fail(&r->at, p->name, err,
+                          "a list of %zu, but model %s has %d layers; allowed is a number for each "
+                          "of them, or one for all",
+                          said->nlayers, model->name, layers);
+    if (layers > ROUTER_LAYERS)
+        return place_fail(&r->at, p->name, err, "a list of %d; allowed are %d at most", layers,
+                          ROUTER_LAYERS);
+    for (int i = 0; i < layers; i++) {
+        int value;
+        if (expr_value(&said->layers[i], args->K, args->N, &value, err) != 0)
+            return place_fail(&r->at, p->name, err, "layer %d: %s", i, err->s);
+        if (value < lo || value > hi)
+            return out_of_range(r, p, &said->layers[i], value, args, model, err);
+        args->maxes[i] = (uint16_t)value;
+        differ |= value != args->maxes[0];
+        *most = i == 0 || value > *most ? value : *most;
+    }
+    args->nmaxes = differ ? layers : 0;
+    if (!differ)
+        memset(args->maxes, 0, sizeof(args->maxes));
+    return 0;
+}
+
 int cell_args(const struct recipe_router *r, int K, const struct sweep_model *model,
               struct router_args *args, struct buf *err)
 {
@@ -89,6 +123,11 @@ int cell_args(const struct recipe_router *r, int K, const struct sweep_model *mo
         }
         const struct expr *e = &r->value[i].expr;
         int *value = param_in(p, args);
+        if (r->value[i].nlayers) {
+            if (bounds_by_layer(r, p, &r->value[i], model, args, err) != 0)
+                return -1;
+            continue;
+        }
         *value = p->choices ? p->def.c : affine_value(p->def, K, N);
         if (e->n && expr_value(e, K, N, value, err) != 0)
             return place_fail(&r->at, p->name, err, "%s", err->s);
@@ -147,6 +186,8 @@ static void hash_measure(struct hash *h, const struct measure *m)
                             m->characters, m->milliseconds, m->out_of, m->max_tokens };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         hash_number(h, "number", numbers[i]);
+    if (m->ngram)
+        hash_number(h, "ngram", m->ngram);
 }
 
 static void hash_decoding(struct hash *h, const struct decoding *d)
@@ -159,12 +200,15 @@ static void hash_decoding(struct hash *h, const struct decoding *d)
         hash_adds(h, d->stop.v[i]);
     if (d->stop_at_end_text)
         hash_adds(h, "stop_at_end_text");
+    if (d->past_end)
+        hash_adds(h, "past_end");
 }
 
 static void hash_form(struct hash *h, const struct task *t)
 {
     const struct eval_form *f = t->form;
-    hash_rows(h, &t->eval->rows);
+    if (t->eval)
+        hash_rows(h, &t->eval->rows);
     hash_number(h, "version", f->version);
     hash_text(h, f->prompt);
     hash_text(h, f->target);
@@ -205,6 +249,8 @@ static void add_data(const struct task *t, struct buf *text)
     buf_addf(text, "data %s\ndocuments %d\ntruncate %d\n", t->data_hash, t->documents, t->truncate);
     if (t->length || t->min_bytes)
         buf_addf(text, "length %d\nmin_bytes %d\n", t->length, t->min_bytes);
+    if (task_continues(t))
+        buf_addf(text, "prompt_tokens %d\n", t->prompt_tokens);
 }
 
 void cell_hash_task(struct hash *h, const struct task *t, const struct judge_spec *judge)
@@ -227,8 +273,11 @@ void router_identity(const struct router *r, const struct router_args *args, str
             buf_addf(text, "%s %s\n", p->name, p->choices[*(const int *)value]);
         else if (p->real)
             buf_addf(text, "%s %.17g\n", p->name, *(const double *)value);
-        else
-            buf_addf(text, "%s %d\n", p->name, *(const int *)value);
+        else {
+            buf_addf(text, "%s ", p->name);
+            router_param_text(p, args, " ", text);
+            buf_addc(text, '\n');
+        }
     }
     lua_router_identify(lua_router_from(r), text);
 }
@@ -236,6 +285,17 @@ void router_identity(const struct router *r, const struct router_args *args, str
 void model_identity(const struct sweep_model *m, struct buf *text)
 {
     buf_addf(text, "weights %s\ntokenizer %s\n", m->weights_hash, m->tokenizer_hash);
+}
+
+/* Times are of one machine and of no other: what another takes is another cell. */
+static void add_machine(const struct sweep *s, struct buf *text)
+{
+    struct buf processor = BUF_INIT, host = BUF_INIT;
+    machine_processor(&processor);
+    machine_host(&host);
+    buf_addf(text, "host %s\nprocessor %s\non %s\n", host.s, processor.s, s->device);
+    buf_release(&processor);
+    buf_release(&host);
 }
 
 void cell_identify(struct cell *c, const struct sweep *s)
@@ -251,10 +311,18 @@ void cell_identify(struct cell *c, const struct sweep *s)
              c->training ? c->training->id : "none", dtype_name(s->dtype),
              (int)strcspn(s->device, ":"), s->device, (long long)c->seed);
     buf_addf(&text, "log %s\n", s->log_tokens ? "tokens" : "samples");
+    if (s->log_expert_entropy && !task_decodes(t))
+        buf_adds(&text, "log expert_entropy\n");
+    for (size_t i = 0; c->overlap && i < s->noverlap; i++) {
+        buf_addf(&text, "log overlap %s\n", s->overlap_names[i]);
+        router_identity(c->overlap[i].router, &c->overlap[i].args, &text);
+    }
     // The weights' hash has config.json, but generation_config.json may say otherwise.
     for (int i = 0; i < c->model->config.neos && task_generates(t); i++)
         buf_addf(&text, "end %d\n", c->model->config.eos[i]);
     add_data(t, &text);
+    if (task_times(t))
+        add_machine(s, &text);
     struct hash *h = hash_new();
     hash_adds(h, text.s);
     hash_task(h, t, s->judged ? &s->judge : NULL);

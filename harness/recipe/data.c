@@ -4,6 +4,7 @@
 #include "recipe/data.h"
 #include "recipe/data_file.h"
 #include "recipe/shots.h"
+#include "recipe/task_own.h"
 #include "json.h"
 
 #include <limits.h>
@@ -94,6 +95,8 @@ static int check_scoring(const struct task *task, json_t *object, const char *wh
 {
     struct buf out = BUF_INIT;
     int rc = 0;
+    if (!task->eval)
+        return 0; // what is compared is the text itself
     for (size_t i = 0; rc == 0 && task->form && i < task->form->nmeasures; i++)
         rc = check_measure(&task->form->measures[i], object, where, err);
     for (size_t i = 0; rc == 0 && task->form && i < task->form->nself_tests; i++)
@@ -143,6 +146,10 @@ static int check_line(void *ud, json_t *object, const char *where, struct buf *e
 
 int data_check(struct task *task, struct buf *err)
 {
+    if (task_times(task)) {
+        task_own_speed_check(task);
+        return 0;
+    }
     struct data_file file;
     struct check c = { .task = task };
     struct eval_rows rows = rows_of(task);
@@ -262,6 +269,8 @@ static int check_tokens(const struct reading *r, const struct document *d, const
                         struct buf *err)
 {
     size_t prompt = (size_t)d->prompt_tokens;
+    if (task_continues(r->task))
+        return 0; // it is to be long enough for more
     if (!task_generates(r->task) && d->ids.len < 2)
         return fail(err, "%s: a text of %zu token; a loss needs at least two", where, d->ids.len);
     if (!r->task->text && prompt == 0)
@@ -277,7 +286,8 @@ static int read_line(void *ud, json_t *object, const char *where, struct buf *er
     bool generates = task_generates(r->task);
     ARRAY_GROW(r->out->v, r->out->cap, r->out->len + 1);
     struct document *d = &r->out->v[r->out->len++];
-    *d = (struct document){ .fields = generates ? json_incref(object) : NULL };
+    bool continues = task_continues(r->task);
+    *d = (struct document){ .fields = generates && !continues ? json_incref(object) : NULL };
     if (!r->tokenizer)
         return 0;
     struct texts texts = { BUF_INIT, BUF_INIT };
@@ -287,7 +297,9 @@ static int read_line(void *ud, json_t *object, const char *where, struct buf *er
     texts_release(&texts);
     if (rc != 0 || check_tokens(r, d, where, err) != 0)
         return -1;
-    rc = generates ? fit_prompt(r, d, where, err) : fit(r, d, where, err);
+    rc = continues   ? task_own_cut(r->task, r->tokenizer, d, where, err)
+         : generates ? fit_prompt(r, d, where, err)
+                     : fit(r, d, where, err);
     if (d->prompt_tokens < 1)
         d->prompt_tokens = 1; // a whole text: its first token has no loss
     r->out->truncated += d->truncated;
@@ -302,6 +314,8 @@ static int check_context(const struct task *task, int context, struct buf *err)
     if (task->length > context)
         return fail(err, "%s: length = %d is more than the %d positions of the model", task->name,
                     task->length, context);
+    if (task_continues(task) || task_times(task))
+        return task_own_fits(task, context, err);
     if (task_generates(task) && task->truncate && task->decoding.max_tokens >= context)
         return fail(err,
                     "%s: long prompts are cut to leave room for max_tokens = %d, and the model "
@@ -318,6 +332,10 @@ int documents_read(const struct task *task, struct tokenizer *tokenizer, int con
     *out = (struct documents){ 0 };
     if (tokenizer && check_context(task, context, err) != 0)
         return -1;
+    if (task_times(task)) {
+        task_own_speed_documents(task, tokenizer, out);
+        return 0;
+    }
     struct data_file file;
     struct reading r = { task, tokenizer, (size_t)context, NULL, out };
     struct eval_rows rows = rows_of(task);

@@ -1,6 +1,6 @@
 /*
  * eval_form.h: the parts of evals/NAME.lua, each read against its field table: forms, shots,
- * decoding, measures, the training set, what is generated. Used by eval.c only.
+ * decoding, measures, the training set, what is generated. Used by eval.c and task_own.c only.
  */
 #ifndef EVAL_FORM_H
 #define EVAL_FORM_H

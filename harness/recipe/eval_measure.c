@@ -110,6 +110,7 @@ static const struct field measure_fields[] = {
     { MEMBER(parse, STRING) },
     { MEMBER(out_of, WHOLE), .lo = 1, .hi = OUT_OF_MAX },
     { MEMBER(max_tokens, WHOLE), .lo = 1, .hi = REPLY_MAX },
+    { MEMBER(ngram, WHOLE), .lo = 1, .hi = NGRAM_MAX },
     { .name = "golden", .type = FIELD_OTHER, .read = read_golden },
     { .name = NULL },
 };
@@ -129,6 +130,7 @@ static const struct {
     { "parse", "judge" },
     { "out_of", "judge" },
     { "max_tokens", "judge" },
+    { "ngram", "repetition distinct" },
     { "take", "find" },
     { "otherwise", "find" },
 };

@@ -40,6 +40,25 @@ int recipe_param_read(lua_State *L, const struct lua_place *at, const struct fie
     return 0;
 }
 
+static int add_layer(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                     struct buf *err)
+{
+    struct recipe_value *value = member;
+    ARRAY_GROW(value->layers, value->layers_cap, value->nlayers + 1);
+    value->layers[value->nlayers] = (struct expr){ 0 };
+    return recipe_param_read(L, at, f, &value->layers[value->nlayers++], err);
+}
+
+/* One bound for all layers, or a list of one for each. member: the struct recipe_value */
+static int read_bound(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                      struct buf *err)
+{
+    struct recipe_value *value = member;
+    if (lua_type(L, -1) == LUA_TTABLE)
+        return list_read(L, at, f, member, add_layer, err);
+    return recipe_param_read(L, at, f, &value->expr, err);
+}
+
 /* The field of the i-th parameter, read into an array of struct recipe_value. */
 static struct field param_field(const struct router_param *p, size_t i)
 {
@@ -51,6 +70,9 @@ static struct field param_field(const struct router_param *p, size_t i)
                                .lo = p->lo.c,
                                .hi = p->hi.c,
                                .above = true };
+    if (p->by_layer)
+        return (
+            struct field){ .name = p->name, .type = FIELD_OTHER, .offset = at, .read = read_bound };
     return (struct field){ .name = p->name,
                            .type = FIELD_OTHER,
                            .offset = at + offsetof(struct recipe_value, expr),
@@ -83,6 +105,8 @@ int recipe_router_read(lua_State *L, const struct lua_place *at, struct recipe_r
 
 void recipe_router_release(struct recipe_router *r)
 {
+    for (size_t i = 0; r->value && r->router && r->router->params[i].name; i++)
+        free(r->value[i].layers);
     free(r->value);
     r->value = NULL;
 }
@@ -122,6 +146,23 @@ static int read_train(lua_State *L, const struct lua_place *at, const struct fie
     return rc;
 }
 
+static int add_overlap(lua_State *L, const struct lua_place *at, const struct field *f,
+                       void *member, struct buf *err)
+{
+    struct recipe *recipe = member;
+    const struct made *m = made_top(L);
+    if (!m || m->kind != MADE_ROUTER || !m->router)
+        return field_refuse(L, at, f, "a router of `seqtopk list`, such as topk()", err);
+    ARRAY_GROW(recipe->overlap, recipe->overlap_cap, recipe->noverlap + 1);
+    return recipe_router_read(L, at, &recipe->overlap[recipe->noverlap++], err);
+}
+
+static int read_overlap(lua_State *L, const struct lua_place *at, const struct field *f,
+                        void *member, struct buf *err)
+{
+    return list_read(L, at, f, member, add_overlap, err);
+}
+
 static int read_log(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                     struct buf *err)
 {
@@ -131,6 +172,10 @@ static int read_log(lua_State *L, const struct lua_place *at, const struct field
           .type = FIELD_WORD,
           .offset = offsetof(struct recipe, log_tokens),
           .words = words },
+        { .name = "expert_entropy",
+          .type = FIELD_FLAG,
+          .offset = offsetof(struct recipe, log_expert_entropy) },
+        { .name = "overlap", .type = FIELD_OTHER, .read = read_overlap },
         { .name = NULL },
     };
     if (lua_type(L, -1) != LUA_TTABLE)
@@ -241,6 +286,8 @@ void recipe_free(struct recipe *r)
         return;
     for (size_t i = 0; i < r->nrouters; i++)
         recipe_router_release(&r->routers[i]);
+    for (size_t i = 0; i < r->noverlap; i++)
+        recipe_router_release(&r->overlap[i]);
     for (size_t i = 0; i < r->ntrains; i++)
         recipe_train_release(&r->trains[i]);
     if (r->pretrain)
@@ -249,12 +296,14 @@ void recipe_free(struct recipe *r)
         free(r->tasks[i].name);
         free(r->tasks[i].file);
         free(r->tasks[i].text);
+        free(r->tasks[i].label);
     }
     judge_spec_release(&r->judge);
     strings_release(&r->models);
     buf_release(&r->text);
     free(r->pretrain);
     free(r->routers);
+    free(r->overlap);
     free(r->trains);
     free(r->tasks);
     free(r->K.v);

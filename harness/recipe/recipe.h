@@ -3,7 +3,7 @@
  *
  * Words of a recipe: sweep{...}, a constructor for each router of routers.c (its fields from the
  * router's own table), router{...} for one that the recipe defines (lua_router.h), none(), nll{...},
- * task{...}, sft{...}, the symbols K and N with + - * / // and unary minus, and `options`, which has
+ * continue{...}, speed{...}, task{...}, sft{...}, the symbols K and N with + - * / // and unary minus, and `options`, which has
  * what the command line said: options.model (its folders left out), .device, .dtype, .limit; nil each
  * where it was silent. The recipe ends in `return sweep { ... }`, or in `return pretrain { ... }`
  * (recipe_pretrain.h).
@@ -21,8 +21,10 @@
 
 /* What is said of one parameter of a router. */
 struct recipe_value {
-    struct expr expr; /* of words the index; n = 0: the default */
-    double real;      /* of a real number, its default included */
+    struct expr expr;    /* of words the index; n = 0: the default */
+    double real;         /* of a real number, its default included */
+    struct expr *layers; /* of a bound that was said by layer, [nlayers]; else NULL */
+    size_t nlayers, layers_cap;
 };
 
 struct recipe_router {
@@ -31,14 +33,25 @@ struct recipe_router {
     struct recipe_value *value; /* one for each parameter of the router's table */
 };
 
+/* What speed { ... } times: texts of so many tokens, written side by side. */
+struct speed {
+    int prompt_tokens, tokens; /* of each text: read at once, and one by one behind them */
+    int batch;                 /* texts side by side */
+    int repeats, warmup;       /* times that count, and that do not, before them */
+};
+
 struct recipe_task {
-    char *name; /* "gsm8k/nll"; NULL for nll{...} */
+    char *name; /* "gsm8k/nll"; NULL for nll{...}, continue{...} and speed{...} */
     char *file; /* NULL: the task's own */
-    char *text; /* nll: the field with the text */
+    char *text; /* nll and continue: the field with the text */
     int limit;  /* 0: none */
     bool truncate;
-    int length;    /* nll: tokens that are kept of a text, its first; 0: all */
-    int min_bytes; /* nll: shorter texts are not selected; 0: all are */
+    int length;        /* nll: tokens that are kept of a text, its first; 0: all */
+    char *label;       /* nll and continue: what it is called; NULL: after its file */
+    int min_bytes;     /* nll and continue: shorter texts are not selected; 0: all are */
+    int prompt_tokens; /* continue: of a text, its first, behind which it is written on; 0: no such */
+    bool stop_at_end;   /* continue: the model's end token ends what is written */
+    struct speed speed; /* speed: what is timed; 0 repeats: no such */
     /* What it is scored after: recipe.trains[train .. train + ntrains - 1]. 0, 0: the sweep's own */
     size_t train, ntrains;
     struct recipe *recipe; /* whose task it is */
@@ -72,6 +85,9 @@ struct recipe {
     struct recipe_task *tasks;
     size_t ntasks, tasks_cap;
     int log_tokens;
+    bool log_expert_entropy;
+    struct recipe_router *overlap; /* log = { overlap = { ... } } */
+    size_t noverlap, overlap_cap;
     char *device, *dtype;    /* NULL: not said */
     int limit;               /* 0: none */
     bool judged;             /* judge = { ... } was said */

@@ -4,6 +4,8 @@
 #include "recipe/recipe_tasks.h"
 #include "recipe/recipe_words.h"
 
+#include <string.h>
+
 enum {
     TOKENS_MAX = 1000000,
     TEMPERATURE_MAX = 100,
@@ -11,6 +13,12 @@ enum {
     WAIT_MAX = 120,
     TIMEOUT_MAX = 3600
 };
+
+/* What speed { ... } times where it does not say. */
+static const struct speed usual_speed = {
+    .prompt_tokens = 128, .tokens = 256, .batch = 1, .repeats = 7, .warmup = 1
+};
+enum { BATCH_MAX = 4096, REPEATS_MAX = 1000 };
 
 /* What every kind of task may say of its documents. */
 #define HOW_MUCH_FIELDS                                                                          \
@@ -39,23 +47,80 @@ static int read_own_train(lua_State *L, const struct lua_place *at, const struct
         .name = "train", .type = FIELD_OTHER, .read = read_own_train \
     }
 
+/* What is said of texts in a file. */
+#define TEXT_FIELDS                                                                              \
+    { .name = "file",                                                                            \
+      .type = FIELD_STRING,                                                                      \
+      .offset = offsetof(struct recipe_task, file),                                              \
+      .required = true },                                                                        \
+        { .name = "field", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, text) }, \
+        { .name = "name", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, label) }, \
+    {                                                                                            \
+        .name = "min_bytes", .type = FIELD_WHOLE,                                                \
+        .offset = offsetof(struct recipe_task, min_bytes), .lo = 1, .hi = INT32_MAX              \
+    }
+
+/* How a text is written, said over a form's decoding. */
+#define DRAWING_FIELDS                                                                        \
+    { .name = "temperature",                                                                  \
+      .type = FIELD_NUMBER,                                                                   \
+      .offset = offsetof(struct recipe_task, temperature),                                    \
+      .hi = TEMPERATURE_MAX },                                                                \
+    {                                                                                         \
+        .name = "top_p", .type = FIELD_NUMBER, .offset = offsetof(struct recipe_task, top_p), \
+        .hi = 1, .above = true                                                                \
+    }
+
 static const struct field nll_fields[] = {
-    { .name = "file",
-      .type = FIELD_STRING,
-      .offset = offsetof(struct recipe_task, file),
-      .required = true },
-    { .name = "field", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, text) },
+    TEXT_FIELDS,
     HOW_MUCH_FIELDS,
     { .name = "length",
       .type = FIELD_WHOLE,
       .offset = offsetof(struct recipe_task, length),
       .lo = 2,
       .hi = TOKENS_MAX },
-    { .name = "min_bytes",
+    TRAIN_FIELD,
+    { .name = NULL },
+};
+
+static const struct field continue_fields[] = {
+    TEXT_FIELDS,
+    { .name = "limit",
       .type = FIELD_WHOLE,
-      .offset = offsetof(struct recipe_task, min_bytes),
+      .offset = offsetof(struct recipe_task, limit),
       .lo = 1,
       .hi = INT32_MAX },
+    { .name = "prompt_tokens",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, prompt_tokens),
+      .required = true,
+      .lo = 1,
+      .hi = TOKENS_MAX },
+    { .name = "max_tokens",
+      .type = FIELD_WHOLE,
+      .offset = offsetof(struct recipe_task, max_tokens),
+      .required = true,
+      .lo = 1,
+      .hi = TOKENS_MAX },
+    DRAWING_FIELDS,
+    { .name = "stop_at_end",
+      .type = FIELD_FLAG,
+      .offset = offsetof(struct recipe_task, stop_at_end) },
+    TRAIN_FIELD,
+    { .name = NULL },
+};
+
+#define SPEED_FIELD(member, least, most)                                                  \
+    {                                                                                     \
+        .name = #member, .type = FIELD_WHOLE,                                             \
+        .offset = offsetof(struct recipe_task, speed.member), .lo = (least), .hi = (most) \
+    }
+static const struct field speed_fields[] = {
+    SPEED_FIELD(prompt_tokens, 1, TOKENS_MAX),
+    SPEED_FIELD(tokens, 1, TOKENS_MAX),
+    SPEED_FIELD(batch, 1, BATCH_MAX),
+    SPEED_FIELD(repeats, 1, REPEATS_MAX),
+    SPEED_FIELD(warmup, 0, REPEATS_MAX),
     TRAIN_FIELD,
     { .name = NULL },
 };
@@ -72,18 +137,32 @@ static const struct field task_fields[] = {
       .offset = offsetof(struct recipe_task, max_tokens),
       .lo = 1,
       .hi = TOKENS_MAX },
-    { .name = "temperature",
-      .type = FIELD_NUMBER,
-      .offset = offsetof(struct recipe_task, temperature),
-      .hi = TEMPERATURE_MAX },
-    { .name = "top_p",
-      .type = FIELD_NUMBER,
-      .offset = offsetof(struct recipe_task, top_p),
-      .hi = 1,
-      .above = true },
+    DRAWING_FIELDS,
     TRAIN_FIELD,
     { .name = NULL },
 };
+
+/* What the constructor of a task takes; NULL: it makes none. */
+static const struct field *fields_of(enum made_kind kind)
+{
+    return kind == MADE_NLL        ? nll_fields
+           : kind == MADE_TASK     ? task_fields
+           : kind == MADE_CONTINUE ? continue_fields
+           : kind == MADE_SPEED    ? speed_fields
+                                   : NULL;
+}
+
+/* A task's own name is plain, and no other task's. */
+static int check_label(const struct recipe *r, const struct recipe_task *t, struct buf *err)
+{
+    if (!t->label)
+        return 0;
+    for (const struct recipe_task *other = r->tasks; other != t; other++)
+        if (other->label && strcmp(other->label, t->label) == 0)
+            return place_fail(&t->at, "name", err, "\"%s\" is the name of another task already",
+                              t->label);
+    return recipe_check_name(&t->at, t->label, err);
+}
 
 static int add_task(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
                     struct buf *err)
@@ -91,10 +170,11 @@ static int add_task(lua_State *L, const struct lua_place *at, const struct field
     struct recipe *recipe = member;
     const struct made *m = made_top(L);
     bool named = lua_type(L, -1) == LUA_TSTRING;
-    if (!named && (!m || (m->kind != MADE_NLL && m->kind != MADE_TASK)))
+    const struct field *fields = named || !m ? NULL : fields_of(m->kind);
+    if (!named && !fields)
         return field_refuse(L, at, f,
-                            "the name of a task, such as \"gsm8k/nll\", task { ... } or "
-                            "nll { file = ... }",
+                            "the name of a task, such as \"gsm8k/nll\", task { ... }, "
+                            "nll { file = ... }, continue { file = ... } or speed { ... }",
                             err);
     ARRAY_GROW(recipe->tasks, recipe->tasks_cap, recipe->ntasks + 1);
     struct recipe_task *t = &recipe->tasks[recipe->ntasks++];
@@ -105,12 +185,14 @@ static int add_task(lua_State *L, const struct lua_place *at, const struct field
         struct field name = { .name = f->name, .type = FIELD_STRING };
         return field_read_value(L, at, &name, &t->name, err);
     }
-    if (m->kind == MADE_NLL)
+    if (m->kind == MADE_NLL || m->kind == MADE_CONTINUE)
         t->text = xstrdup("text");
+    if (m->kind == MADE_SPEED)
+        t->speed = usual_speed;
     made_push_table(L);
-    int rc = fields_read(L, &t->at, m->kind == MADE_NLL ? nll_fields : task_fields, t, err);
+    int rc = fields_read(L, &t->at, fields, t, err);
     lua_pop(L, 1);
-    return rc;
+    return rc == 0 ? check_label(recipe, t, err) : -1;
 }
 
 int recipe_read_tasks(lua_State *L, const struct lua_place *at, const struct field *f, void *member,

@@ -10,6 +10,7 @@ enum {
     BATCH_SEQUENCES_MAX = 65536,
     LENGTH_MAX = 1 << 24,
     FACTOR_MAX = 1000000,
+    PRUNE_TEXTS_MAX = 1000000,
 };
 
 void recipe_train_defaults(struct recipe_train *t, bool pretrains)
@@ -33,6 +34,7 @@ void recipe_train_defaults(struct recipe_train *t, bool pretrains)
 
 void recipe_train_release(struct recipe_train *t)
 {
+    free(t->name);
     lesson_data_release(&t->data);
     recipe_router_release(&t->router);
 }
@@ -161,6 +163,46 @@ static int read_matryoshka(lua_State *L, const struct lua_place *at, const struc
     return rc;
 }
 
+/* member: the struct training */
+static int read_prune(lua_State *L, const struct lua_place *at, const struct field *f, void *member,
+                      struct buf *err)
+{
+    static const struct field fields[] = {
+        { .name = "share",
+          .type = FIELD_NUMBER,
+          .offset = offsetof(struct training, prune),
+          .required = true,
+          .hi = 1,
+          .above = true },
+        { .name = "texts",
+          .type = FIELD_WHOLE,
+          .offset = offsetof(struct training, prune_texts),
+          .lo = 1,
+          .hi = PRUNE_TEXTS_MAX },
+        { .name = NULL },
+    };
+    struct training *how = member;
+    struct lua_place place = place_inside(at, f->name, 0, f->name);
+    how->prune_texts = PRUNE_TEXTS;
+    return table_read(L, &place, fields, how, err);
+}
+
+/* A share, or "anneal". member: the struct training */
+static int read_online(lua_State *L, const struct lua_place *at, const struct field *f,
+                       void *member, struct buf *err)
+{
+    struct training *how = member;
+    if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "anneal") == 0) {
+        how->online_anneal = true;
+        return 0;
+    }
+    double share = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    if (!(share >= 0 && share <= 1))
+        return field_refuse(L, at, f, "a share of the steps from 0 to 1, or \"anneal\"", err);
+    how->online = share;
+    return 0;
+}
+
 #define HOW(member) offsetof(struct recipe_train, how.member)
 #define NUMBER(field, member, most)                                                \
     {                                                                              \
@@ -203,6 +245,8 @@ static const struct field train_fields[] = {
     WORD("train_only", only, training_parts),
     WORD("loss_on", loss_on, training_losses),
     OTHER("matryoshka", offsetof(struct recipe_train, how), read_matryoshka),
+    OTHER("online", offsetof(struct recipe_train, how), read_online),
+    OTHER("prune", offsetof(struct recipe_train, how), read_prune),
     OTHER("seed", 0, read_seed),
     OTHER("dtype", HOW(dtype), read_dtype),
     OTHER("save", HOW(save), read_dtype),
@@ -236,6 +280,10 @@ static int check_warmup(const struct recipe_train *t, struct buf *err)
 int recipe_train_check(struct recipe_train *t, struct buf *err)
 {
     bool whole_texts = lesson_data_is_text(&t->data);
+    if (t->pretrains && t->how.prune > 0)
+        return place_fail(&t->at, "prune", err,
+                          "a model that is made from nothing has no loads yet; allowed is prune "
+                          "in an sft of a sweep");
     if (t->how.steps && t->how.epochs > 0)
         return place_fail(&t->at, "epochs", err, "`steps` is said too; allowed is one of them");
     if (!t->how.steps && !(t->how.epochs > 0))
@@ -252,15 +300,19 @@ int recipe_train_check(struct recipe_train *t, struct buf *err)
 int recipe_train_read(lua_State *L, const struct lua_place *at, const struct field *f,
                       struct recipe_train *t, struct buf *err)
 {
-    struct field fields[RECIPE_TRAIN_FIELDS + 1] = { 0 };
+    struct field fields[RECIPE_TRAIN_FIELDS + 2] = { 0 };
     const struct made *m = made_top(L);
     recipe_train_defaults(t, false);
     if (!m || (m->kind != MADE_NONE && m->kind != MADE_SFT))
         return field_refuse(L, at, f, "none() or sft { data = ..., steps = ..., lr = ... }", err);
     t->at = made_place(at, m);
     t->trains = m->kind == MADE_SFT;
-    if (t->trains)
-        recipe_train_fields(0, fields); // else no field is allowed
+    if (t->trains) { // else no field is allowed
+        recipe_train_fields(0, fields);
+        fields[RECIPE_TRAIN_FIELDS] = (struct field){
+            .name = "name", .type = FIELD_STRING, .offset = offsetof(struct recipe_train, name)
+        };
+    }
     made_push_table(L);
     int rc = fields_read(L, &t->at, fields, t, err);
     lua_pop(L, 1);

@@ -3,6 +3,8 @@
  * `train`, and what pretrain { ... } has in common with them:
  *
  *     data         = "gsm8k/train",     -- see lesson_data.h
+ *     name         = "annealed",        -- of sft: what tables call it; left out: its
+ *                                       -- settings
  *     steps        = 100,               -- of the optimiser; or epochs = 2.5, times through the data
  *     lr           = 1e-5,              -- at the top; 0 changes no weight, and learns cutoffs only
  *     schedule     = "linear",          -- "constant", "linear" or "cosine"
@@ -19,6 +21,13 @@
  *     train_only   = "all",             -- or "router" or "experts"
  *     loss_on      = "completion",      -- or "all"; whole texts always count whole
  *     matryoshka   = { K = { 8, 4, 2 }, per = "step" },  -- K is drawn; per = "layer": for each layer
+ *     online       = 0,                 -- of seqtopk in mode global: the share of the steps, drawn by
+ *                                       -- the seed, that select by mode online; or "anneal": it
+ *                                       -- rises from 0 in the first step to 1 in the last. What is
+ *                                       -- held out is scored by global all the same
+ *     prune        = { share = 0.25, texts = 64 },  -- first each layer loses this share of its
+ *                                       -- experts, those with the smallest load over `texts` lessons
+ *                                       -- (64 where not said): see train/prune.h; not of pretrain
  *     seed         = 1,                 -- left out: the cell's
  *     dtype        = "float32",         -- of the arithmetic; or "bfloat16"
  *     save         = "float32",         -- of the trained model's file; or "bfloat16"
@@ -43,6 +52,7 @@
 
 enum {
     LENGTH_DEFAULT = 2048, /* where the model's context is longer */
+    PRUNE_TEXTS = 64,
 };
 
 /* One element of a sweep's `train`. */
@@ -55,6 +65,7 @@ struct recipe_train {
     bool routed;         /* `router` was said, and is not "same" */
     struct recipe_router router;
     struct lesson_data data;
+    char *name; /* NULL: not said */
 };
 
 /* Zeroes, and what holds where a recipe is silent. */
@@ -69,7 +80,7 @@ int recipe_train_read(lua_State *L, const struct lua_place *at, const struct fie
  * The fields that are listed above, for a struct that holds a struct recipe_train at `offset`:
  * appends them to out, [RECIPE_TRAIN_FIELDS]. recipe_train_check() after they were read.
  */
-enum { RECIPE_TRAIN_FIELDS = 23 };
+enum { RECIPE_TRAIN_FIELDS = 25 };
 void recipe_train_fields(size_t offset, struct field *out);
 int recipe_train_check(struct recipe_train *t, struct buf *err) MUST_USE;
 
@@ -81,7 +92,8 @@ extern const char *const training_schedules[],
 /*
  * All of a training's settings but the router, as text: a line for each, for its identity; those
  * that differ from the defaults, for people; as JSON members. The identity says nothing of
- * checkpointing, which changes no number, and of the optimiser only where it is not "adamw".
+ * checkpointing, which changes no number, of the optimiser only where it is not "adamw", and of
+ * `online` and `prune` only where they are said.
  */
 void training_identity(const struct training *t, struct buf *out);
 void training_changes(const struct recipe_train *t, struct buf *out);

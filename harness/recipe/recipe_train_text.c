@@ -3,7 +3,7 @@
  * table says what they are called; see recipe_train.h.
  *
  * Invariant: every member of struct training is in the table, or is told beside it (K of
- * matryoshka), and what decides the weights is in the identity.
+ * matryoshka, `online`, `prune`), and what decides the weights is in the identity.
  */
 #include "recipe/recipe_train.h"
 
@@ -117,6 +117,20 @@ static const char *drawn_for(const struct training *t)
     return t->matryoshka_by_layer ? "layer" : "step";
 }
 
+static bool has_online(const struct training *t)
+{
+    return t->online_anneal || t->online > 0;
+}
+
+/* 0.5, or anneal between two `quote`. */
+static void add_online(const struct training *t, const char *quote, struct buf *out)
+{
+    if (t->online_anneal)
+        buf_addf(out, "%sanneal%s", quote, quote);
+    else
+        real_text(t->online, out);
+}
+
 static bool identifies(const struct setting *s, const struct training *t)
 {
     return s->identity == IDENTITY_ALWAYS ||
@@ -132,11 +146,30 @@ void training_identity(const struct training *t, struct buf *out)
         add_value(&settings[i], t, out);
         buf_addc(out, '\n');
     }
-    if (!t->nmatryoshka)
-        return;
-    buf_adds(out, "matryoshka ");
-    add_matryoshka(t, " ", out);
-    buf_addf(out, " per %s\n", drawn_for(t));
+    if (t->nmatryoshka) {
+        buf_adds(out, "matryoshka ");
+        add_matryoshka(t, " ", out);
+        buf_addf(out, " per %s\n", drawn_for(t));
+    }
+    if (has_online(t)) {
+        buf_adds(out, "online ");
+        add_online(t, "", out);
+        buf_addc(out, '\n');
+    }
+    if (t->prune > 0) {
+        buf_adds(out, "prune ");
+        real_text(t->prune, out);
+        buf_addf(out, " texts %d\n", t->prune_texts);
+    }
+}
+
+/* "K + 1/N/4": a bound for each layer. */
+static void add_bounds(const struct recipe_value *v, struct buf *out)
+{
+    for (size_t i = 0; i < v->nlayers; i++) {
+        buf_adds(out, i ? "/" : "");
+        expr_text(&v->layers[i], out);
+    }
 }
 
 static void add_router(const struct recipe_router *r, struct buf *out)
@@ -146,7 +179,7 @@ static void add_router(const struct recipe_router *r, struct buf *out)
     for (size_t i = 0; r->router->params[i].name; i++) {
         const struct router_param *p = &r->router->params[i];
         const struct expr *e = &r->value[i].expr;
-        if (p->real ? r->value[i].real == p->real_def : !e->n)
+        if (p->real ? r->value[i].real == p->real_def : !e->n && !r->value[i].nlayers)
             continue;
         buf_addf(out, "%s%s ", any ? ", " : "(", p->name);
         any = true;
@@ -154,6 +187,8 @@ static void add_router(const struct recipe_router *r, struct buf *out)
         struct buf none = BUF_INIT;
         if (p->real)
             real_text(r->value[i].real, out);
+        else if (r->value[i].nlayers)
+            add_bounds(&r->value[i], out);
         else if (p->choices && expr_value(e, 1, 1, &word, &none) == 0)
             buf_adds(out, p->choices[word]);
         else
@@ -191,6 +226,16 @@ void training_changes(const struct recipe_train *said, struct buf *out)
         add_matryoshka(t, ",", out);
         buf_addf(out, " per %s", drawn_for(t));
     }
+    if (has_online(t)) {
+        buf_adds(out, " online ");
+        add_online(t, "", out);
+    }
+    if (t->prune > 0) {
+        buf_adds(out, " prune ");
+        real_text(t->prune, out);
+        if (t->prune_texts != PRUNE_TEXTS)
+            buf_addf(out, " by %d texts", t->prune_texts);
+    }
     if (said->seeded)
         buf_addf(out, " seed %lld", (long long)t->seed);
 }
@@ -207,9 +252,18 @@ void training_json(const struct training *t, struct buf *out)
         add_value(s, t, out);
         buf_adds(out, quote);
     }
-    if (!t->nmatryoshka)
-        return;
-    buf_adds(out, ",\"matryoshka\":{\"K\":[");
-    add_matryoshka(t, ",", out);
-    buf_addf(out, "],\"per\":\"%s\"}", drawn_for(t));
+    if (t->nmatryoshka) {
+        buf_adds(out, ",\"matryoshka\":{\"K\":[");
+        add_matryoshka(t, ",", out);
+        buf_addf(out, "],\"per\":\"%s\"}", drawn_for(t));
+    }
+    if (has_online(t)) {
+        buf_adds(out, ",\"online\":");
+        add_online(t, "\"", out);
+    }
+    if (t->prune > 0) {
+        buf_adds(out, ",\"prune\":{\"share\":");
+        real_text(t->prune, out);
+        buf_addf(out, ",\"texts\":%d}", t->prune_texts);
+    }
 }

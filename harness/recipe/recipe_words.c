@@ -13,8 +13,9 @@ static const struct {
     const char *name;
     enum made_kind kind;
 } constructors[] = {
-    { "sweep", MADE_SWEEP },       { "none", MADE_NONE }, { "sft", MADE_SFT },
-    { "pretrain", MADE_PRETRAIN }, { "nll", MADE_NLL },   { "task", MADE_TASK },
+    { "sweep", MADE_SWEEP },       { "none", MADE_NONE },   { "sft", MADE_SFT },
+    { "pretrain", MADE_PRETRAIN }, { "nll", MADE_NLL },     { "task", MADE_TASK },
+    { "continue", MADE_CONTINUE }, { "speed", MADE_SPEED },
 };
 
 static void push_expr(lua_State *L, const struct expr *e)

@@ -22,6 +22,8 @@ enum made_kind {
     MADE_PRETRAIN,
     MADE_NLL,
     MADE_TASK,
+    MADE_CONTINUE,
+    MADE_SPEED,
 };
 
 /* What a constructor returns. Its table is the value's user value. */

@@ -4,6 +4,7 @@
 #include "recipe/sweep.h"
 #include "recipe/data.h"
 #include "recipe/sweep_cells.h"
+#include "recipe/sweep_overlap.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -121,6 +122,7 @@ struct sweep *sweep_of(struct recipe *r, const struct sweep_options *o, struct b
     s->path = xstrdup(r->path);
     s->name = xstrdup(r->name);
     s->log_tokens = r->log_tokens == LOG_ALL;
+    s->log_expert_entropy = r->log_expert_entropy;
     s->judged = r->judged;
     s->judge = r->judge; // and so are its strings
     r->judge = (struct judge_spec){ 0 };
@@ -155,6 +157,7 @@ void sweep_free(struct sweep *s)
         free(s->trainings[i]->label);
         free(s->trainings[i]);
     }
+    sweep_overlap_free(s);
     judge_spec_release(&s->judge);
     recipe_free(s->recipe);
     free(s->trainings);
@@ -181,6 +184,14 @@ bool sweep_repeats(const struct sweep *s)
             return true;
     }
     return false;
+}
+
+const struct task *sweep_timed(const struct sweep *s)
+{
+    for (size_t i = 0; i < s->ntasks; i++)
+        if (task_times(&s->tasks[i]))
+            return &s->tasks[i];
+    return NULL;
 }
 
 bool sweep_asks_judge(const struct sweep *s)

@@ -54,7 +54,8 @@ struct sweep_training {
  * (templates, shots, decoding, measures, which lines), the hashes of its data and of its shots' data,
  * how many documents are read and whether they may be cut, the judge where a measure asks one, dtype,
  * kind of device, seed, whether tokens are logged (without them there are fewer metrics), and
- * NUMERICS_VERSION. Versions of libtorch and kinds of processor are not: they round differently.
+ * NUMERICS_VERSION; where time is measured, the machine's name, its processor and the device's number
+ * besides, so that two machines have a cell each. Versions of libtorch and kinds of processor are not: they round differently.
  * The number of documents is in it although a shorter run of most routers is a prefix of the longer
  * one: a cell's metrics are over all its documents, and batchtopk's last pool hangs on where they
  * end.
@@ -68,6 +69,7 @@ struct cell {
     int64_t seed;
     const struct sweep_training *training; /* NULL: none() */
     const char *train;                     /* its label, or "none" */
+    const struct router_use *overlap;      /* [sweep's noverlap]; NULL where a text is generated */
 };
 
 struct sweep {
@@ -82,7 +84,13 @@ struct sweep {
     struct cell *cells; /* in the order models, train, tasks, K, routers, seeds; no id twice */
     size_t ncells;
     bool log_tokens; /* log = { tokens = "all" } (default) or "none" */
-    char *device;    /* "cpu" or "cuda", "cuda:1" */
+    /* Of tasks that score a loss: the mean entropy of what each expert sees, and how far what a router
+     * selects is what these would have selected from the same scores. */
+    bool log_expert_entropy;
+    size_t noverlap;
+    char **overlap_names;       /* [noverlap]: "topk", "seqtopk_global"; no two are the same */
+    struct router_use *overlap; /* [models, K, noverlap] */
+    char *device;               /* "cpu" or "cuda", "cuda:1" */
     enum dtype dtype;
     bool judged;             /* judge = { ... } was said */
     struct judge_spec judge; /* its strings are the sweep's own; judge_open() checks what it says */
@@ -102,6 +110,9 @@ void sweep_free(struct sweep *s);
  * their model is not trained by the seed either?
  */
 bool sweep_repeats(const struct sweep *s);
+
+/* The first of its tasks that is timed, and so wants a machine to itself; NULL: none is. */
+const struct task *sweep_timed(const struct sweep *s);
 
 /* Does a task of it ask a judge? */
 bool sweep_asks_judge(const struct sweep *s);

@@ -4,6 +4,7 @@
  */
 #include "recipe/sweep_cells.h"
 #include "recipe/cell.h"
+#include "recipe/sweep_overlap.h"
 #include "recipe/sweep_training.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ enum { CELLS_MAX = 100000, TRAININGS_MAX = 10000 };
 struct grid {
     struct sweep *s;
     struct recipe *r;
-    struct router_args *args;         /* [models, K, routers] */
+    struct router_args *args;         /* [models, trains, K, routers]: of what is scored after */
     struct sweep_training *trainings; /* [models, trains, K, routers]; `said` NULL: none() */
 };
 
@@ -23,7 +24,7 @@ static int check_tasks(const struct sweep *s, const struct recipe_router *r,
                        const struct router_args *args, struct buf *err)
 {
     for (size_t i = 0; i < s->ntasks; i++)
-        if (task_generates(&s->tasks[i]) && !router_decodes(r->router, args)) {
+        if (task_decodes(&s->tasks[i]) && !router_decodes(r->router, args)) {
             const char *mode = router_mode(r->router, args);
             return place_fail(&r->at, NULL, err,
                               "%s%sselects over whole sequences and so cannot route a text while "
@@ -86,14 +87,18 @@ static int make_args(struct grid *g, size_t model, size_t k, size_t router, stru
     const struct recipe_router *r = &g->r->routers[router];
     struct sweep_model *m = &g->s->models[model];
     size_t each = g->r->K.len * g->r->nrouters, at = k * g->r->nrouters + router;
-    struct router_args *args = &g->args[model * each + at];
+    struct router_args whole;
     int K = (int)g->r->K.v[k];
-    if (cell_args(r, K, m, args, err) != 0 || check_tasks(g->s, r, args, err) != 0)
+    if (cell_args(r, K, m, &whole, err) != 0 || check_tasks(g->s, r, &whole, err) != 0)
         return -1;
     for (size_t i = 0; i < g->r->ntrains; i++) {
         struct recipe_train *said = &g->r->trains[i];
-        struct sweep_training *t = &g->trainings[(model * g->r->ntrains + i) * each + at];
+        size_t place = (model * g->r->ntrains + i) * each + at;
+        struct sweep_training *t = &g->trainings[place];
+        struct router_args *args = &g->args[place];
         int rc = said->trains ? training_resolve(said, r, K, m, t, err) : 0;
+        if (rc == 0)
+            rc = training_cell_args(said, r, K, m, args, err);
         if (rc == 0 && r->router->learns)
             rc = said->trains ? check_learnt(t, r, args, err) : check_cutoffs(m, r, args, err);
         if (rc)
@@ -205,9 +210,11 @@ static int add_cells(struct grid *g, size_t model, size_t train, struct buf *err
                 struct cell *c = &s->cells[s->ncells];
                 *c = (struct cell){ .model = &s->models[model],
                                     .router = r->routers[i % r->nrouters].router,
-                                    .args = g->args[model * each + i],
+                                    .args = g->args[(model * r->ntrains + train) * each + i],
                                     .task = &s->tasks[t],
                                     .seed = seeds[j] };
+                if (!task_decodes(c->task))
+                    c->overlap = sweep_overlap_of(s, model, i / r->nrouters);
                 if (train_cell(s, &g->trainings[(model * r->ntrains + train) * each + i], c, err))
                     return -1;
                 cell_identify(c, s);
@@ -268,9 +275,11 @@ int sweep_make_cells(struct sweep *s, struct buf *err)
     size_t each = s->nmodels * r->K.len * r->nrouters;
     struct grid g = { .s = s,
                       .r = r,
-                      .args = xcalloc(each, sizeof(*g.args)),
+                      .args = xcalloc(each * r->ntrains, sizeof(*g.args)),
                       .trainings = xcalloc(each * r->ntrains, sizeof(*g.trainings)) };
     int rc = make_all_args(&g, err);
+    if (rc == 0)
+        rc = sweep_make_overlap(s, err);
     if (rc == 0)
         rc = hash_models(s, err);
     for (size_t i = 0; rc == 0 && i < s->nmodels * r->ntrains; i++)

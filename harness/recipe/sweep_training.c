@@ -16,10 +16,53 @@ static void train_globally(const struct router *r, struct router_args *args)
             *(int *)((char *)args + p->offset) = p->def.c;
 }
 
+int training_cell_args(const struct recipe_train *said, const struct recipe_router *r, int K,
+                       const struct sweep_model *model, struct router_args *args, struct buf *err)
+{
+    struct sweep_model left = *model;
+    if (!said->trains || !(said->how.prune > 0))
+        return cell_args(r, K, model, args, err);
+    left.config.experts = training_experts(&said->how, model->config.experts);
+    left.name = xasprintf("%s with %d experts left", model->name, left.config.experts);
+    int rc = cell_args(r, K, &left, args, err);
+    free(left.name);
+    return rc;
+}
+
+/* Experts are lost, and as many are left as the model and K take. */
+static int check_prune(const struct sweep_training *t, int K, struct buf *err)
+{
+    const struct model_config *c = &t->model->config;
+    const struct lua_place *at = &t->said->at;
+    const int left = training_experts(&t->how, c->experts);
+    struct buf share = BUF_INIT;
+    int rc = 0;
+    if (!(t->how.prune > 0))
+        return 0;
+    real_text(t->how.prune, &share);
+    if (left == c->experts)
+        rc = place_fail(at, "prune", err,
+                        "a share of %s is none of the %d experts of model %s; allowed is %.4g or "
+                        "more",
+                        share.s, c->experts, t->model->name, 1.0 / c->experts);
+    else if (left < c->top_k)
+        rc = place_fail(at, "prune", err,
+                        "a share of %s leaves %d of the %d experts of model %s, whose tokens take "
+                        "%d; allowed is %d or more",
+                        share.s, left, c->experts, t->model->name, c->top_k, c->top_k);
+    else if (K > left)
+        rc = place_fail(at, "prune", err,
+                        "K = %d is above the %d experts that a share of %s leaves of the %d of "
+                        "model %s",
+                        K, left, share.s, c->experts, t->model->name);
+    buf_release(&share);
+    return rc;
+}
+
 static int router_args(const struct recipe_train *said, const struct recipe_router *r, int K,
                        const struct sweep_model *model, struct router_args *args, struct buf *err)
 {
-    if (cell_args(r, K, model, args, err) != 0)
+    if (training_cell_args(said, r, K, model, args, err) != 0)
         return -1;
     if (!said->routed)
         train_globally(r->router, args);
@@ -37,6 +80,8 @@ static int draw_args(const struct recipe_router *r, struct sweep_training *t, st
                               : "does not heed K, and so nothing could be drawn");
     for (int i = 0; i < t->how.nmatryoshka; i++) {
         int K = t->how.matryoshka[i];
+        if (check_prune(t, K, err) != 0)
+            return -1;
         if (K > t->model->config.experts)
             return place_fail(at, "matryoshka", err,
                               "K = %d is above N = %d, the experts of model %s", K,
@@ -46,6 +91,20 @@ static int draw_args(const struct recipe_router *r, struct sweep_training *t, st
     }
     t->args = t->drawn[0];
     return 0;
+}
+
+/* Mode online can stand in for mode global alone. */
+static int check_online(const struct sweep_training *t, struct buf *err)
+{
+    const char *mode = router_mode(t->router, &t->args);
+    if (!t->how.online_anneal && !(t->how.online > 0))
+        return 0;
+    if (t->router == &router_seqtopk && t->args.mode == SEQTOPK_GLOBAL)
+        return 0;
+    return place_fail(&t->said->at, "online", err,
+                      "the model trains with %s%s%s; allowed is seqtopk in mode global alone, such "
+                      "as router = seqtopk { max = K + 2 }",
+                      t->router->name, *mode ? " in mode " : "", mode);
 }
 
 static int set_length(struct sweep_training *t, struct buf *err)
@@ -68,11 +127,11 @@ int training_resolve(struct recipe_train *said, const struct recipe_router *cell
     *t = (struct sweep_training){
         .model = model, .said = said, .how = said->how, .router = r->router
     };
-    if (set_length(t, err) != 0)
+    if (set_length(t, err) != 0 || check_prune(t, r->router->ignores_k ? 1 : K, err) != 0)
         return -1;
-    if (t->how.nmatryoshka)
-        return draw_args(r, t, err);
-    return router_args(said, r, K, model, &t->args, err);
+    if (t->how.nmatryoshka ? draw_args(r, t, err) : router_args(said, r, K, model, &t->args, err))
+        return -1;
+    return check_online(t, err);
 }
 
 void training_identify(struct sweep_training *t, const char *device)
@@ -99,6 +158,10 @@ void training_identify(struct sweep_training *t, const char *device)
 
 void training_label(const struct sweep_training *t, struct buf *out)
 {
+    if (t->said->name) {
+        buf_adds(out, t->said->name);
+        return;
+    }
     buf_adds(out, t->said->pretrains ? "pretrain " : "sft ");
     lesson_data_label(&t->said->data, out);
     buf_addc(out, ' ');

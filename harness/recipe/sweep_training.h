@@ -20,10 +20,18 @@ int training_resolve(struct recipe_train *said, const struct recipe_router *cell
                      const struct sweep_model *model, struct sweep_training *t,
                      struct buf *err) MUST_USE;
 
+/*
+ * cell_args() of a cell that is scored after the training: N is what prune leaves of the experts, and
+ * K and the bounds must fit it.
+ */
+int training_cell_args(const struct recipe_train *said, const struct recipe_router *r, int K,
+                       const struct sweep_model *model, struct router_args *args,
+                       struct buf *err) MUST_USE;
+
 /* Sets the id; all the rest but the label is set, and the data were checked. */
 void training_identify(struct sweep_training *t, const char *device);
 
-/* "sft gsm8k/train 100 steps lr 1e-05": of `said` alone, and not all of it. */
+/* Its name, or "sft gsm8k/train 100 steps lr 1e-05": of `said` alone, and not all of it. */
 void training_label(const struct sweep_training *t, struct buf *out);
 
 /* A JSON object of all that made it, for people. */

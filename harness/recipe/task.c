@@ -2,6 +2,7 @@
  * task.c: see task.h.
  */
 #include "recipe/task.h"
+#include "recipe/task_own.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -186,14 +187,22 @@ int task_resolve(const struct recipe_task *spec, int limit, struct task *out, st
         out->limit = limit;
     if (spec->name)
         return resolve_named(spec, true, out, err);
+    if (spec->speed.repeats) {
+        task_own_speed(&spec->speed, out);
+        return 0;
+    }
+    if (spec->prompt_tokens)
+        return task_own_continue(spec, out, err) == 0 ? find_file(spec, &out->file, err) : -1;
     const char *base = strrchr(spec->file, '/');
     struct buf changes = BUF_INIT;
     if (spec->length)
         note_change(&changes, "length", spec->length);
     if (spec->min_bytes)
         note_change(&changes, "min_bytes", spec->min_bytes);
-    out->name = xasprintf("nll:%s%s%s%s", base ? base + 1 : spec->file, changes.len ? "(" : "",
-                          changes.len ? changes.s : "", changes.len ? ")" : "");
+    out->name = spec->label ? xasprintf("nll:%s", spec->label)
+                            : xasprintf("nll:%s%s%s%s", base ? base + 1 : spec->file,
+                                        changes.len ? "(" : "", changes.len ? changes.s : "",
+                                        changes.len ? ")" : "");
     buf_release(&changes);
     out->text = xstrdup(spec->text);
     return find_file(spec, &out->file, err);
@@ -224,6 +233,7 @@ int task_of_texts(const char *name, const char *file, int limit, struct task *ou
 void task_release(struct task *t)
 {
     eval_free(t->eval);
+    task_own_release(t);
     strings_release(&t->decoding.stop);
     free(t->name);
     free(t->text);
@@ -235,6 +245,21 @@ void task_release(struct task *t)
 bool task_generates(const struct task *t)
 {
     return t->form && t->form->generates;
+}
+
+bool task_continues(const struct task *t)
+{
+    return t->prompt_tokens > 0;
+}
+
+bool task_times(const struct task *t)
+{
+    return t->speed.repeats > 0;
+}
+
+bool task_decodes(const struct task *t)
+{
+    return task_generates(t) || task_times(t);
 }
 
 bool task_samples(const struct task *t)

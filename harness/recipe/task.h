@@ -2,8 +2,23 @@
  * task.h: a task of a sweep, resolved: which file, which form, how many documents, how texts are
  * continued.
  *
- * Invariant: the data files exist (a task whose eval makes its documents has none), and all that is
- * said of the task is final.
+ * Beside the forms of evals a recipe has three kinds of its own:
+ *
+ *   nll { file =, field = "text", length =, min_bytes =, limit =, truncate = }
+ *                       the loss of whole texts, or of the first `length` tokens of each
+ *   continue { file =, field = "text", prompt_tokens =, max_tokens =, min_bytes =, limit =,
+ *              temperature = 0, top_p = 1, stop_at_end = false }
+ *                       the first `prompt_tokens` tokens of each text are written on, `max_tokens` of
+ *                       them: all, so that texts are equally long, unless `stop_at_end` lets the
+ *                       model's end token end them. Measured by chrF against the text's own next
+ *                       `max_tokens` tokens, which it must have, by what is said again
+ *                       (score/repetition.c), and by the loss that the model itself gave to what it
+ *                       wrote
+ *   speed { prompt_tokens = 128, tokens = 256, batch = 1, repeats = 7, warmup = 1 }
+ *                       how long reading and writing take, and how much memory (run_speed.c)
+ *
+ * Invariant: the data files exist (a task whose eval makes its documents has none, nor has speed), and
+ * all that is said of the task is final.
  * Leaves out: reading the files (data.h).
  */
 #ifndef TASK_H
@@ -15,17 +30,20 @@
 struct task {
     char *name;                   /* "gsm8k/nll", "nll:texts.jsonl"; where the recipe decodes in
                                      another way, "gsm8k/densemixer-0shot(temperature=0.7)" */
-    struct eval *eval;            /* NULL for nll { ... } */
-    const struct eval_form *form; /* of the eval; NULL for nll { ... } */
-    char *text;                   /* nll { ... }: the field that is the whole text; else NULL */
-    char *file;                   /* JSON lines: one document a line; NULL: the eval makes them */
+    struct eval *eval;            /* NULL for nll, continue and speed { ... } */
+    const struct eval_form *form; /* of the eval, or `own`; NULL for nll and speed { ... } */
+    struct eval_form *own;        /* of continue { ... }; else NULL */
+    char *text;                   /* nll, continue: the field that is the whole text; else NULL */
+    char *file;                   /* JSON lines: one document a line; NULL: they are made */
     const char *sha256;           /* what the file's must be; NULL: any */
     char *shots_file;             /* NULL: no shots */
     struct decoding decoding;     /* the form's, and what the recipe says over it */
     int limit;                    /* documents at most; 0: all */
-    int length;    /* nll { ... }: the tokens that are kept of each text, its first; 0: all */
-    int min_bytes; /* nll { ... }: shorter texts are not selected */
-    bool truncate; /* too long a sequence is cut, and counted, instead of refused */
+    int length;         /* nll { ... }: the tokens that are kept of each text, its first; 0: all */
+    int min_bytes;      /* nll, continue: shorter texts are not selected */
+    int prompt_tokens;  /* continue { ... }: of each text; 0: another task */
+    struct speed speed; /* 0 repeats: another task */
+    bool truncate;      /* too long a sequence is cut, and counted, instead of refused */
 
     /* Set by data_check(). */
     int documents; /* that will be read: those of the file, or `limit` where that is less */
@@ -55,6 +73,12 @@ struct eval *task_eval(const char *name, const struct eval_form **form, struct b
 
 /* Is a text generated and measured? Else a loss is scored. */
 bool task_generates(const struct task *t);
+/* Is a text's own next part what is written? */
+bool task_continues(const struct task *t);
+/* Is nothing scored, but the time taken? Each document is one repeat. */
+bool task_times(const struct task *t);
+/* Do texts grow token by token, so that a router that looks ahead cannot route them? */
+bool task_decodes(const struct task *t);
 /* Does what is generated hang on the seed? */
 bool task_samples(const struct task *t);
 /* Must code be run, or a judge be asked, for one of its measures? */

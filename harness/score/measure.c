@@ -8,8 +8,10 @@
 #include <math.h>
 #include <string.h>
 
-const struct scorer *const scorers[] = { &scorer_exact,   &scorer_rouge_l, &scorer_chrf,
-                                         &scorer_program, &scorer_judge,   NULL };
+const struct scorer *const scorers[] = { &scorer_exact,    &scorer_rouge_l,
+                                         &scorer_chrf,     &scorer_program,
+                                         &scorer_judge,    &scorer_repetition,
+                                         &scorer_distinct, NULL };
 
 const struct scorer *scorer_find(const char *name)
 {
@@ -34,6 +36,7 @@ static const struct {
     { "parse", offsetof(struct measure, parse), false },
     { "out_of", offsetof(struct measure, out_of), true },
     { "max_tokens", offsetof(struct measure, max_tokens), true },
+    { "ngram", offsetof(struct measure, ngram), true },
 };
 
 static bool has(const struct measure *m, const char *name)
@@ -167,7 +170,8 @@ int measure_find(const struct measure *m, const char *output, struct buf *found,
 static bool has_tool(const struct measure *m, const struct tools *tools)
 {
     return (!m->scorer->runs_code || (tools && tools->sandbox)) &&
-           (!m->scorer->asks_judge || (tools && tools->judge));
+           (!m->scorer->asks_judge || (tools && tools->judge)) &&
+           (!m->scorer->reads_tokens || (tools && tools->written));
 }
 
 static int score_one(const struct measure *m, const struct tools *tools, const json_t *doc,

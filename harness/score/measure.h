@@ -9,7 +9,7 @@
  *      `strip`. Nothing found is no answer: it scores 0, or where `otherwise` says so the whole text
  *      goes to step 3 in its place
  *   3. the scorer compares what was found with `reference` (a template over the document's fields),
- *      or runs the `program`, or asks the judge
+ *      or runs the `program`, or asks the judge; or it looks at the tokens of the whole output
  * Regular expressions are Perl's (PCRE2), over UTF-8, with \d and its kin meaning Unicode's classes
  * as in Python (score/regex.h). All scores are shares from 0 to 1, also chrF's.
  *
@@ -71,6 +71,8 @@ struct measure {
     // program: the text that is run, a template over the document's fields and {output}
     char *program;
     int milliseconds; /* of wall clock */
+    // repetition, distinct: tokens in a run
+    int ngram;
     // judge: templates as that of a program
     char *system, *user;
     char *parse; /* group 1 of its first match in the reply is the score ... */
@@ -90,10 +92,11 @@ void measure_release(struct measure *m);
 
 struct sandbox;
 struct judge;
-/* What scorers need beside the texts; NULL: there is none. Shared by threads. */
+/* What scorers need beside the texts; NULL: there is none. Sandbox and judge are shared by threads. */
 struct tools {
     struct sandbox *sandbox;
     struct judge *judge;
+    const struct ids *written; /* the output's tokens, end token included */
 };
 
 /* What came of one measure. Zeroes and score NaN to begin with; verdict_release() after. */
@@ -118,6 +121,7 @@ struct scorer {
     const char *help;         /* one line */
     const char *const *needs; /* fields of a measure that must be there, ended by NULL */
     bool runs_code, asks_judge;
+    bool reads_tokens; /* looks at tools->written */
     /*
      * v->found is the answer, and what {output} is in a template. Sets v->score and what else there
      * is to say. -1 and a sentence: a template names a field that the document has not.
@@ -127,7 +131,10 @@ struct scorer {
 };
 extern const struct scorer *const scorers[]; /* ended by NULL */
 const struct scorer *scorer_find(const char *name);
-extern const struct scorer scorer_exact, scorer_rouge_l, scorer_chrf, scorer_program, scorer_judge;
+extern const struct scorer scorer_exact, scorer_rouge_l, scorer_chrf, scorer_program, scorer_judge,
+    scorer_repetition, scorer_distinct;
+
+enum { NGRAM_MAX = 8 }; /* most of measure.ngram */
 
 /*
  * Step 1 and 2: what is found in `output`, appended to `found`. 1: found, 0: no answer, 2: no answer
@@ -138,7 +145,8 @@ int measure_find(const struct measure *m, const char *output, struct buf *found,
 
 /*
  * Scores one output of a document by every measure. A judge's measure is left unscored where
- * there is no judge; so is a program's without a sandbox. verdicts: [n], initialised here.
+ * there is no judge; so is a program's without a sandbox, and one of tokens where the text came
+ * without them, or with too few for one run. verdicts: [n], initialised here.
  */
 int measures_score(const struct measure *measures, size_t n, const struct tools *tools,
                    const json_t *doc, const char *output, struct verdict *verdicts,

@@ -14,6 +14,13 @@ static void add_value(const json_t *v, struct buf *out)
         real_text(json_real_value(v), out);
         return;
     }
+    const json_t *each;
+    size_t i;
+    if (json_is_array(v)) { // a bound for each layer
+        json_array_foreach (v, i, each)
+            buf_addf(out, "%s%lld", i ? "/" : "", (long long)json_integer_value(each));
+        return;
+    }
     char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
     buf_adds(out, json_is_string(v) ? json_string_value(v) : text ? text : "?");
     free(text);

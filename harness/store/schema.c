@@ -17,7 +17,8 @@ INCLUDE("schema_1_sql", "harness/store/schema.sql");
 INCLUDE("schema_2_sql", "harness/store/schema_2.sql");
 INCLUDE("schema_3_sql", "harness/store/schema_3.sql");
 INCLUDE("schema_4_sql", "harness/store/schema_4.sql");
+INCLUDE("schema_5_sql", "harness/store/schema_5.sql");
 
-extern const char schema_1_sql[], schema_2_sql[], schema_3_sql[], schema_4_sql[];
+extern const char schema_1_sql[], schema_2_sql[], schema_3_sql[], schema_4_sql[], schema_5_sql[];
 const char *const schema_sql[STORE_VERSION] = { schema_1_sql, schema_2_sql, schema_3_sql,
-                                                schema_4_sql };
+                                                schema_4_sql, schema_5_sql };

@@ -29,7 +29,7 @@ int store_fail(struct store *s, struct buf *err, int rc)
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return fail(err, "%s: another program has held it for more than %d seconds", s->path,
-                    STORE_BUSY_SECONDS);
+                    s->busy_seconds);
     case SQLITE_NOTADB:
         return fail(err, "%s: is not a seqtopk database, nor any SQLite database", s->path);
     case SQLITE_CORRUPT:
@@ -115,6 +115,18 @@ int store_lock(struct store *s, struct buf *err)
         return 0;
     return errno == EWOULDBLOCK ? fail(err, "%s: another run is at work on it", s->path)
                                 : fail(err, "%s: cannot be locked: %s", s->path, strerror(errno));
+}
+
+int store_await(const char *path, double seconds, struct buf *err)
+{
+    double start = now_seconds();
+    while (store_is_locked(path)) {
+        if (now_seconds() - start >= seconds)
+            return fail(err, "%s: the run before this one has not ended within %g s", path,
+                        seconds);
+        usleep(50000);
+    }
+    return 0;
 }
 
 /* Is the file still the one that was opened? */

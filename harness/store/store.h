@@ -25,6 +25,8 @@ enum store_mode {
 };
 
 #define STORE_BUSY_SECONDS 5 /* how long another writer is waited for */
+/* And readers, in a place that machines share: a commit waits there until all of them are done. */
+#define STORE_READERS_SECONDS 60
 
 struct store;
 
@@ -45,6 +47,11 @@ const char *store_path(const struct store *s);
  * killed may take a moment to end, and is waited for that long.
  */
 int store_lock(struct store *s, struct buf *err) MUST_USE;
+/*
+ * For a database that one run has after the other, such as a shard's: waits, before it is opened, until
+ * no run is at work on it. -1: one still is after so many seconds.
+ */
+int store_await(const char *path, double seconds, struct buf *err) MUST_USE;
 
 /*
  * A run of several processes. Each opens the database for itself, after the fork: SQLite's handles
@@ -73,7 +80,8 @@ struct store_cell {
     const char *id, *sweep, *model, *router, *mode, *params, *train, *task, *device, *dtype;
     const char
         *tokenizer;      /* its hash, for store_token_text; NULL: the model's name stands for it */
-    int k, min, max;     /* -1 in min or max is null in the view */
+    int k, min, max;     /* -1 in min or max is null in the view; max is the largest bound of any
+                            layer, and where they differ `params` has all: "max":[3,4,64,6] */
     int layers, experts; /* both 0: no model was run, texts that were given are scored */
     int64_t seed;
 };
@@ -123,6 +131,11 @@ struct store_sample {
     const uint16_t *experts;    /* [layers, T]: how many experts each token took */
     const int32_t *load_tokens; /* [layers, N]: pairs of this sample; NULL: none */
     const double *load_weight;  /* [layers, N]: summed weights */
+    const double
+        *load_entropy; /* [layers, N]: summed entropies of the tokens that came; NULL: none */
+    int nothers;       /* routers that the selection was compared with */
+    const char *const *others; /* [nothers]: their names */
+    const int64_t *overlap; /* [nothers, layers, 3]: pairs of both, of the router, of the other */
 };
 
 /*
@@ -167,6 +180,24 @@ struct store_token_experts {
 };
 int store_token_experts_set(struct store *s, const char *cell_id,
                             const struct store_token_experts *t, struct buf *err) MUST_USE;
+
+/* Tokens from position `lo` to before `hi`, as v_position_bins shows them; NaN becomes null. */
+struct store_position {
+    int bin;
+    int64_t lo, hi, tokens, scored;
+    double nll_mean, nll_se, experts_mean, experts_se, used_share, differ;
+};
+int store_position_set(struct store *s, const char *cell_id, const struct store_position *p,
+                       struct buf *err) MUST_USE;
+
+/* Tokens of one kind, as v_token_kinds shows them; NaN becomes null. */
+struct store_kind {
+    const char *kind;
+    int64_t tokens;
+    double experts_mean, experts_se, entropy_mean, entropy_se;
+};
+int store_kind_set(struct store *s, const char *cell_id, const struct store_kind *k,
+                   struct buf *err) MUST_USE;
 
 /* Takes a cell's metrics, bins, histogram and experts by token out, so that they can be made anew. */
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err) MUST_USE;

@@ -116,6 +116,27 @@ static const struct row_check checks[] = {
     { "token_experts", 4, true,
       SMALL("t.id") AND COUNT("t.tokens") AND COUNT("t.experts") AND REAL_OR_NULL("t.entropy"),
       "a token's experts that are none" },
+    { "overlap", 5, true,
+      SMALL("t.doc") AND TEXT("t.other") AND WHOLE("t.layer") AND
+      "t.layer BETWEEN 0 AND c.layers - 1" AND COUNT("t.both") AND COUNT("t.ours")
+          AND COUNT("t.theirs") AND "t.both <= min(t.ours, t.theirs)",
+      "an overlap that is none" },
+    { "expert_entropy", 5, true,
+      WHOLE("t.layer") AND WHOLE("t.expert") AND
+      "t.layer BETWEEN 0 AND c.layers - 1" AND
+      "t.expert BETWEEN 0 AND c.experts - 1" AND REAL("t.entropy"),
+      "the entropy of an expert that the model has not, or none" },
+    { "position_bin", 5, true,
+      SMALL("t.bin") AND COUNT("t.pos_lo") AND COUNT("t.pos_hi") AND
+      "t.pos_lo < t.pos_hi" AND COUNT("t.tokens") AND COUNT("t.scored")
+          AND REAL_OR_NULL("t.nll_mean") AND REAL_OR_NULL("t.nll_se")
+              AND REAL_OR_NULL("t.experts_mean") AND REAL_OR_NULL("t.experts_se")
+                  AND REAL_OR_NULL("t.used_share") AND REAL_OR_NULL("t.differ"),
+      "a bin of positions that is none" },
+    { "token_kind", 5, true,
+      TEXT("t.kind") AND COUNT("t.tokens") AND REAL_OR_NULL("t.experts_mean") AND REAL_OR_NULL(
+          "t.experts_se") AND REAL_OR_NULL("t.entropy_mean") AND REAL_OR_NULL("t.entropy_se"),
+      "a kind that is none" },
 };
 
 /* Does the query give a row? Then `words` say what is wrong with the table. */

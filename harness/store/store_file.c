@@ -8,6 +8,7 @@
  * Leaves out: what is in it (store_open.c).
  */
 #include "store/store_impl.h"
+#include "store/store_place.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,9 +22,10 @@
 
 /*
  * The bytes of a database with our schema and no cells, which sqlite3_free() frees; NULL on failure.
- * The path is for sentences alone.
+ * It has the journal that it is to keep, `log` or none: to change it, nobody else may have it open. The
+ * path is for sentences alone.
  */
-static unsigned char *new_content(const char *path, sqlite3_int64 *size, struct buf *err)
+static unsigned char *new_content(const char *path, bool log, sqlite3_int64 *size, struct buf *err)
 {
     enum { WRITE_VERSION = 18, READ_VERSION = 19, WAL = 2 }; // of SQLite's file format
     struct store s = { .path = (char *)(uintptr_t)path };
@@ -37,7 +39,7 @@ static unsigned char *new_content(const char *path, sqlite3_int64 *size, struct 
             store_fail(&s, err, SQLITE_NOMEM);
     }
     sqlite3_close(s.db);
-    if (content)
+    if (content && log)
         content[WRITE_VERSION] = content[READ_VERSION] = WAL;
     return content;
 }
@@ -109,8 +111,9 @@ static void sync_folder(const char *path)
 static int make_whole(const char *path, struct buf *err)
 {
     sqlite3_int64 size;
-    char *name = NULL;
-    unsigned char *content = new_content(path, &size, err);
+    char *name = NULL, *folder = folder_of(path);
+    unsigned char *content = new_content(path, !store_place_is_shared(folder), &size, err);
+    free(folder);
     if (!content)
         return -1;
     int fd = open_unnamed(path, &name);

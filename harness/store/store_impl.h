@@ -14,7 +14,7 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 #define STORE_APPLICATION_ID 0x7371746b /* "sqtk" */
-#define STORE_VERSION 4                 /* raised with every schema_N.sql */
+#define STORE_VERSION 5                 /* raised with every schema_N.sql */
 
 /* What makes a database of version i + 1 from one of version i; of version 0 it is empty. */
 extern const char *const schema_sql[STORE_VERSION];
@@ -57,6 +57,12 @@ enum stmt_id {
     ST_RUN_CELL,
     ST_PLAN_CLEAR,
     ST_PLAN_ADD,
+    ST_OVERLAP_ADD,
+    ST_ENTROPY_ADD,
+    ST_POSITION_SET,
+    ST_KIND_SET,
+    ST_POSITION_CLEAR,
+    ST_KIND_CLEAR,
     ST_SOURCE_ADD,
     ST_CELL_SOURCE_ADD,
     ST_COUNT
@@ -76,8 +82,9 @@ struct store {
     struct sqlite3 *db;
     char *path;
     enum store_mode mode;
-    int lock;     /* file descriptor for flock(), of STORE_WRITE; else -1 */
-    dev_t device; /* which file it is, so that one put in its place is noticed */
+    int lock;         /* file descriptor for flock(), of STORE_WRITE; else -1 */
+    int busy_seconds; /* how long others are waited for */
+    dev_t device;     /* which file it is, so that one put in its place is noticed */
     ino_t inode;
     bool in_transaction;     /* between store_begin and store_commit */
     struct store_turn *turn; /* NULL: nobody shares the database */
@@ -93,6 +100,9 @@ struct store {
 
 /* Puts what SQLite complains about, `rc`, into one sentence; returns -1. */
 int store_fail(struct store *s, struct buf *err, int rc);
+
+/* What the sample's selections were compared with, and the entropies of its experts' tokens. */
+int store_sample_compared(struct store *s, const struct store_sample *p, struct buf *err) MUST_USE;
 
 /* Runs what brings the schema from `version` to ours, and says so in the file. */
 int store_schema_add(struct store *s, int version, struct buf *err) MUST_USE;

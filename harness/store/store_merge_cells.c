@@ -30,7 +30,7 @@ static enum cell_status better_status(const struct merge_cell *c)
 
 #define CELL_FACTS                                                                     \
     "SELECT n, id, status, samples, (SELECT count(score) FROM main.sample AS s WHERE " \
-    "s.cell = cell.n) FROM main.cell"
+    "s.cell = cell.n), task GLOB 'speed(*' FROM main.cell"
 
 /* The cell of this id in ours, if there is one. */
 static int look_at_ours(struct merge_pair *p, sqlite3_stmt *st, struct merge_cell *c,
@@ -51,7 +51,8 @@ static int look_at_ours(struct merge_pair *p, sqlite3_stmt *st, struct merge_cel
 
 static int compare_cell(struct merge_pair *p, struct merge_cell *c, struct buf *err)
 {
-    static const enum merge_table_id sums[] = { MT_METRIC, MT_BIN, MT_HISTOGRAM, MT_TOKEN_EXPERTS };
+    static const enum merge_table_id sums[] = { MT_METRIC,        MT_BIN,      MT_HISTOGRAM,
+                                                MT_TOKEN_EXPERTS, MT_POSITION, MT_KIND };
     bool both = c->in_status == CELL_DONE && c->out_status == CELL_DONE;
     enum merge_rule rule = both ? RULE_ALL : RULE_SCORE;
     int64_t in = c->in_n, out = c->out_n;
@@ -59,6 +60,9 @@ static int compare_cell(struct merge_pair *p, struct merge_cell *c, struct buf *
     int rc = merge_compare(p, MT_CELL, RULE_BOTH, out, in, who, NULL, err) ||
                      merge_compare(p, MT_SAMPLE, rule, out, in, who, &c->common, err) ||
                      merge_compare(p, MT_TOKEN, rule, out, in, who, NULL, err) ||
+                     merge_compare(p, MT_OVERLAP, both ? RULE_ALL : RULE_BOTH, out, in, who, NULL,
+                                   err) ||
+                     (both && merge_compare(p, MT_ENTROPY, RULE_ALL, out, in, who, NULL, err)) ||
                      (both && merge_compare(p, MT_LOAD, RULE_ALL, out, in, who, NULL, err))
                  ? -1
                  : 0;
@@ -74,6 +78,13 @@ static int compare_cell(struct merge_pair *p, struct merge_cell *c, struct buf *
                     c->id, ours ? p->out->path : p->in->store->path,
                     ours ? p->in->store->path : p->out->path);
     return 0;
+}
+
+/* Of a cell whose numbers are times, which nobody measures twice alike, the one with more repeats is
+ * taken, and of equal ones ours: whichever has fewer counts as a part of the other. */
+static void match_times(struct merge_cell *c)
+{
+    c->common = c->in_samples < c->out_samples ? c->in_samples : c->out_samples;
 }
 
 static enum merge_action choose(struct merge_cell *c)
@@ -114,7 +125,11 @@ static int decide_one(struct merge_pair *p, sqlite3_stmt *theirs, sqlite3_stmt *
     c->in_status = status_of((const char *)sqlite3_column_text(theirs, 2));
     c->in_samples = sqlite3_column_int64(theirs, 3);
     c->in_scored = sqlite3_column_int(theirs, 4);
-    if (look_at_ours(p, ours, c, err) || (c->out_status != CELL_NEW && compare_cell(p, c, err)))
+    if (look_at_ours(p, ours, c, err))
+        return -1;
+    if (sqlite3_column_int(theirs, 5))
+        match_times(c);
+    else if (c->out_status != CELL_NEW && compare_cell(p, c, err))
         return -1;
     c->action = choose(c);
     return 0;
@@ -175,7 +190,7 @@ static int add_cell(struct merge_pair *p, const struct merge_cell *c, int64_t *n
 static int add_all(struct merge_pair *p, const struct merge_cell *c, int64_t *n, struct buf *err)
 {
     int rc = add_cell(p, c, n, err);
-    for (enum merge_table_id t = MT_SAMPLE; rc == 0 && t <= MT_TOKEN_EXPERTS; t++)
+    for (enum merge_table_id t = MT_SAMPLE; rc == 0 && t <= MT_KIND; t++)
         rc = merge_copy(p, t, "", *n, c->in_n, err);
     return rc;
 }
@@ -185,7 +200,9 @@ static int clear_summary(struct merge_pair *p, int64_t n, struct buf *err)
     return merge_do(p, "DELETE FROM main.metric WHERE cell = ?1", &n, 1, err) ||
                    merge_do(p, "DELETE FROM main.entropy_bin WHERE cell = ?1", &n, 1, err) ||
                    merge_do(p, "DELETE FROM main.histogram WHERE cell = ?1", &n, 1, err) ||
-                   merge_do(p, "DELETE FROM main.token_experts WHERE cell = ?1", &n, 1, err)
+                   merge_do(p, "DELETE FROM main.token_experts WHERE cell = ?1", &n, 1, err) ||
+                   merge_do(p, "DELETE FROM main.position_bin WHERE cell = ?1", &n, 1, err) ||
+                   merge_do(p, "DELETE FROM main.token_kind WHERE cell = ?1", &n, 1, err)
                ? -1
                : 0;
 }
@@ -203,6 +220,10 @@ static int unite(struct merge_pair *p, const struct merge_cell *c, struct buf *e
                                 "ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens,"
                                 " weight = weight + excluded.weight",
                                 n, c->in_n, err) ||
+                     merge_copy(p, MT_OVERLAP, "", n, c->in_n, err) ||
+                     merge_copy(p, MT_ENTROPY,
+                                "ON CONFLICT DO UPDATE SET entropy = entropy + excluded.entropy", n,
+                                c->in_n, err) ||
                      merge_feed(p, select,
                                 "UPDATE main.cell SET samples = samples + ?2, tokens = tokens + ?3,"
                                 " seconds = seconds + ?4, started = min(started, ?5),"
@@ -219,7 +240,7 @@ static int unite(struct merge_pair *p, const struct merge_cell *c, struct buf *e
 static int complete(struct merge_pair *p, const struct merge_cell *c, struct buf *err)
 {
     int rc = 0;
-    for (enum merge_table_id t = MT_METRIC; rc == 0 && t <= MT_TOKEN_EXPERTS; t++)
+    for (enum merge_table_id t = MT_METRIC; rc == 0 && t <= MT_KIND; t++)
         rc = merge_copy(p, t, "ON CONFLICT DO NOTHING", c->out_n, c->in_n, err);
     return rc;
 }

@@ -38,7 +38,7 @@ struct merge_table {
     const char *owner;    /* its first column */
     int since;            /* the schema's version */
     int nkeys;            /* of its columns: they tell its rows apart, and come first */
-    const char *words[2]; /* what a key is called in a sentence */
+    const char *words[3]; /* what a key is called in a sentence */
     int ncolumns;         /* without the owner */
     int ncompared;        /* the ones behind are no numbers: seconds */
     double tolerance;     /* relative; 0: the same to the bit */
@@ -50,10 +50,14 @@ enum merge_table_id {
     MT_SAMPLE,
     MT_TOKEN,
     MT_LOAD,
+    MT_OVERLAP,
+    MT_ENTROPY,
     MT_METRIC,
     MT_BIN,
     MT_HISTOGRAM,
     MT_TOKEN_EXPERTS,
+    MT_POSITION,
+    MT_KIND, /* the last of a cell */
     MT_STEP,
     MT_HELDOUT,
     MT_COUNT

@@ -25,6 +25,10 @@ const struct merge_table merge_tables[MT_COUNT] = {
         "doc, pos, id, nll, entropy, experts, by_layer" },
     [MT_LOAD] = { "expert_load", "cell", 1, 2, { "layer", "expert" }, 4, 4, SUMS,
         "layer, expert, tokens, weight" },
+    [MT_OVERLAP] = { "overlap", "cell", 5, 3, { "document", "overlap with", "layer" }, 6, 6, 0,
+        "doc, other, layer, both, ours, theirs" },
+    [MT_ENTROPY] = { "expert_entropy", "cell", 5, 2, { "entropy of layer", "expert" }, 3, 3, SUMS,
+        "layer, expert, entropy" },
     [MT_METRIC] = { "metric", "cell", 1, 1, { "metric" }, 4, 4, SUMS, "metric, value, stderr, n" },
     [MT_BIN] = { "entropy_bin", "cell", 1, 2, { "entropy by layer", "bin" }, 9, 9, SUMS,
         "layer, bin, entropy_lo, entropy_hi, entropy_mean, tokens, experts_mean, experts_sd,"
@@ -33,6 +37,11 @@ const struct merge_table merge_tables[MT_COUNT] = {
         "layer, experts, tokens" },
     [MT_TOKEN_EXPERTS] = { "token_experts", "cell", 4, 1, { "experts of the token" }, 4, 4, SUMS,
         "id, tokens, experts, entropy" },
+    [MT_POSITION] = { "position_bin", "cell", 5, 1, { "bin of positions" }, 11, 11, SUMS,
+        "bin, pos_lo, pos_hi, tokens, scored, nll_mean, nll_se, experts_mean, experts_se,"
+        " used_share, differ" },
+    [MT_KIND] = { "token_kind", "cell", 5, 1, { "kind" }, 6, 6, SUMS,
+        "kind, tokens, experts_mean, experts_se, entropy_mean, entropy_se" },
     [MT_STEP] = { "training_step", "training", 2, 1, { "step" }, 9, 8, SUMS,
         "step, tokens, loss, lr, grad_norm, balance_loss, z_loss, experts, seconds" },
     [MT_HELDOUT] = { "training_heldout", "training", 2, 2, { "held-out texts after step", "source" },

@@ -77,13 +77,28 @@ int store_schema_add(struct store *s, int version, struct buf *err)
 }
 
 /*
+ * Gives it the journal that its place wants. SQLite does not wait where that is another kind than it
+ * has, which it changes while nobody else has the database open.
+ */
+static int set_journal(struct store *s, struct buf *err)
+{
+    const char *sql = store_journal(s->path);
+    double start = now_seconds();
+    int rc;
+    while ((rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL)) != SQLITE_OK &&
+           (rc & 0xff) == SQLITE_BUSY && now_seconds() - start < s->busy_seconds)
+        usleep(20000);
+    return rc == SQLITE_OK ? 0 : store_fail(s, err, rc);
+}
+
+/*
  * Fills an empty database, or brings an older one to our version. Somebody else may be doing the
  * same: who comes second finds it done.
  */
 static int make_schema(struct store *s, struct buf *err)
 {
     struct identity id = { 0 };
-    if (store_exec(s, "PRAGMA journal_mode = WAL", err) || store_exec(s, "BEGIN IMMEDIATE", err))
+    if (set_journal(s, err) || store_exec(s, "BEGIN IMMEDIATE", err))
         return -1;
     int rc = read_identity(s, &id);
     int bad = rc == SQLITE_OK ? 0 : store_fail(s, err, rc);
@@ -107,7 +122,7 @@ static int open_as(struct store *s, const char *name, int flags, struct identity
     if (rc != SQLITE_OK)
         return rc;
     sqlite3_extended_result_codes(s->db, 1);
-    sqlite3_busy_timeout(s->db, STORE_BUSY_SECONDS * 1000);
+    sqlite3_busy_timeout(s->db, s->busy_seconds * 1000);
     return read_identity(s, id);
 }
 
@@ -175,6 +190,19 @@ static const char no_sources[] =
     "CREATE TEMP VIEW recipe AS SELECT NULL AS n, NULL AS hash, NULL AS path, NULL AS text WHERE 0;"
     "CREATE TEMP VIEW cell_run AS SELECT NULL AS cell, NULL AS run, NULL AS samples WHERE 0";
 
+/* And one in which nothing was compared, nor told by position and kind. */
+static const char no_positions[] =
+    "PRAGMA temp_store = MEMORY;"
+    "CREATE TEMP VIEW v_overlap AS SELECT NULL AS cell_id, NULL AS doc, NULL AS other,"
+    " NULL AS layer, NULL AS both, NULL AS ours, NULL AS theirs WHERE 0;"
+    "CREATE TEMP VIEW v_position_bins AS SELECT NULL AS cell_id, NULL AS bin, NULL AS pos_lo,"
+    " NULL AS pos_hi, NULL AS tokens, NULL AS scored, NULL AS nll_mean, NULL AS nll_se,"
+    " NULL AS experts_mean, NULL AS experts_se, NULL AS used_share, NULL AS differ WHERE 0;"
+    "CREATE TEMP VIEW v_token_kinds AS SELECT NULL AS cell_id, NULL AS kind, NULL AS tokens,"
+    " NULL AS experts_mean, NULL AS experts_se, NULL AS entropy_mean, NULL AS entropy_se WHERE 0;"
+    "CREATE TEMP VIEW v_expert_load AS SELECT cell_id, layer, expert, tokens, weight,"
+    " NULL AS entropy FROM main.v_expert_load";
+
 /*
  * A reader in WAL mode shares two small files with the writers beside the database. Opened for
  * writing (but bound by query_only) it takes them away again when it is the last; opened read-only
@@ -202,6 +230,8 @@ static int open_to_read(struct store *s, struct identity *id, struct buf *err)
         return -1;
     if (id->version < 4 && store_exec(s, no_sources, err))
         return -1;
+    if (id->version < 5 && store_exec(s, no_positions, err))
+        return -1;
     return store_exec(s, "PRAGMA query_only = ON", err);
 }
 
@@ -221,7 +251,7 @@ static int open_to_write(struct store *s, struct identity *id, struct buf *err)
     // A copy of the file alone is to be a database from here on.
     if (is_empty(id) && store_exec(s, "PRAGMA wal_checkpoint(TRUNCATE)", err))
         return -1;
-    if (store_exec(s, store_journal(s->path), err))
+    if (set_journal(s, err))
         return -1;
     return store_exec(s, "PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384", err);
 }
@@ -258,6 +288,8 @@ struct store *store_open(const char *path, enum store_mode mode, struct buf *err
     s->path = xstrdup(path);
     s->mode = mode;
     s->lock = -1;
+    s->busy_seconds = mode == STORE_WRITE && store_place_is_shared(path) ? STORE_READERS_SECONDS
+                                                                         : STORE_BUSY_SECONDS;
     struct stat st;
     if (stat(path, &st) == 0) {
         s->device = st.st_dev;

@@ -31,6 +31,19 @@ const char *const stmt_sql[ST_COUNT] = {
     [ST_LOAD_ADD] = "INSERT INTO expert_load (cell, layer, expert, tokens, weight)"
                     " VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET"
                     " tokens = tokens + excluded.tokens, weight = weight + excluded.weight",
+    [ST_OVERLAP_ADD] = "INSERT INTO overlap (cell, doc, other, layer, both, ours, theirs)"
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [ST_ENTROPY_ADD] = "INSERT INTO expert_entropy (cell, layer, expert, entropy)"
+                       " VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET"
+                       " entropy = entropy + excluded.entropy",
+    [ST_POSITION_SET] =
+        "INSERT OR REPLACE INTO position_bin (cell, bin, pos_lo, pos_hi, tokens, scored, nll_mean,"
+        " nll_se, experts_mean, experts_se, used_share, differ)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    [ST_KIND_SET] = "INSERT OR REPLACE INTO token_kind (cell, kind, tokens, experts_mean,"
+                    " experts_se, entropy_mean, entropy_se) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [ST_POSITION_CLEAR] = "DELETE FROM position_bin WHERE cell = ?1",
+    [ST_KIND_CLEAR] = "DELETE FROM token_kind WHERE cell = ?1",
     [ST_METRIC_SET] = "INSERT OR REPLACE INTO metric (cell, metric, value, stderr, n)"
                       " VALUES (?1, ?2, ?3, ?4, ?5)",
     [ST_BIN_SET] = "INSERT OR REPLACE INTO entropy_bin (cell, layer, bin, entropy_lo, entropy_hi,"
@@ -240,7 +253,8 @@ int store_sample_add(struct store *s, const struct store_sample *p, struct buf *
     if (store_write_begin(s, err))
         return -1;
     int rc = store_cell_use(s, p->cell_id, err) || sample_row(s, p, err) || token_rows(s, p, err) ||
-                     (p->load_tokens && load_rows(s, p, err)) || count_sample(s, p, err)
+                     (p->load_tokens && load_rows(s, p, err)) || store_sample_compared(s, p, err) ||
+                     count_sample(s, p, err)
                  ? -1
                  : 0;
     return store_write_end(s, rc, err);
@@ -325,8 +339,9 @@ int store_token_experts_set(struct store *s, const char *cell_id,
 
 int store_summary_clear(struct store *s, const char *cell_id, struct buf *err)
 {
-    static const enum stmt_id clears[] = { ST_METRIC_CLEAR, ST_BIN_CLEAR, ST_HISTOGRAM_CLEAR,
-                                           ST_TOKEN_EXPERTS_CLEAR };
+    static const enum stmt_id clears[] = { ST_METRIC_CLEAR,    ST_BIN_CLEAR,
+                                           ST_HISTOGRAM_CLEAR, ST_TOKEN_EXPERTS_CLEAR,
+                                           ST_POSITION_CLEAR,  ST_KIND_CLEAR };
     if (store_write_begin(s, err))
         return -1;
     int rc = store_cell_use(s, cell_id, err);

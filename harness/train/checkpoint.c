@@ -145,8 +145,17 @@ static int write_json(const struct making *m, const char *name, const json_t *va
     return rc;
 }
 
-/* The base's, with the dtype of the weights that lie beside it. */
-static int write_config(const struct making *m, const char *base, enum dtype dtype)
+/* Each family has one of the keys, of one meaning. */
+static void set_experts(json_t *config, int experts)
+{
+    static const char *const keys[] = { "num_experts", "num_local_experts" };
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (experts && json_object_get(config, keys[i]))
+            json_object_set_new(config, keys[i], json_integer(experts));
+}
+
+/* The base's, with the dtype of the weights that lie beside it, and how many experts there are. */
+static int write_config(const struct making *m, const char *base, enum dtype dtype, int experts)
 {
     char *path = xasprintf("%s/config.json", base);
     json_t *config = json_read_file(path, MAX_JSON, m->err);
@@ -155,6 +164,7 @@ static int write_config(const struct making *m, const char *base, enum dtype dty
         json_object_set_new(config, "torch_dtype", json_string(dtype_name(dtype)));
         if (json_object_get(config, "dtype"))
             json_object_set_new(config, "dtype", json_string(dtype_name(dtype)));
+        set_experts(config, experts);
         rc = write_json(m, "config.json", config) || note_file(m, "config.json");
     }
     json_decref(config);
@@ -219,9 +229,10 @@ static int write_training(const struct making *m, const char *about)
 static int fill_folder(const char *dir, const struct checkpoint_model *model, struct buf *err)
 {
     struct making m = { dir, json_object(), err };
-    int rc = write_config(&m, model->base, model->dtype) || copy_files(&m, model->base) ||
-             write_weights(&m, model) || write_cutoffs(&m, model->cutoffs) ||
-             write_training(&m, model->about) || checkpoint_folder_sync(dir, err);
+    int rc = write_config(&m, model->base, model->dtype, model->experts) ||
+             copy_files(&m, model->base) || write_weights(&m, model) ||
+             write_cutoffs(&m, model->cutoffs) || write_training(&m, model->about) ||
+             checkpoint_folder_sync(dir, err);
     json_decref(m.files);
     return rc ? -1 : 0;
 }
@@ -233,6 +244,12 @@ void checkpoint_remove_states(const char *root, const char *id)
         unlink(path);
         free(path);
     }
+    char *pruned = xasprintf("%s/%s.pruned", root, id);
+    struct buf ignored = BUF_INIT;
+    if (checkpoint_folder_remove(pruned, &ignored))
+        warning("%s", ignored.s);
+    buf_release(&ignored);
+    free(pruned);
 }
 
 int checkpoint_publish(const char *root, const char *id, const struct checkpoint_model *m,

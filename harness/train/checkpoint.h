@@ -8,6 +8,7 @@
  * DIR/ID.state   the newest state; DIR/ID.state.before the one before it; what was damaged is put
  *                aside as DIR/ID.state.damaged
  * DIR/ID.lock    held by the program that trains it
+ * DIR/ID.pruned  the model that it begins with, where experts were taken out first: see prune.h
  *
  * Invariant: each of these names stands for something whole, or nothing: it was written under
  * another name, flushed to the disk, and renamed. A state says the sum of its bytes, and one that was
@@ -95,6 +96,7 @@ struct cutoffs;
 /* What a finished model's folder is made of. */
 struct checkpoint_model {
     const char *base; /* the folder whose config, tokenizer and generation_config it takes */
+    int experts;      /* that a layer has, which config.json says instead; 0: as the base's */
     const struct checkpoint_tensor *tensors;
     size_t ntensors;
     checkpoint_get *get; /* see safetensors_write_from(); NULL: the tensors have their values */

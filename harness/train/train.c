@@ -9,6 +9,7 @@
 #include "train/train_impl.h"
 
 #include "train/checkpoint.h"
+#include "train/prune.h"
 
 #include <math.h>
 #include <string.h>
@@ -105,12 +106,13 @@ static int check_room(const struct training_run *r, struct buf *err)
 static int open_trainer(struct training_run *r, struct buf *err)
 {
     const struct train_task *task = r->task;
-    struct weights *w = weights_open(task->base, err);
+    struct weights *w = weights_open(r->base.s, err);
     if (!w)
         return -1;
     r->layers = w->config.layers;
     r->experts = w->config.experts;
-    r->model = xstrdup(task->model ? task->model : w->config.name);
+    const char *name = strrchr(task->base, '/');
+    r->model = xstrdup(task->model ? task->model : name ? name + 1 : task->base);
     r->trainer = r->f->open(w, task->device, task->training, task->threads, err);
     weights_close(w);
     if (!r->trainer)
@@ -134,10 +136,25 @@ static int begin_in_store(const struct training_run *r, struct buf *err)
     return r->store ? store_training_begin(r->store, &t, err) : 0;
 }
 
+/* The folder to begin with, which may have to be made. */
+static int find_base(struct training_run *r, const struct engine *engine, bool *interrupted,
+                     struct buf *err)
+{
+    const struct train_task *task = r->task;
+    if (!lesson_order_any(task->lessons))
+        return fail(err, "there is no text to train on");
+    if (!(task->training->prune > 0)) {
+        buf_adds(&r->base, task->base);
+        buf_adds(&r->about, task->about);
+        return 0;
+    }
+    if (prune_base(task, engine, r->stop, &r->base, interrupted, err))
+        return -1;
+    return *interrupted ? 0 : prune_about(task->about, r->base.s, &r->about, err);
+}
+
 static int open_run(struct training_run *r, struct buf *err)
 {
-    if (!lesson_order_any(r->task->lessons))
-        return fail(err, "there is no text to train on");
     lesson_order_init(&r->order, r->task->lessons, r->task->training->seed);
     r->steps = train_steps(r->task->training, r->task->lessons);
     if (open_trainer(r, err) || check_room(r, err) || begin_in_store(r, err) || load_state(r, err))
@@ -157,6 +174,8 @@ static void close_run(struct training_run *r)
         cutoff_average_release(&r->average);
     free(r->cutoffs);
     lesson_order_release(&r->order);
+    buf_release(&r->base);
+    buf_release(&r->about);
     free(r->model);
 }
 
@@ -198,14 +217,14 @@ static int publish(struct training_run *r, struct buf *err)
     const struct trainer_tensor *from = r->f->tensors(r->trainer, &n);
     struct checkpoint_tensor *to = xcalloc(n, sizeof(*to));
     const struct cutoffs cutoffs = { task->args.K, r->layers, r->experts, r->cutoffs };
-    const struct checkpoint_model m = { .base = task->base,
+    const struct checkpoint_model m = { .base = r->base.s,
                                         .tensors = to,
                                         .ntensors = n,
                                         .get = get_weights,
                                         .of = r,
                                         .dtype = task->training->save,
                                         .cutoffs = r->learnt ? &cutoffs : NULL,
-                                        .about = task->about };
+                                        .about = r->about.s };
     for (size_t i = 0; i < n; i++)
         to[i] = (struct checkpoint_tensor){ from[i].name, from[i].ndim, from[i].shape, NULL };
     int rc = checkpoint_publish(task->root, task->id, &m, err);
@@ -248,8 +267,12 @@ static int train_locked(const struct train_task *task, const struct engine *engi
     struct training_run r = {
         .task = task, .f = engine->trainer, .store = store, .stop = stop, .loss = NAN, .saved = -1
     };
-    int rc = open_run(&r, err);
-    if (rc == 0) {
+    buf_init(&r.base);
+    buf_init(&r.about);
+    int rc = find_base(&r, engine, &result->interrupted, err);
+    if (rc == 0 && !result->interrupted)
+        rc = open_run(&r, err);
+    if (rc == 0 && !result->interrupted) {
         rc = run(&r, &result->interrupted, err);
         if (rc)
             tell_state(&r, err);

@@ -17,6 +17,8 @@ struct training_run {
     struct store *store; /* NULL: none */
     bool (*stop)(void);  /* NULL: never */
     char *model;         /* its name */
+    struct buf base;     /* the folder that it begins with: the task's, or without some experts */
+    struct buf about;    /* what made it, the pruning included */
 
     int layers, experts;
     struct trainer *trainer;

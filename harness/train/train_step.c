@@ -14,7 +14,7 @@ struct sums {
     double nll, balance, z, used;
 };
 
-/* How layer `layer` routes in the next step: K, bounds, and the cutoffs as they are now. */
+/* How layer `layer` routes in the next step: K, mode, bounds, and the cutoffs as they are now. */
 static struct router_args args_of(const struct training_run *r, int layer)
 {
     const struct train_task *task = r->task;
@@ -24,6 +24,8 @@ static struct router_args args_of(const struct training_run *r, int layer)
     for (int i = t->nmatryoshka; task->drawn && i-- > 0;)
         if (t->matryoshka[i] == K)
             args = task->drawn[i];
+    if (training_online(t, r->step, r->steps))
+        args.mode = SEQTOPK_ONLINE;
     args.cutoffs = r->learnt ? r->cutoffs : NULL;
     return args;
 }
