@@ -36,7 +36,7 @@ exit 1
 END
     draws 0 f1 && [ "$(head -n 4 out | tr '\n' ' ')" = "f1/entropy.tsv f1/entropy.gp f1/entropy_layers-k8.tsv f1/entropy_layers-k8.gp " ] &&
         [ "$(grep -E 'svg$|png$' out | head -n 3 | tr '\n' ' ')" = "f1/entropy.svg f1/entropy.png f1/entropy_layers-k8.svg " ] &&
-        [ "$(find f1 -name '*.svg' -o -name '*.png' | wc -l)" -eq 10 ] && [ -z "$(find f1 -name '*.tmp')" ]
+        [ "$(find f1 -name '*.svg' -o -name "*.png" | wc -l)" -eq 22 ] && [ -z "$(find f1 -name '*.tmp')" ]
 }
 # The second fails while the first is under way: that one is drawn, and nothing behind them.
 before_it() {
@@ -63,6 +63,33 @@ killed() {
     draws 1 f4 && grep -q 'f4/entropy.gp: gnuplot failed: it says nothing' err
 }
 
+# A metric along a field, by the real gnuplot: its files, and a difference with the line of 0.
+along() {
+    gives 0 "$seqtopk" plot a.db --out f5 --x k --where "router = 'topk' OR max = k + 2" &&
+        [ "$(tr '\n' ' ' <out)" = "f5/nll_by_k.tsv f5/nll_by_k.gp f5/nll_by_k.svg f5/nll_by_k.png " ] && [ ! -s err ] &&
+        [ "$(wc -l <f5/nll_by_k.tsv)" -eq 16 ] && grep -q '</svg>' f5/nll_by_k.svg &&
+        grep -q 'seqtopk online \[1, K+2\]' f5/nll_by_k.tsv && grep -qx 'set xtics (2, 4, 8)' f5/nll_by_k.gp &&
+        gives 0 "$seqtopk" plot a.db --out f5 --name d --x k --y experts --against topk --where "router = 'topk' OR max = k + 2" &&
+        [ "$(wc -l <f5/d-experts_by_k.tsv)" -eq 13 ] && grep -q 'graph 0, first 0 to graph 1, first 0' f5/d-experts_by_k.gp
+}
+# Where there are too many tokens to read them again, intervals are of each router alone and wider.
+unpaired() {
+    cp a.db many.db && sqlite3 many.db "UPDATE cell SET tokens = 9000000" &&
+        gives 0 "$seqtopk" plot a.db --out f6 --where "k = 8 AND (router = 'topk' OR max = 10)" && grep -q 'of the paired difference' f6/positions.gp &&
+        gives 0 "$seqtopk" plot many.db --out f7 --where "k = 8 AND (router = 'topk' OR max = 10)" && grep -q 'not paired' f7/positions.gp &&
+        [ "$(cut -f 1-12 f6/positions.tsv | cksum)" = "$(cut -f 1-12 f7/positions.tsv | cksum)" ] && ! cmp -s f6/positions.tsv f7/positions.tsv
+}
+refused() {
+    fails 1 'plot: --x nothing: no finished cell has it; there are batch, k, max, min, seed, segment$' "$seqtopk" plot a.db --x nothing &&
+        fails 1 'plot: --y nothing: no finished cell has it; there are .*nll, ppl' "$seqtopk" plot a.db --x k --y nothing &&
+        fails 1 'plot: --x seed: it is 0 in all cells' "$seqtopk" plot a.db --x seed &&
+        fails 1 'plot: --y ppl cannot stand with --against' "$seqtopk" plot a.db --x k --y ppl --against topk &&
+        fails 1 'plot: --against topq: no finished cell has such a router; there are batchtopk' "$seqtopk" plot a.db --x k --against topq &&
+        fails 1 'has no cell for which the condition holds' "$seqtopk" plot a.db --x k --where 'k = 99' &&
+        fails 2 'plot: --y says what to draw along a field' "$seqtopk" plot a.db --y nll &&
+        fails 2 'plot: --against says' "$seqtopk" plot a.db --against topk
+}
+
 if [ "$(getconf _NPROCESSORS_ONLN)" -gt 1 ]; then
     check "a picture that is done makes room for the next, and they are told of in order" in_turn
     check "the pictures before one that fails are drawn, and none behind it" before_it
@@ -72,4 +99,15 @@ else
 fi
 check "a gnuplot that says much is heard to its end" talks
 check "a gnuplot that was killed is a failure" killed
+if command -v gnuplot >/dev/null; then
+    check "a metric is drawn along a field, and less a reference" along
+else
+    skip "a metric is drawn along a field, and less a reference" "no gnuplot"
+fi
+if command -v gnuplot >/dev/null && command -v sqlite3 >/dev/null; then
+    check "intervals by position are paired where the tokens are few, and say so where not" unpaired
+else
+    skip "intervals by position are paired where the tokens are few, and say so where not" "no gnuplot or sqlite3"
+fi
+check "what is not there is refused with what is" refused
 plan

@@ -47,8 +47,8 @@ untouched() {
 }
 plots() {
     gives 0 "$seqtopk" plot a.db --out fig --name p --where "max = k + 2 OR router = 'topk'" || return 1
-    [ "$(wc -l <out)" -eq 20 ] || return 1
-    for f in p-entropy p-entropy_layers-k8 p-entropy_layers-k4 p-entropy_layers-k2 p-histogram; do
+    [ "$(wc -l <out)" -eq 44 ] || return 1
+    for f in p-entropy p-entropy_layers-k8 p-entropy_layers-k4 p-entropy_layers-k2 p-histogram p-positions-k8 p-load-k2; do
         grep -qx "fig/$f.svg" out && grep -q '</svg>' "fig/$f.svg" || return 1
         grep -qx "fig/$f.png" out && [ "$(head -c 4 "fig/$f.png" | tail -c 3)" = PNG ] || return 1
         [ "$(wc -l <"fig/$f.tsv")" -gt 20 ] || return 1
@@ -74,7 +74,7 @@ train() {
 }
 plots_trainings() {
     cp a.db t.db && train t.db && gives 0 "$seqtopk" plot t.db --out fig3 --where "k = 8 AND mode = 'online'" || return 1
-    [ "$(wc -l <out)" -eq 16 ] && grep -qx fig3/training.svg out && grep -q '</svg>' fig3/training.svg || return 1
+    [ "$(wc -l <out)" -eq 24 ] && grep -qx fig3/training.svg out && grep -q '</svg>' fig3/training.svg || return 1
     [ "$(head -c 4 fig3/training.png | tail -c 3)" = PNG ] && [ "$(wc -l <fig3/training.tsv)" -eq 123 ] &&
         [ ! -s err ] && none fig3 tmp
 }

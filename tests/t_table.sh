@@ -158,6 +158,15 @@ chosen() {
         gives 0 "$seqtopk" table a.db --against "mode = 'online' AND max = k + 2" --json && [ "$(field "$(of router) = 'topk' AND $(of k) = 4" against)" = "seqtopk online [1, 6]" ]
 }
 check "a label or a condition names the reference" chosen
+# Another training is the reference where a condition says so, and only then.
+across() {
+    cp a.db t.db && sql t.db "UPDATE cell SET train = 'annealed' WHERE mode = 'online' AND max = k + 2" &&
+        gives 0 "$seqtopk" table t.db --against "train = 'none' AND mode = 'online' AND max = k + 1" --where "train = 'annealed'" --json && [ ! -s err ] &&
+        [ "$(field "$(at)" against)" = "seqtopk online [1, 9]" ] && [ -n "$(field "$(at)" p)" ] &&
+        ! "$seqtopk" table t.db --against "seqtopk online [1, 9]" --where "train = 'annealed'" >out 2>err &&
+        grep -q 'none of the cells stands beside' err
+}
+check "trainings are compared where a condition chooses the reference" across
 check "one that may be several says which" fails 1 "may be several cells of .* K = 8: .*seqtopk online \[1, 10\]" "$seqtopk" table a.db --against seqtopk
 check "one that is none says which there are" fails 1 "'*nosuch: no finished cell has such a router; there are batchtopk; .*; seqtopk online; .*topk$" "$seqtopk" table a.db --against nosuch
 check "a condition that is none is named" fails 1 "no such column: kk" "$seqtopk" table a.db --against "kk = 8"

@@ -3,7 +3,7 @@
  * the gnuplot script that draws it.
  */
 #include "cmd/cmd.h"
-#include "cmd/figure.h"
+#include "cmd/figure_chart.h"
 #include "cmd/figure_training.h"
 #include "cmd/gnuplot.h"
 
@@ -47,17 +47,37 @@ static int save_curves(const struct curves *c, const char *name, const char *dir
     return save_both(dir, name, &data, &script, err);
 }
 
-/* All of them, and their pictures. */
-static int make_figures(struct figures *figures, const struct curves *curves, const char *prefix,
-                        const char *dir, struct buf *err)
+static int save_chart(const struct chart *c, const char *dir, struct buf *err)
 {
+    struct buf data = BUF_INIT, script = BUF_INIT;
+    chart_data(c, &data);
+    chart_script(c, &script);
+    return save_both(dir, c->name, &data, &script, err);
+}
+
+/* What one call draws. */
+struct drawn {
+    struct figures figures;
+    struct charts charts;
+    struct curves curves;
+};
+
+/* All of them, and their pictures. */
+static int make_figures(struct drawn *all, const char *prefix, const char *dir, struct buf *err)
+{
+    struct figures *figures = &all->figures;
+    const struct curves *curves = &all->curves;
     char *training = xasprintf("%s%straining", prefix, *prefix ? "-" : "");
-    char **names = xcalloc(figures->len + 1, sizeof(*names));
+    char **names = xcalloc(figures->len + all->charts.len + 1, sizeof(*names));
     size_t n = 0;
     int rc = make_dirs(dir, err);
     for (size_t i = 0; i < figures->len && rc == 0; i++) {
         rc = save_figure(&figures->v[i], dir, err);
         names[n++] = figures->v[i].name;
+    }
+    for (size_t i = 0; i < all->charts.len && rc == 0; i++) {
+        rc = save_chart(&all->charts.v[i], dir, err);
+        names[n++] = all->charts.v[i].name;
     }
     if (rc == 0 && curves->len) {
         rc = save_curves(curves, training, dir, err);
@@ -79,50 +99,95 @@ static void warn_of_unfinished(const struct results *all)
         warning("%zu of %zu cells are not done and are left out", left_out, all->len);
 }
 
+/* What the words of the command line say. */
+struct request {
+    const char *where, *name, *dir;
+    struct chart_field field; /* .x NULL: all figures but those along a field */
+};
+
 /* The trainings' figure is drawn whatever `where` says: that is a condition on cells. */
-static void plot(struct store *s, const char *where, const char *name, const char *dir)
+static void build_all(struct store *s, const struct results *all, const struct request *q,
+                      struct drawn *out)
+{
+    struct buf err = BUF_INIT;
+    if (curves_read(s, &out->curves, &err))
+        die(1, "%s", err.s);
+    if (all->len == 0 && (q->where || out->curves.len == 0))
+        die(1, "%s: has no cell%s", store_path(s),
+            q->where ? " for which the condition holds" : "");
+    warn_of_unfinished(all);
+    int built = all->len ? figures_build(s, all, q->name, &out->figures, &err) : 1;
+    if (built < 0 || (built == 1 && out->curves.len == 0))
+        die(1, "%s", err.s);
+    if (all->len && charts_build(s, all, q->name, &out->charts, &err))
+        die(1, "%s", err.s);
+    buf_release(&err);
+}
+
+static void build_field(struct store *s, const struct results *all, const struct request *q,
+                        struct drawn *out)
+{
+    struct buf err = BUF_INIT;
+    if (all->len == 0)
+        die(1, "%s: has no cell%s", store_path(s),
+            q->where ? " for which the condition holds" : "");
+    if (!q->field.against) // else the comparison says it
+        warn_of_unfinished(all);
+    if (charts_by_field(s, all, &q->field, q->name, &out->charts, &err))
+        die(1, "%s", err.s);
+    buf_release(&err);
+}
+
+static void plot(struct store *s, const struct request *q)
 {
     struct buf err = BUF_INIT;
     struct results all = { 0 };
-    struct figures figures = { 0 };
-    struct curves curves = { 0 };
-    if (results_read(s, where, &all, &err) || curves_read(s, &curves, &err))
+    struct drawn out = { 0 };
+    if (results_read(s, q->where, &all, &err))
         die(1, "%s", err.s);
-    if (all.len == 0 && (where || curves.len == 0))
-        die(1, "%s: has no cell%s", store_path(s), where ? " for which the condition holds" : "");
-    warn_of_unfinished(&all);
-    int built = all.len ? figures_build(s, &all, name, &figures, &err) : 1;
-    if (built < 0 || (built == 1 && curves.len == 0) ||
-        make_figures(&figures, &curves, name, dir, &err))
+    if (q->field.x)
+        build_field(s, &all, q, &out);
+    else
+        build_all(s, &all, q, &out);
+    if (make_figures(&out, q->name, q->dir, &err))
         die(1, "%s", err.s);
-    figures_release(&figures);
-    curves_release(&curves);
+    figures_release(&out.figures);
+    charts_release(&out.charts);
+    curves_release(&out.curves);
     results_release(&all);
     buf_release(&err);
 }
 
 static int plot_run(int argc, char **argv)
 {
-    const char *dir = ".", *where = NULL, *name = "";
+    const char *metric = NULL;
+    struct request q = { .dir = ".", .name = "" };
     const struct option_spec specs[] = {
-        { .name = "--out", .value = &dir },
-        { .name = "--where", .value = &where },
-        { .name = "--name", .value = &name },
+        { .name = "--out", .value = &q.dir },
+        { .name = "--where", .value = &q.where },
+        { .name = "--name", .value = &q.name },
+        { .name = "--x", .value = &q.field.x },
+        { .name = "--y", .value = &metric },
+        { .name = "--against", .value = &q.field.against },
         { .name = NULL },
     };
     struct buf err = BUF_INIT;
     cmd_options(&cmd_plot, argc, argv, specs, 1, 1);
-    for (const char *p = name; *p; p++)
+    for (const char *p = q.name; *p; p++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *p))
-            die(2, "plot: --name %s: only letters, digits, and . _ - are allowed", name);
-    if (*name == '-' || *name == '.')
-        die(2, "plot: --name %s: it may not begin with - or .", name);
-    if (!*dir)
+            die(2, "plot: --name %s: only letters, digits, and . _ - are allowed", q.name);
+    if (*q.name == '-' || *q.name == '.')
+        die(2, "plot: --name %s: it may not begin with - or .", q.name);
+    if (!*q.dir)
         die(2, "plot: --out: a folder's name is needed");
+    if (!q.field.x && (metric || q.field.against))
+        die(2, "plot: %s says what to draw along a field; --x FIELD names that",
+            metric ? "--y" : "--against");
+    q.field.metric = metric ? metric : "nll";
     struct store *s = store_open(argv[1], STORE_READ, &err);
     if (!s)
         die(1, "%s", err.s);
-    plot(s, where, name, dir);
+    plot(s, &q);
     store_close(s);
     buf_release(&err);
     return 0;
@@ -130,7 +195,9 @@ static int plot_run(int argc, char **argv)
 
 const struct cmd cmd_plot = {
     .name = "plot",
-    .args = "DB [--out DIR] [--where SQL] [--name PREFIX]",
-    .help = "figures: experts against entropy, the same by layer, experts per token, losses",
+    .args =
+        "DB [--out DIR] [--where SQL] [--name PREFIX] [--x FIELD [--y METRIC] [--against ROUTER]]",
+    .help = "figures: experts against entropy, position and kind of token, loads, losses; or one "
+            "metric along a field",
     .run = plot_run,
 };

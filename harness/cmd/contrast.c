@@ -94,23 +94,29 @@ void contrast_release(struct contrast *c)
     c->refused = NULL;
 }
 
+struct paired pool_alone(struct store *s, const struct pool *p, const char *metric, char **refused)
+{
+    const struct estimate none = { NAN, NAN, 0 };
+    struct paired paired = { .a = none, .difference = none, .lo = NAN, .hi = NAN };
+    struct comparison all = { 0 };
+    struct buf err = BUF_INIT;
+    *refused = NULL;
+    load(s, p, metric, &all.a);
+    if (compare_alone(&all, metric, &err))
+        *refused = xstrdup(err.s);
+    else
+        paired = paired_compare_seeds(all.pairs, all.npairs, all.seeds);
+    compare_release(&all);
+    buf_release(&err);
+    return paired;
+}
+
 struct estimate pool_estimate(struct store *s, const struct pool *p, const char *metric,
                               char **refused)
 {
-    struct comparison all = { 0 };
-    struct buf err = BUF_INIT;
-    struct estimate e = { NAN, NAN, 0 };
-    *refused = NULL;
-    load(s, p, metric, &all.a);
-    if (compare_alone(&all, metric, &err)) {
-        *refused = xstrdup(err.s);
-    } else {
-        e = paired_compare_seeds(all.pairs, all.npairs, all.seeds).a;
-        e.n = all.npairs;
-    }
-    compare_release(&all);
-    buf_release(&err);
-    return e;
+    struct paired paired = pool_alone(s, p, metric, refused);
+    paired.a.n = paired.difference.n;
+    return paired.a;
 }
 
 enum verdict contrast_verdict(const struct contrast *c)

@@ -42,6 +42,10 @@ void contrast_run(struct store *s, struct contrast *c, const char *metric);
 void contrasts_correct(struct contrast *const *v, size_t n);
 void contrast_release(struct contrast *c);
 
+/* A pool as if it were compared with 0: its mean, error and interval are the difference's. NULL in
+ * `*refused`, or why there is none, which the caller frees. */
+struct paired pool_alone(struct store *s, const struct pool *p, const char *metric, char **refused);
+
 /* Mean and error of a pool alone. NULL in `*refused`, or why there is none, which the caller frees. */
 struct estimate pool_estimate(struct store *s, const struct pool *p, const char *metric,
                               char **refused);

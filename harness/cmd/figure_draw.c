@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define SCALE 3 /* the PNG's dots for each unit of length */
 
@@ -22,8 +23,7 @@ void draw_number(struct buf *out, double v)
     buf_addc(out, '\t');
 }
 
-/* A string for gnuplot: in single quotes nothing but the quote itself means anything. */
-static void draw_quoted(struct buf *out, const char *s)
+void draw_quoted(struct buf *out, const char *s)
 {
     buf_addc(out, '\'');
     for (; *s; s++) {
@@ -47,6 +47,36 @@ void draw_text(struct buf *out, const struct layout *y, double px, double py, co
     buf_adds(out, " at ");
     draw_place(out, y, px, py);
     buf_addf(out, " %s font ',%g' textcolor rgb '%s' noenhanced front\n", how, size, colour);
+}
+
+/* Bytes of `s` that fit into a line of `most`, to a blank where there is one. */
+static size_t fitting(const char *s, size_t most)
+{
+    size_t n = strlen(s);
+    if (n <= most)
+        return n;
+    for (n = most; n > most / 2 && s[n] != ' '; n--)
+        ;
+    if (s[n] != ' ')
+        for (n = most; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80; n--)
+            ;
+    return n ? n : most;
+}
+
+int draw_wrapped(struct buf *out, const struct layout *y, double px, double py, const char *text,
+                 size_t most, double size, const char *colour)
+{
+    int lines = 0;
+    do {
+        size_t n = fitting(text, most);
+        char *line = xstrndup(text, n);
+        if (out)
+            draw_text(out, y, px, py + ENTRY * lines, line, size, "left", colour);
+        free(line);
+        text += n + (text[n] == ' ');
+        lines++;
+    } while (*text);
+    return lines;
 }
 
 void draw_sample(struct buf *out, const struct layout *y, double px, double py,

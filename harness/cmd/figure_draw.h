@@ -15,6 +15,9 @@
 void draw_field(struct buf *out, const char *s);
 void draw_number(struct buf *out, double v); /* nothing where it is NaN */
 
+/* A string for gnuplot: in single quotes nothing but the quote itself means anything. */
+void draw_quoted(struct buf *out, const char *s);
+
 /* What a script begins with: where its data is, SVG or PNG, the page. */
 void draw_head(const char *name, const struct layout *y, struct buf *out);
 
@@ -22,6 +25,11 @@ void draw_head(const char *name, const struct layout *y, struct buf *out);
  * upwards. */
 void draw_text(struct buf *out, const struct layout *y, double px, double py, const char *text,
                double size, const char *how, const char *colour);
+
+/* Writes the text from there down, in as many lines of at most `most` letters as it needs, where `out`
+ * is not NULL; returns how many. */
+int draw_wrapped(struct buf *out, const struct layout *y, double px, double py, const char *text,
+                 size_t most, double size, const char *colour);
 
 /* A line's look, as in the panel. */
 void draw_sample(struct buf *out, const struct layout *y, double px, double py,

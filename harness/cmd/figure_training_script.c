@@ -45,39 +45,6 @@ void curves_data(const struct curves *c, struct buf *out)
         curve_data(&c->v[i], i, out);
 }
 
-/* ---- text ---- */
-
-/* Bytes of `s` that fit into a line of `most`, to a blank where there is one. */
-static size_t fitting(const char *s, size_t most)
-{
-    size_t n = strlen(s);
-    if (n <= most)
-        return n;
-    for (n = most; n > most / 2 && s[n] != ' '; n--)
-        ;
-    if (s[n] != ' ')
-        for (n = most; n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80; n--)
-            ;
-    return n ? n : most;
-}
-
-/* Writes the text in as many lines as it needs, where `out` is; returns how many. */
-static int wrapped(const struct layout *y, double px, double py, const char *text, size_t most,
-                   double size, struct buf *out)
-{
-    int lines = 0;
-    do {
-        size_t n = fitting(text, most);
-        char *line = xstrndup(text, n);
-        if (out)
-            draw_text(out, y, px, py + ENTRY * lines, line, size, "left", "#000000");
-        free(line);
-        text += n + (text[n] == ' ');
-        lines++;
-    } while (*text);
-    return lines;
-}
-
 /* ---- layout ---- */
 
 static bool has_marks(const struct curves *c, const struct curve_panel *p)
@@ -90,14 +57,14 @@ static bool has_marks(const struct curves *c, const struct curve_panel *p)
 
 static int title_lines(const struct curve_panel *p)
 {
-    return wrapped(NULL, 0, 0, p->title, TITLE_MOST, NORMAL, NULL);
+    return draw_wrapped(NULL, NULL, 0, 0, p->title, TITLE_MOST, NORMAL, NULL);
 }
 
 static int panel_height(const struct curves *c, const struct curve_panel *p)
 {
     int lines = 1;
     for (size_t i = p->first; i < p->first + p->n; i++)
-        lines += wrapped(NULL, 0, 0, c->v[i].name, NAME_MOST, SMALL, NULL);
+        lines += draw_wrapped(NULL, NULL, 0, 0, c->v[i].name, NAME_MOST, SMALL, NULL);
     return 8 + ENTRY * title_lines(p) + PANEL_H + AXIS + ENTRY * lines + ROW_GAP;
 }
 
@@ -188,7 +155,8 @@ static void legend(const struct curves *c, const struct curve_panel *p, const st
         draw_sample(out, y, NAMES, py, &look);
         last_loss(&v->line, y, TRAINED, py, out);
         last_loss(&v->marks, y, HELD_OUT, py, out);
-        py += ENTRY * wrapped(y, NAMES + SAMPLE, py, v->name, NAME_MOST, SMALL, out);
+        py +=
+            ENTRY * draw_wrapped(out, y, NAMES + SAMPLE, py, v->name, NAME_MOST, SMALL, "#000000");
     }
 }
 
@@ -228,7 +196,7 @@ static void panel_script(const struct curves *c, const struct curve_panel *p,
     buf_addf(out, "set xrange [%.6g:%.6g]\nset yrange [%.6g:%.6g]\n", r.x_lo, r.x_hi, r.y_lo,
              r.y_hi);
     buf_adds(out, !p->by_tokens && r.x_hi < 8 ? "set xtics 1\n" : "set xtics autofreq\n");
-    wrapped(y, NAMES, at + 10, p->title, TITLE_MOST, NORMAL, out);
+    draw_wrapped(out, y, NAMES, at + 10, p->title, TITLE_MOST, NORMAL, "#000000");
     draw_text(out, y, LEFT + PANEL_W / 2.0, top + PANEL_H + 29,
               p->by_tokens ? "tokens trained on (millions)" : "step", NORMAL, "center", "#000000");
     draw_text(out, y, 9, top + PANEL_H / 2.0, "loss (nats per token)", NORMAL,

@@ -173,7 +173,8 @@ static void drop_refused(struct against *a)
     for (size_t i = 0; i < a->len; i++)
         refused += a->v[i].c.refused != NULL;
     if (refused == a->len)
-        die(1, "table: --against %s: nothing could be compared: %s", a->word, a->v[0].c.refused);
+        die(1, "%s: --against %s: nothing could be compared: %s", a->command, a->word,
+            a->v[0].c.refused);
     for (size_t i = 0; i < a->len; i++) {
         const struct result *cell = a->v[i].c.a.cells[0];
         if (!a->v[i].c.refused) {
@@ -230,16 +231,32 @@ static void add_remarks(const struct against *a, const struct table_view *v)
                      PAIRED_SEEDS);
 }
 
+void against_make(struct against *a, const struct results *chosen, const struct table_view *v)
+{
+    struct buf err = BUF_INIT;
+    a->condition = strpbrk(a->word, "=<>") != NULL;
+    if (results_read(a->store, NULL, &a->all, &err) ||
+        (a->condition && results_read(a->store, a->word, &a->said, &err)))
+        die(1, "%s", err.s);
+    against_plan(a, chosen, v);
+    run(a);
+    buf_release(&err);
+}
+
+void against_release(struct against *a)
+{
+    for (size_t i = 0; i < a->len; i++)
+        contrast_release(&a->v[i].c);
+    free(a->v);
+    results_release(&a->all);
+    results_release(&a->said);
+}
+
 void table_against(struct store *s, const struct results *chosen, const char *word,
                    const struct table_view *v)
 {
-    struct against a = { .store = s, .word = word, .condition = strpbrk(word, "=<>") != NULL };
-    struct buf err = BUF_INIT;
-    if (results_read(s, NULL, &a.all, &err) ||
-        (a.condition && results_read(s, word, &a.said, &err)))
-        die(1, "%s", err.s);
-    against_plan(&a, chosen, v);
-    run(&a);
+    struct against a = { .store = s, .command = "table", .word = word };
+    against_make(&a, chosen, v);
     struct entry *entries = xcalloc(a.len, sizeof(*entries));
     for (size_t i = 0; i < a.len; i++)
         entries[i] = entry_of(&a.v[i]);
@@ -248,11 +265,6 @@ void table_against(struct store *s, const struct results *chosen, const char *wo
     else
         print_rows(&a, v, entries);
     add_remarks(&a, v);
-    for (size_t i = 0; i < a.len; i++)
-        contrast_release(&a.v[i].c);
     free(entries);
-    free(a.v);
-    results_release(&a.all);
-    results_release(&a.said);
-    buf_release(&err);
+    against_release(&a);
 }

@@ -3,7 +3,8 @@
  *
  * The reference is of the same model, task, K, device and dtype. A training says its router where the
  * recipe does ("router seqtopk(mode global)"), and not where it is the cell's own. The reference is of
- * the same training to the word, or, where there is none, of one that differs in the router alone.
+ * the same training to the word, or, where there is none, of one that differs in the router alone, or,
+ * where a condition chooses it, of any: trainings are compared so.
  */
 #include "cmd/table_against.h"
 
@@ -30,8 +31,7 @@ static int rank_of(const struct against *a, const struct result *r)
     return rank;
 }
 
-/* A training without what it says of its router. */
-static char *without_router(const char *train)
+char *training_without_router(const char *train)
 {
     const char *at = strstr(train, " router ");
     if (!at)
@@ -43,26 +43,26 @@ static char *without_router(const char *train)
     return xasprintf("%.*s%s", (int)(at - train), train, end);
 }
 
-/* 2: the same training, 1: but for its router, 0: another model, task, K, training or arithmetic. */
+/* 3: the same training, 2: but for its router, 1: another one, 0: another model, task, K or arithmetic. */
 static int kinship(const struct result *p, const struct result *q)
 {
     if (strcmp(p->model, q->model) != 0 || strcmp(p->task, q->task) != 0 || p->k != q->k ||
         strcmp(p->device, q->device) != 0 || strcmp(p->dtype, q->dtype) != 0)
         return 0;
     if (strcmp(p->train, q->train) == 0)
-        return 2;
-    char *a = without_router(p->train), *b = without_router(q->train);
+        return 3;
+    char *a = training_without_router(p->train), *b = training_without_router(q->train);
     int same = strcmp(a, b) == 0;
     free(a);
     free(b);
-    return same;
+    return same ? 2 : 1;
 }
 
 static int fit_of(const struct against *a, const struct result *cell, const struct result *r)
 {
     int rank = strcmp(r->status, "done") == 0 ? rank_of(a, r) : 0;
     int kin = rank ? kinship(cell, r) : 0;
-    return kin ? 4 * kin + rank : 0;
+    return kin > 1 || (kin == 1 && a->condition) ? 4 * kin + rank : 0;
 }
 
 NORETURN static void refuse_several(const struct against *a, const struct result *cell, int best)
@@ -71,13 +71,13 @@ NORETURN static void refuse_several(const struct against *a, const struct result
     struct buf names = BUF_INIT;
     for (size_t i = 0; i < a->all.len; i++)
         if (fit_of(a, cell, &a->all.v[i]) == best)
-            strings_addf(&labels, "%s%s%s", a->all.v[i].label, best < 8 ? " trained " : "",
-                         best < 8 ? a->all.v[i].train : "");
+            strings_addf(&labels, "%s%s%s", a->all.v[i].label, best < 12 ? " trained " : "",
+                         best < 12 ? a->all.v[i].train : "");
     strings_sort(&labels);
     for (size_t i = 0; i < labels.len && i < MOST_NAMED; i++)
         buf_addf(&names, "%s%s", i ? "; " : "", labels.v[i]);
-    die(1, "table: --against %s may be several cells of %s, %s, K = %d: %s%s", a->word, cell->model,
-        cell->task, cell->k, names.s, labels.len > MOST_NAMED ? "; and more" : "");
+    die(1, "%s: --against %s may be several cells of %s, %s, K = %d: %s%s", a->command, a->word,
+        cell->model, cell->task, cell->k, names.s, labels.len > MOST_NAMED ? "; and more" : "");
 }
 
 NORETURN static void refuse_word(const struct against *a)
@@ -91,8 +91,8 @@ NORETURN static void refuse_word(const struct against *a)
     strings_sort(&labels);
     for (size_t i = 0; i < labels.len && i < MOST_NAMED; i++)
         buf_addf(&names, "%s%s", i ? "; " : "", labels.v[i]);
-    die(1, "table: --against %s: no finished cell has such a router; there %s %s%s", a->word,
-        labels.len == 1 ? "is" : "are", labels.len ? names.s : "no finished cells",
+    die(1, "%s: --against %s: no finished cell has such a router; there %s %s%s", a->command,
+        a->word, labels.len == 1 ? "is" : "are", labels.len ? names.s : "no finished cells",
         labels.len > MOST_NAMED ? "; and more" : "");
 }
 
@@ -227,10 +227,10 @@ void against_plan(struct against *a, const struct results *chosen, const struct 
     if (a->len)
         return;
     if (a->foreign)
-        die(1, "table: --against %s: no cell that stands beside one of it has %s", a->word,
+        die(1, "%s: --against %s: no cell that stands beside one of it has %s", a->command, a->word,
             v->nmetrics > 1 ? "such metrics" : v->metrics[0]);
     die(1,
-        "table: --against %s: none of the cells stands beside a finished one of it with the same "
+        "%s: --against %s: none of the cells stands beside a finished one of it with the same "
         "model, task, training and K",
-        a->word);
+        a->command, a->word);
 }

@@ -1,10 +1,8 @@
 /*
  * table_wide.c: `seqtopk table --by`: a row for each router, a column for each value of a field; see
- * table.h.
- *
- * By K, routers whose bounds follow K stand in one row: "seqtopk online [1, K+2]". A bound that is
- * there at every K stays as it is.
+ * table.h. By K, routers whose bounds follow K stand in one row: see router_label.h.
  */
+#include "cmd/router_label.h"
 #include "cmd/table.h"
 
 #include <math.h>
@@ -61,46 +59,6 @@ void table_remark(const struct table_view *v, const char *fmt, ...)
                                          : "",
            line.s);
     buf_release(&line);
-}
-
-/* ---- routers by K ---- */
-
-static bool same_kind(const struct result *p, const struct result *q)
-{
-    return strcmp(p->router, q->router) == 0 &&
-           strcmp(p->mode ? p->mode : "", q->mode ? q->mode : "") == 0;
-}
-
-/* Is the entry's upper bound there at every K that its kind has? */
-static bool bound_stays(const struct entry *e, size_t n, const struct result *c)
-{
-    for (size_t i = 0; i < n; i++) {
-        bool there = false;
-        for (size_t j = 0; j < n && same_kind(e[i].cell, c); j++)
-            there |=
-                same_kind(e[j].cell, c) && e[j].cell->k == e[i].cell->k && e[j].cell->max == c->max;
-        if (same_kind(e[i].cell, c) && !there)
-            return false;
-    }
-    return true;
-}
-
-/* The label with its bounds by K; the caller frees it. */
-static char *label_by_k(const struct entry *e, size_t n, const struct result *c)
-{
-    char *bounds = xasprintf(" [%d, %d]", c->min, c->max);
-    const char *at = c->max < 0 ? NULL : strstr(c->label, bounds);
-    char *label;
-    if (!at || bound_stays(e, n, c))
-        label = xstrdup(c->label);
-    else if (c->max == c->k)
-        label = xasprintf("%.*s [%d, K]%s", (int)(at - c->label), c->label, c->min,
-                          at + strlen(bounds));
-    else
-        label = xasprintf("%.*s [%d, K%+d]%s", (int)(at - c->label), c->label, c->min,
-                          c->max - c->k, at + strlen(bounds));
-    free(bounds);
-    return label;
 }
 
 /* ---- rows and columns ---- */
@@ -320,8 +278,11 @@ void table_wide(const struct table_view *v, struct entry *entries, size_t n, boo
 {
     struct wide w = { .v = v, .e = entries, .n = n, .differences = differences };
     char **labels = xcalloc(n, sizeof(*labels));
+    const struct result **cells = xcalloc(n, sizeof(*cells));
+    for (size_t i = 0; i < n; i++)
+        cells[i] = entries[i].cell;
     for (size_t i = 0; i < n && v->by == FIELD_K; i++)
-        labels[i] = label_by_k(entries, n, entries[i].cell);
+        labels[i] = router_label_by_k(cells, n, cells[i], cells[i]->label);
     for (size_t i = 0; i < n && v->by == FIELD_K; i++)
         entries[i].router = labels[i];
     arrange(&w);
@@ -335,6 +296,7 @@ void table_wide(const struct table_view *v, struct entry *entries, size_t n, boo
     free(w.row);
     free(w.column);
     free(labels);
+    free(cells);
     strings_release(&w.rows);
     strings_release(&w.columns);
 }
