@@ -20,6 +20,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -602,11 +603,38 @@ static int interrupt_a_run(void)
     return o.outcome == OUTCOME_PASSED && o.seconds >= 0.5 ? 0 : 1;
 }
 
+static atomic_bool over;
+static void *run_shortly(void *arg)
+{
+    int *wrong = arg;
+    for (int i = 0; i < 10; i++)
+        *wrong += run_for(sandbox, "pass", 9000).outcome != OUTCOME_PASSED;
+    over = true;
+    return NULL;
+}
+
+/* Also while the program is being started, when it is of our group still. */
+static int interrupt_beginnings(void)
+{
+    int wrong = 0;
+    pthread_t runner;
+    setpgid(0, 0);
+    signal(SIGINT, SIG_IGN);
+    pthread_create(&runner, NULL, run_shortly, &wrong);
+    while (!over) {
+        kill(0, SIGINT);
+        usleep(5);
+    }
+    pthread_join(runner, NULL);
+    return wrong;
+}
+
 static void what_is_typed_at_the_terminal_does_not_reach_it(void **state)
 {
     (void)state;
     NEED_SANDBOX();
     assert_int_equal(in_child(interrupt_a_run), 0);
+    assert_int_equal(in_child(interrupt_beginnings), 0);
 }
 
 static void our_signals_are_not_its_signals(void **state)

@@ -68,11 +68,14 @@ static int take_files(const int *fds)
 /* Signals as a fresh program has them. The handlers are our own copy, not the parent's. */
 static int forget_signals(void)
 {
-    struct sigaction standard = { .sa_handler = SIG_DFL };
+    struct sigaction standard = { .sa_handler = SIG_DFL }, ignored = { .sa_handler = SIG_IGN };
     sigset_t none;
     sigemptyset(&none);
-    for (int s = 1; s < NSIG; s++)
+    for (int s = 1; s < NSIG; s++) {
+        // What came before the session was its own waits, blocked: to ignore it is to forget it.
+        sigaction(s, &ignored, NULL);
         sigaction(s, &standard, NULL); // some cannot be set: those have no handler either
+    }
     return sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
