@@ -73,9 +73,10 @@ void run_end(void);
 bool run_stopped(void);
 void run_give_up(void);
 /*
- * From here on SIGINT, SIGTERM and SIGUSR1 ask for an end. Another one is no other than the first, who sends it:
- * batch systems send several, and so does the first process of a crew to what was asked by all of them.
- * Once an end was asked for, the release leaves it at that until the program ends, which is soon.
+ * From here on SIGINT, SIGTERM and SIGUSR1 ask for an end. Another one is no other than the first,
+ * who sends it: batch systems send several, and so does the first process of a crew to what was
+ * asked by all of them. Once an end was asked for, the release leaves it at that until the program
+ * ends, which is soon.
  */
 struct run_signals {
     struct sigaction was_int, was_term, was_usr1;

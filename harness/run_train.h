@@ -40,8 +40,8 @@ struct train_place {
 int training_threads(struct device device, int threads);
 
 /*
- * Trains a model of the sweep, or finds it; `dir` gets its folder. SIGINT, SIGTERM and SIGUSR1 stop it where
- * they are caught (run_signals_catch()).
+ * Trains a model of the sweep, or finds it; `dir` gets its folder. SIGINT, SIGTERM and SIGUSR1 stop it
+ * where they are caught (run_signals_catch()).
  */
 int course_train(const struct courses *c, const struct sweep_training *t,
                  const struct train_place *place, struct train_result *result, struct buf *dir,

@@ -1,8 +1,7 @@
 -- Can the upper bound be chosen for each layer by data? The paper's question 2.
 --
 --     seqtopk run recipes/adaptive_bounds.lua     # needs GSM8K: scripts/fetch-data
---     seqtopk table results/adaptive_bounds.db --against "mode = 'global' AND params LIKE '%\"max\":4,%'" --where "mode = 'global'"
---     seqtopk table results/adaptive_bounds.db --against "mode = 'online' AND params LIKE '%\"max\":4,%'" --where "mode = 'online'"
+--     seqtopk table results/adaptive_bounds.db --against "mode = 'online' AND params LIKE '%max_:4,%'"
 --
 -- The bounds that recipes/choose_bounds.lua chose on training problems, beside
 -- the same bound in every layer, from K + 1 to K + 4 and N, on GSM8K's test set at K = 2, which had no part in

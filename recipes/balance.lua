@@ -2,8 +2,8 @@
 --
 --     scripts/held-out                            # writes data/held_out.jsonl; needs the corpus
 --     seqtopk run recipes/balance.lua
---     seqtopk table results/balance.db
---     seqtopk plot results/balance.db             # load: by expert; entropy against load
+--     seqtopk table results/balance.db --metric load_entropy --metric dead_experts --metric nll
+--     seqtopk plot results/balance.db --where "k = 2"   # load: by expert; entropy against load
 --
 -- All documents that the default models were not trained on, which are of many kinds. load_entropy is the
 -- normalised entropy of the experts' load (1: all alike), dead_experts the share that no token took; and

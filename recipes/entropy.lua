@@ -2,8 +2,8 @@
 --
 --     scripts/held-out                            # writes data/held_out.jsonl; needs the corpus
 --     seqtopk run recipes/entropy.lua
---     seqtopk table results/entropy.db --where "k = 2"
---     seqtopk plot results/entropy.db             # entropy, entropy_layers, kinds
+--     seqtopk table results/entropy.db --metric spearman --metric spearman_within --metric spearman_between
+--     seqtopk plot results/entropy.db --where "task = 'nll:held_out'"   # entropy, kinds: and by layer
 --     seqtopk report results/entropy.db           # among it the tokens with most and fewest experts
 --
 -- All tokens of the documents that the default models were not trained on, and of GSM8K's test problems.

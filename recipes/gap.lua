@@ -3,7 +3,8 @@
 --     scripts/held-out                            # writes data/held_out.jsonl; needs the corpus
 --     seqtopk run recipes/gap.lua
 --     seqtopk table results/gap.db --against "seqtopk global" --by task
---     seqtopk plot results/gap.db                 # positions: loss, budget used so far, tokens off K
+--     seqtopk table results/gap.db --metric overlap_topk --metric overlap_seqtopk_global --metric differ
+--     seqtopk plot results/gap.db --where "task = 'nll:first_2048'"  # positions: loss, budget, tokens off K
 --
 -- The same texts, cut to 128, 512 and 2048 tokens, under Global, Online and Strict. Beside losses and
 -- the experts used: of each router's pairs, how many Global, Online and TopK would have selected from

@@ -5,26 +5,31 @@
 --     seqtopk plot results/sparsity.db --x k --against topk
 --
 -- Each model is fine-tuned on GSM8K's training problems at K = 8, 4 and 2, once under TopK and once under
--- SeqTopK global, and scores the answers of the first half of the test set: with TopK as it was trained; with SeqTopK global,
--- and with online and strict, which could write. Three seeds, which order the problems. tiny-olmoe-2k was
--- made with K = 8, tiny-qwen2moe-2k with 4.
+-- SeqTopK global, and scores the answers of the first half of the test set: with TopK as it was trained; with
+-- SeqTopK global, and with online and strict, which could write. Three seeds, which order the problems.
+-- tiny-olmoe-2k was made with K = 8, tiny-qwen2moe-2k with 4.
 --
 -- Expected, if the paper's claim holds at this size: the loss under SeqTopK is below TopK's, the more the
 -- smaller K is, and the gain is smaller with a shared expert (Qwen). Against it: intervals of the
 -- difference that lie above 0, or that hold 0 and are narrower than the difference at K = 8.
 --
 -- The default models cannot solve GSM8K, so the loss of the reference answer stands for the score. With
--- --model the settings are those that are known of the paper's fine-tuning, and answers are written too.
+-- --model OLMoE-1B-7B-0125 or Qwen1.5-MoE-A2.7B the settings are those that are known of the paper's
+-- fine-tuning, and answers are written too.
 local paper = {
-  ["OLMoE-1B-7B-0125"] = { lr = 1e-6, batch = 256, schedule = "linear", warmup = 0.03 },
-  ["Qwen1.5-MoE-A2.7B"] = { lr = 1e-6, batch = 64, schedule = "cosine", warmup = 0.1 },
+  ["OLMoE-1B-7B"] = { lr = 1e-6, batch = 256, schedule = "linear", warmup = 0.03 },
+  ["Qwen1.5-MoE"] = { lr = 1e-6, batch = 64, schedule = "cosine", warmup = 0.1 },
 }
-local known = options.model and (paper[options.model] or paper["OLMoE-1B-7B-0125"])
+-- What --model names, by the beginning of its name; any other model gets what the default ones get.
+local known
+for name, how in pairs(paper) do
+  if options.model and string.sub(options.model, 1, #name) == name then known = how end
+end
 
 local function tune()
   if known then
     return sft {
-      name = "tuned", data = "gsm8k/train", epochs = 4, lr = known.lr, batch = known.batch, length = paper[options.model] and 4096 or nil,
+      name = "tuned", data = "gsm8k/train", epochs = 4, lr = known.lr, batch = known.batch, length = 4096,
       schedule = known.schedule, warmup = known.warmup,
       dtype = "bfloat16", save = "bfloat16", optimiser = "adamw8bit", checkpointing = true,
     }

@@ -145,7 +145,8 @@ void router_others(const struct router *r, const struct router_args *args, struc
 bool router_decodes(const struct router *r, const struct router_args *args);
 /* The word for parameter "mode", or "" where the router has none. */
 const char *router_mode(const struct router *r, const struct router_args *args);
-/* JSON object of all parameters but K and what is not said, in the order of the table: {"mode":"global","min":1,...}. */
+/* JSON object of all parameters but K and what is not said, in the order of the table:
+ * {"mode":"global","min":1,...}. */
 void router_params_json(const struct router *r, const struct router_args *args, struct buf *out);
 
 extern const struct router router_topk;

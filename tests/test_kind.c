@@ -60,6 +60,11 @@ static void each_kind_is_told_by_its_characters(void **state)
         { "\xff", KIND_OTHER },
         { "", KIND_OTHER },
         { " incomprehensibilities", KIND_WORD },
+        { ".\n", KIND_PUNCTUATION },
+        { ");\n\n", KIND_PUNCTUATION },
+        { " the\n", KIND_FUNCTION },
+        { "42 ", KIND_DIGIT },
+        { "</s>", KIND_CODE },
     };
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++)
         assert_kind(tokens[i].text, strlen(tokens[i].text), tokens[i].kind);

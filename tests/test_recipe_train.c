@@ -213,6 +213,15 @@ static void what_is_wrong_names_its_line_and_what_is_allowed(void **state)
           "batch, length, micro_tokens, weight_decay, betas, clip, router, balance_loss, z_loss, "
           "train_only, loss_on, matryoshka, online, prune, seed, dtype, save, optimiser, "
           "checkpointing, name" },
+        { DATA ", steps = 1, lr = 0, name = 'none'",
+          ".name: \"none\"; allowed are letters, digits, blanks, -, _ and ., at most 64 of them, "
+          "but "
+          "not none, nor sft at the beginning" },
+        { DATA ", steps = 1, lr = 0, name = 'sft x router topk'",
+          ".name: \"sft x router topk\"; allowed are letters, digits, blanks, -, _ and ., at most "
+          "64 "
+          "of them, but not none, nor sft at the beginning" },
+        { DATA ", steps = 1, lr = 0, name = ''", ".name: an empty text" },
         { DATA ", steps = 1, lr = 0, schedule = 'step'",
           ".schedule: the text \"step\"; allowed is \"constant\" or \"linear\" or \"cosine\"" },
         { DATA ", steps = 9, lr = 0, warmup = 10", ".warmup: 10 is more than the 9 steps" },

@@ -186,6 +186,38 @@ static void routers_to_compare_with_get_the_cells_k(void **state)
     assert_fails("log = { overlap = seqtopk { max = N + 1 } }", &silent, "allowed is");
 }
 
+static void routers_to_compare_with_have_the_experts_that_pruning_left(void **state)
+{
+    (void)state;
+    struct sweep *s =
+        open_with("train = { none(), sft { data = { file = 't.jsonl', text = 'text' }, steps = 1,\n"
+                  "lr = 0, prune = { share = 0.5 } } }, log = { overlap = seqtopk { max = N } }",
+                  &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_int_equal(s->ncells, 2);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(s->cells[i].overlap[0].args.N, i ? 4 : 8);
+        assert_int_equal(s->cells[i].overlap[0].args.max, i ? 4 : 8);
+        assert_int_equal(s->cells[i].args.N, i ? 4 : 8);
+    }
+    sweep_free(s);
+}
+
+static void times_are_not_the_same_for_every_seed(void **state)
+{
+    (void)state;
+    struct sweep *s = open_with("seeds = { 1, 2 }, tasks = speed { tokens = 2 }", &silent);
+    if (!s)
+        fail_msg("%s", err.s);
+    assert_false(sweep_repeats(s));
+    sweep_free(s);
+    s = open_with("seeds = { 1, 2 }", &silent);
+    assert_non_null(s);
+    assert_true(sweep_repeats(s));
+    sweep_free(s);
+}
+
 static void the_same_cell_stands_once(void **state)
 {
     (void)state;
@@ -656,6 +688,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_tasks_own_training_takes_the_place_of_the_sweeps, enter,
                                         leave),
         cmocka_unit_test_setup_teardown(routers_to_compare_with_get_the_cells_k, enter, leave),
+        cmocka_unit_test_setup_teardown(routers_to_compare_with_have_the_experts_that_pruning_left,
+                                        enter, leave),
+        cmocka_unit_test_setup_teardown(times_are_not_the_same_for_every_seed, enter, leave),
         cmocka_unit_test_setup_teardown(the_same_cell_stands_once, enter, leave),
         cmocka_unit_test_setup_teardown(a_router_that_ignores_K_has_one_cell_for_all_of_them, enter,
                                         leave),

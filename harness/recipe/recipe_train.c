@@ -297,6 +297,23 @@ int recipe_train_check(struct recipe_train *t, struct buf *err)
     return check_warmup(t, err);
 }
 
+/* A name stands in tables and in conditions on them, beside "none" and the labels of settings. */
+static int check_name(const struct recipe_train *t, struct buf *err)
+{
+    enum { MOST = 64 };
+    if (!t->name)
+        return 0;
+    size_t plain = strspn(t->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "0123456789-_. ");
+    if (!t->name[plain] && plain > 0 && plain <= MOST && strcmp(t->name, "none") != 0 &&
+        strncmp(t->name, "sft ", 4) != 0)
+        return 0;
+    return place_fail(&t->at, "name", err,
+                      "\"%.80s\"; allowed are letters, digits, blanks, -, _ and ., at most %d of "
+                      "them, but not none, nor sft at the beginning",
+                      t->name, MOST);
+}
+
 int recipe_train_read(lua_State *L, const struct lua_place *at, const struct field *f,
                       struct recipe_train *t, struct buf *err)
 {
@@ -316,5 +333,7 @@ int recipe_train_read(lua_State *L, const struct lua_place *at, const struct fie
     made_push_table(L);
     int rc = fields_read(L, &t->at, fields, t, err);
     lua_pop(L, 1);
+    if (rc == 0)
+        rc = check_name(t, err);
     return rc == 0 && t->trains ? recipe_train_check(t, err) : rc;
 }

@@ -203,15 +203,27 @@ static void set_text(lua_State *L, const char *key, const char *value)
     lua_setfield(L, -2, key);
 }
 
+/* A path without its folders, and without slashes at its end. */
+static void last_part(const char *path, struct buf *out)
+{
+    size_t end = path ? strlen(path) : 0, from;
+    while (end > 1 && path[end - 1] == '/')
+        end--;
+    for (from = end; from > 0 && path[from - 1] != '/'; from--)
+        ;
+    buf_add(out, path ? path + from : "", end - from);
+}
+
 void recipe_words_options(struct lua_sandbox *s, const struct sweep_options *o)
 {
     lua_State *L = lua_sandbox_state(s);
-    const char *slash = o && o->model ? strrchr(o->model, '/') : NULL;
+    struct buf model = BUF_INIT;
     lua_newtable(L);
     lua_newtable(L); // its metatable
     lua_newtable(L);
     if (o) {
-        set_text(L, "model", slash && slash[1] ? slash + 1 : o->model);
+        last_part(o->model, &model);
+        set_text(L, "model", o->model ? model.s : NULL);
         set_text(L, "device", o->device);
         set_text(L, "dtype", o->dtype);
     }
@@ -225,6 +237,7 @@ void recipe_words_options(struct lua_sandbox *s, const struct sweep_options *o)
     lua_setfield(L, -2, "__newindex");
     lua_setmetatable(L, -2);
     lua_sandbox_word(s, "options", true);
+    buf_release(&model);
 }
 
 const struct made *made_top(lua_State *L)

@@ -176,7 +176,7 @@ bool sweep_repeats(const struct sweep *s)
     for (size_t i = 0; i < s->ncells; i++) {
         const struct cell *c = &s->cells[i];
         bool own_model = c->training && !c->training->said->seeded;
-        if (task_samples(c->task) || own_model || c->args.shuffle)
+        if (task_samples(c->task) || task_times(c->task) || own_model || c->args.shuffle)
             continue;
         if (!first)
             first = c;

@@ -214,7 +214,7 @@ static int add_cells(struct grid *g, size_t model, size_t train, struct buf *err
                                     .task = &s->tasks[t],
                                     .seed = seeds[j] };
                 if (!task_decodes(c->task))
-                    c->overlap = sweep_overlap_of(s, model, i / r->nrouters);
+                    c->overlap = sweep_overlap_of(s, model, train, i / r->nrouters);
                 if (train_cell(s, &g->trainings[(model * r->ntrains + train) * each + i], c, err))
                     return -1;
                 cell_identify(c, s);

@@ -2,7 +2,7 @@
  * sweep_overlap.c: see sweep_overlap.h.
  */
 #include "recipe/sweep_overlap.h"
-#include "recipe/cell.h"
+#include "recipe/sweep_training.h"
 
 #include <string.h>
 
@@ -37,30 +37,44 @@ static int add_name(struct sweep *s, size_t i, struct buf *err)
     return 0;
 }
 
-int sweep_make_overlap(struct sweep *s, struct buf *err)
+/* Of one model, training and K. at: where the first goes */
+static int make_some(struct sweep *s, size_t at, const struct sweep_model *m,
+                     const struct recipe_train *train, int K, struct buf *err)
 {
-    const struct recipe *r = s->recipe;
-    size_t n = r->noverlap, at = 0;
-    if (n == 0)
-        return 0;
-    s->overlap = xcalloc(s->nmodels * r->K.len * n, sizeof(*s->overlap));
-    s->overlap_names = xcalloc(n, sizeof(*s->overlap_names));
-    s->noverlap = n;
-    for (size_t m = 0; m < s->nmodels; m++)
-        for (size_t k = 0; k < r->K.len; k++)
-            for (size_t i = 0; i < n; i++, at++) {
-                struct router_use *u = &s->overlap[at];
-                u->router = r->overlap[i].router;
-                if (cell_args(&r->overlap[i], (int)r->K.v[k], &s->models[m], &u->args, err) ||
-                    check(&r->overlap[i], u, err) || (at < n && add_name(s, i, err)))
-                    return -1;
-            }
+    for (size_t i = 0; i < s->noverlap; i++) {
+        const struct recipe_router *said = &s->recipe->overlap[i];
+        struct router_use *u = &s->overlap[at + i];
+        u->router = said->router;
+        if (training_cell_args(train, said, K, m, &u->args, err) || check(said, u, err) ||
+            (at == 0 && add_name(s, i, err)))
+            return -1;
+    }
     return 0;
 }
 
-const struct router_use *sweep_overlap_of(const struct sweep *s, size_t model, size_t k)
+int sweep_make_overlap(struct sweep *s, struct buf *err)
 {
-    return s->noverlap ? &s->overlap[(model * s->recipe->K.len + k) * s->noverlap] : NULL;
+    const struct recipe *r = s->recipe;
+    if (r->noverlap == 0)
+        return 0;
+    s->noverlap = r->noverlap;
+    s->overlap = xcalloc(s->nmodels * r->ntrains * r->K.len * s->noverlap, sizeof(*s->overlap));
+    s->overlap_names = xcalloc(s->noverlap, sizeof(*s->overlap_names));
+    size_t at = 0;
+    for (size_t m = 0; m < s->nmodels; m++)
+        for (size_t t = 0; t < r->ntrains; t++)
+            for (size_t k = 0; k < r->K.len; k++, at += s->noverlap)
+                if (make_some(s, at, &s->models[m], &r->trains[t], (int)r->K.v[k], err))
+                    return -1;
+    return 0;
+}
+
+const struct router_use *sweep_overlap_of(const struct sweep *s, size_t model, size_t train,
+                                          size_t k)
+{
+    const struct recipe *r = s->recipe;
+    return s->noverlap ? &s->overlap[((model * r->ntrains + train) * r->K.len + k) * s->noverlap]
+                       : NULL;
 }
 
 void sweep_overlap_free(struct sweep *s)

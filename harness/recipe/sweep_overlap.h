@@ -10,10 +10,12 @@
 
 #include "recipe/sweep.h"
 
-/* Fills in s->overlap_names and, for each model and K of the recipe, s->overlap. */
+/* Fills in s->overlap_names and, for each model, training and K of the recipe, s->overlap: a training
+ * that prunes leaves fewer experts. */
 int sweep_make_overlap(struct sweep *s, struct buf *err) MUST_USE;
-/* Those of one model and K, by their places; NULL: there are none. */
-const struct router_use *sweep_overlap_of(const struct sweep *s, size_t model, size_t k);
+/* Those of one model, training and K, by their places; NULL: there are none. */
+const struct router_use *sweep_overlap_of(const struct sweep *s, size_t model, size_t train,
+                                          size_t k);
 void sweep_overlap_free(struct sweep *s);
 
 #endif

@@ -1,12 +1,12 @@
 /*
  * store.h: the results database. The only files that include SQLite are store*.c:
- * store_open.c and store_file.c open it, store_cell.c, store_write.c, store_run.c and
- * store_training.c write, in store.c's transactions, store_read.c reads, store_share.c is for a run of several processes;
- * schema*.sql is what is in it.
+ * store_open.c and store_file.c open it; store_cell.c, store_write.c, store_compared.c, store_run.c and
+ * store_training.c write, in store.c's transactions; store_read.c reads; store_share.c is for a run of
+ * several processes; schema*.sql is what is in it.
  *
  * The tables are private and may change with the schema's version; the views v_cells, v_metrics,
  * v_samples, v_tokens, v_entropy_bins, v_expert_load, v_trainings, v_training_steps,
- * v_training_heldout, v_token_experts, v_recipes, v_runs, v_cell_runs and v_sources are public and
+ * v_training_heldout, v_token_experts, v_token_kinds, v_position_bins, v_overlap, v_recipes, v_runs, v_cell_runs and v_sources are public and
  * stable, and any SQLite client can read them. WAL mode; a sample is committed as soon as it exists.
  *
  * Invariant: a cell is `done` only when all of its samples, metrics and bins are in the database;
@@ -23,6 +23,12 @@ enum store_mode {
     STORE_READ,  /* must exist; nothing can be written through it */
     STORE_WRITE, /* made where it does not exist, whole or not at all */
 };
+
+/*
+ * The name of a task whose numbers are times begins so, and no other's does, whatever its recipe calls
+ * it. Nobody measures times twice alike, so where databases are merged they are not compared.
+ */
+#define STORE_TIMED "speed:"
 
 #define STORE_BUSY_SECONDS 5 /* how long another writer is waited for */
 /* And readers, in a place that machines share: a commit waits there until all of them are done. */

@@ -112,6 +112,8 @@ enum text_kind text_kind(const char *text, size_t len)
         blanks++;
     const char *s = text + blanks;
     size_t n = len - blanks;
+    while (n > 0 && is_space(s[n - 1]))
+        n--;
     if (n == 0)
         return len ? KIND_SPACE : KIND_OTHER;
     struct count c = count(s, n);

@@ -12,8 +12,9 @@
  *   name         a word with a capital: names, and the first words of sentences
  *   word         any other word, or its beginning: a blank and letters
  *   piece        letters without a blank before them, that go on with a word
- *   other        what is left: other scripts, parts of characters, special tokens
- * Blanks before it do not count, but for word and piece.
+ *   other        what is left: other scripts, parts of characters. A special token such as </s> is what
+ *                its characters are: code
+ * Blanks around it do not count, but for word and piece those before it.
  *
  * Leaves out: context. A token alone cannot tell a name from the first word of a sentence.
  */
