@@ -34,9 +34,9 @@ struct estimate mean_of(const double *y, size_t n);
 
 /*
  * The median, which one slow turn does not move, with the standard error of Maritz and Jarrett (1978):
- * that of the medians of all samples that could be drawn from these n with replacement; of an even
- * number either of the two in the middle is taken for it.; no
- * error above MEDIAN_MAX. y: [n]
+ * that of the medians of all samples that could be drawn from these n with replacement, where of an
+ * even number either of the two in the middle is taken for the median. The error is NaN where n is
+ * below 2 or above MEDIAN_MAX. y: [n]
  */
 enum { MEDIAN_MAX = 1000 };
 struct estimate median_of(const double *y, size_t n);

@@ -8,6 +8,8 @@
 -- Random tokens, the same for every router: 128 are read, 256 are fed one by one behind them. The
 -- routers take turns, so that a machine that slows down does so for all; on the CPU one thread writes. The
 -- cell's metrics have the median over the repeats, v_samples.extracted each repeat's seconds and bytes.
+-- What another machine or another build of the program times are cells of their own: give each a database
+-- of its own with --db, or --against cannot tell which goes with which.
 -- On a GPU say --device cuda, and there --dtype bfloat16 for a full-size model.
 --
 -- The paper, with OLMoE-1B-7B on a GPU: 141.23 tokens/s with TopK, 139.41 with Online, 1.3 % less; Expert

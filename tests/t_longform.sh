@@ -80,6 +80,14 @@ named() {
         says ' continue:on '
 }
 check 'the recipe may name it' named
+# Their tables would not tell them apart.
+apart() {
+    sed 's/"text":/"body":/' texts.jsonl | paste -d '\n' texts.jsonl - | sed 'N; s/}\n{/, /' >both.jsonl
+    sed 's/tasks = \(.*\)texts\(.*\)60 }/tasks = { \1both\260 }, \1both\260, limit = 2 }, \1both\260, field = "body" } }/' \
+        t.lua >x.lua && gives 0 "$seqtopk" plan x.lua && says 'max_tokens=60) ' && says 'max_tokens=60,limit=2) ' &&
+        says 'max_tokens=60,field=body) '
+}
+check 'texts of other fields, or fewer, are called so' apart
 check 'how much is written must be said' fails 1 "continue: 'max_tokens' is missing" \
     sh -c "sed 's/, max_tokens = 60//' t.lua >x.lua; '$seqtopk' plan x.lua"
 check 'a router that looks ahead is refused' fails 1 'as task continue:texts.jsonl.* asks' \

@@ -101,15 +101,37 @@ else
     skip 'another machine has cells of its own' 'its name cannot be changed here'
 fi
 
+# The program's revision stands in it as text: with another one it is a program of another commit.
+build() {
+    gives 0 "$seqtopk" plan t.lua && cp out here && gives 0 "$other" plan t.lua &&
+        ! cut -d' ' -f1 here | sed 1d | grep -qFf - out || return
+    sed 's/speed {.*}/nll { file = "texts.jsonl" } }/; s/"strict"/"global"/' t.lua >nll.lua
+    gives 0 "$seqtopk" plan nll.lua && cp out here && gives 0 "$other" plan nll.lua && cmp out here >>err
+}
+printf '{"text": "One text."}\n' >texts.jsonl
+revision=$("$seqtopk" --version | cut -d' ' -f3)
+other=$(pwd)/seqtopk-other
+if [ -n "$revision" ]; then
+    LC_ALL=C sed "s/$revision/$(printf %s "$revision" | tr '0-9a-f' 'a-f0-9')/g" "$seqtopk" >"$other" && chmod +x "$other"
+    check 'what another build times are cells of its own' build
+else
+    skip 'what another build times are cells of its own' 'the program does not know its commit'
+fi
+
 check 'several processes are refused' fails 1 'measures time, and 2 processes would slow one another' \
     "$seqtopk" run t.lua --jobs 2 --db d.db
-check 'shards are refused' fails 1 'submit: task speed(.* measures time' \
+check 'shards are refused' fails 1 'submit: task speed:.* measures time' \
     "$seqtopk" submit t.lua --tasks 2 --db d
-check 'a router that looks ahead is refused' fails 1 'as task speed(.* asks' \
+check 'a router that looks ahead is refused' fails 1 'as task speed:.* asks' \
     sh -c "sed 's/online/global/' t.lua >x.lua; '$seqtopk' run x.lua --db d.db"
 check 'more positions than the model has are refused' \
     fails 1 'prompt_tokens = 8 and tokens = 2041 are more than the 2048 positions' \
     sh -c "sed 's/tokens = 12/tokens = 2041/' t.lua >x.lua; '$seqtopk' run x.lua --db d.db"
+named() {
+    sed "s/repeats = 3/name = 'long'/" t.lua >x.lua && gives 0 "$seqtopk" plan x.lua && says ' speed:long ' &&
+        gives 0 "$seqtopk" plan t.lua && says ' speed:random(prompt_tokens=8,tokens=12,batch=2,repeats=3) '
+}
+check 'the recipe may name it, and else it says what is timed' named
 check 'no repeats are refused' fails 1 'speed.repeats: 0; allowed is' \
     sh -c "sed 's/repeats = 3/repeats = 0/' t.lua >x.lua; '$seqtopk' run x.lua --db d.db"
 check 'nothing was begun for what was refused' [ ! -e d.db ]

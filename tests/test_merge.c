@@ -468,6 +468,28 @@ static void a_score_may_come_later(void **state)
     same(at("b.db"), at("out.db"));
 }
 
+/* Nobody measures times twice alike; what else is called after speed is compared. */
+static void times_are_not_compared(void **state)
+{
+    (void)state;
+    static const char timed[] = "UPDATE cell SET task = 'speed:long'";
+    change(database("a.db", "c1", "01", CELL_UNFINISHED), timed);
+    change(database("b.db", "c1", "012", CELL_DONE), timed);
+    change(at("b.db"), "UPDATE sample SET score = 7, nll = 2; UPDATE metric SET value = 9");
+    must(merge(at("out.db"), at("a.db")));
+    must(merge(at("out.db"), at("b.db")));
+    same(at("b.db"), at("out.db"));
+    must(merge(at("out.db"), at("a.db")));
+    same(at("b.db"), at("out.db"));
+    for (int i = 0; i < 3; i++)
+        change(at(i == 0   ? "a.db"
+                  : i == 1 ? "b.db"
+                           : "out.db"),
+               "UPDATE cell SET task = 'nll:speed:long'");
+    assert_int_equal(merge(at("out.db"), at("a.db")), -1);
+    says("cell c1, document 0: nll 2 in ");
+}
+
 static void add_training(const char *name, int first, int last, double loss)
 {
     struct store *s = opened(at(name), STORE_WRITE);
@@ -840,6 +862,7 @@ int main(void)
         TEST(of_halves_that_overlap_the_larger_is_taken),
         TEST(a_done_cell_has_all_documents),
         TEST(a_score_may_come_later),
+        TEST(times_are_not_compared),
         TEST(trainings_are_united_by_step),
         TEST(the_newest_runs_plan_is_the_sweeps),
         TEST(a_run_that_went_on_has_more),

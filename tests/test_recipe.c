@@ -133,6 +133,11 @@ static void the_recipe_sees_what_the_command_line_said(void **state)
     assert_int_equal(r->K.v[0], 8);
     assert_int_equal(r->limit, 7);
     recipe_free(r);
+    said.model = "models/OLMoE-1B-7B-0125//"; // as a shell completes it
+    r = recipe_open(path, &said, &err);
+    assert_non_null(r);
+    assert_int_equal(r->K.v[0], 8);
+    recipe_free(r);
     free(path);
     assert_null(read_text("local m = options.models"));
     assert_non_null(strstr(err.s, "r.lua:1: options has model, device, dtype and limit, and no "
@@ -308,8 +313,10 @@ static void a_wrong_key_or_value_names_its_line(void **state)
           "continue.truncate: unknown key; allowed are file, field, name, min_bytes, limit, "
           "prompt_tokens, max_tokens, temperature, top_p, stop_at_end, train" },
         { "tasks = speed { limit = 3 }",
-          "speed.limit: unknown key; allowed are prompt_tokens, tokens, batch, repeats, warmup, "
-          "train" },
+          "speed.limit: unknown key; allowed are name, prompt_tokens, tokens, batch, repeats, "
+          "warmup, train" },
+        { "tasks = speed { name = 'a b' }",
+          "speed.name: \"a b\"; allowed are letters, digits, - and _, at most 64 of them" },
         { "tasks = speed { tokens = 0 }",
           "speed.tokens: 0; allowed is a whole number from 1 to 1000000" },
         { "judge = 'gpt'", "judge: the text \"gpt\"; allowed is a table { url =, model =, key_env "

@@ -102,6 +102,33 @@ static void what_does_not_fit_the_context_is_refused(void **state)
     task_release(&t);
 }
 
+/* What the task of `spec` is called. */
+static void assert_called(const struct recipe_task *spec, const char *want)
+{
+    struct task t;
+    if (task_resolve(spec, 0, &t, &err) != 0)
+        fail_msg("%s", err.s);
+    assert_string_equal(t.name, want);
+    task_release(&t);
+}
+
+static void a_name_says_what_is_taken_of_a_file(void **state)
+{
+    (void)state;
+    char field[] = "text", other[] = "body";
+    struct recipe_task spec = { .text = field, .prompt_tokens = 2, .max_tokens = 3 };
+    fixture_text(dir, "d.jsonl", "{\"text\": \"zzzzz\"}\n");
+    spec.file = xasprintf("%s/d.jsonl", dir);
+    assert_called(&spec, "continue:d.jsonl(prompt_tokens=2,max_tokens=3)");
+    spec.limit = 7;
+    assert_called(&spec, "continue:d.jsonl(prompt_tokens=2,max_tokens=3,limit=7)");
+    spec.text = other;
+    spec.stop_at_end = true;
+    assert_called(&spec,
+                  "continue:d.jsonl(prompt_tokens=2,max_tokens=3,limit=7,field=body,stop_at_end)");
+    free(spec.file);
+}
+
 /* ---- speed ---- */
 
 static struct task timed(int repeats, int limit)
@@ -145,9 +172,24 @@ static void a_repeat_that_does_not_fit_the_context_is_refused(void **state)
     (void)state;
     struct task t = timed(3, 0);
     assert_int_equal(documents_read(&t, tokenizer, 6, &docs, &err), -1);
-    assert_string_equal(err.s, "speed(prompt_tokens=3,tokens=4,batch=2): prompt_tokens = 3 and "
-                               "tokens = 4 are more than the 6 positions of the model");
+    assert_string_equal(
+        err.s, "speed:random(prompt_tokens=3,tokens=4,batch=2,repeats=3,warmup=0): "
+               "prompt_tokens = 3 and tokens = 4 are more than the 6 positions of the model");
     task_release(&t);
+}
+
+static void a_name_says_how_it_is_timed(void **state)
+{
+    (void)state;
+    char label[] = "long";
+    struct recipe_task spec = { .speed = { 3, 4, 2, SPEED_REPEATS, SPEED_WARMUP } };
+    assert_called(&spec, "speed:random(prompt_tokens=3,tokens=4,batch=2)");
+    spec.speed.repeats++;
+    assert_called(&spec, "speed:random(prompt_tokens=3,tokens=4,batch=2,repeats=8)");
+    spec.speed.warmup = 0;
+    assert_called(&spec, "speed:random(prompt_tokens=3,tokens=4,batch=2,repeats=8,warmup=0)");
+    spec.label = label;
+    assert_called(&spec, "speed:long");
 }
 
 int main(void)
@@ -158,8 +200,10 @@ int main(void)
         cmocka_unit_test_teardown(a_character_that_the_end_cuts_is_marked, forget),
         cmocka_unit_test_teardown(a_text_with_too_few_tokens_is_refused, forget),
         cmocka_unit_test_teardown(what_does_not_fit_the_context_is_refused, forget),
+        cmocka_unit_test_teardown(a_name_says_what_is_taken_of_a_file, forget),
         cmocka_unit_test_teardown(each_repeat_has_tokens_of_its_own_and_always_the_same, forget),
         cmocka_unit_test_teardown(a_repeat_that_does_not_fit_the_context_is_refused, forget),
+        cmocka_unit_test_teardown(a_name_says_how_it_is_timed, forget),
     };
     return cmocka_run_group_tests_name("task_own", tests, open_all, close_all);
 }

@@ -4,6 +4,7 @@
  */
 #include "recipe/cell.h"
 #include "machine.h"
+#include "program.h"
 #include "recipe/lua_router.h"
 
 #include <stdio.h>
@@ -287,13 +288,18 @@ void model_identity(const struct sweep_model *m, struct buf *text)
     buf_addf(text, "weights %s\ntokenizer %s\n", m->weights_hash, m->tokenizer_hash);
 }
 
-/* Times are of one machine and of no other: what another takes is another cell. */
+/*
+ * Times are of one machine and of one program: what another takes is another cell. Builds from files
+ * that had been changed since one commit count as one program, and the libtorch is left out: who would
+ * know it has to open it.
+ */
 static void add_machine(const struct sweep *s, struct buf *text)
 {
     struct buf processor = BUF_INIT, host = BUF_INIT;
     machine_processor(&processor);
     machine_host(&host);
     buf_addf(text, "host %s\nprocessor %s\non %s\n", host.s, processor.s, s->device);
+    buf_addf(text, "program %s %s\n", program_version, program_revision);
     buf_release(&processor);
     buf_release(&host);
 }

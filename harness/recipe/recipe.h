@@ -2,11 +2,11 @@
  * recipe.h: a Lua recipe, read into plain data.
  *
  * Words of a recipe: sweep{...}, a constructor for each router of routers.c (its fields from the
- * router's own table), router{...} for one that the recipe defines (lua_router.h), none(), nll{...},
- * continue{...}, speed{...}, task{...}, sft{...}, the symbols K and N with + - * / // and unary minus, and `options`, which has
- * what the command line said: options.model (its folders left out), .device, .dtype, .limit; nil each
- * where it was silent. The recipe ends in `return sweep { ... }`, or in `return pretrain { ... }`
- * (recipe_pretrain.h).
+ * router's own table), router{...} for one that the recipe defines (lua_router.h), none(),
+ * nll{...}, continue{...}, speed{...}, task{...}, sft{...}, the symbols K and N with + - * / // and
+ * unary minus, and `options`, which has what the command line said: options.model (its folders left
+ * out), .device, .dtype, .limit; nil each where it was silent. The recipe ends in `return sweep {
+ * ... }`, or in `return pretrain { ... }` (recipe_pretrain.h).
  *
  * Invariant: in a `struct recipe` every key is known, every value has its type, and the lists are
  * not empty. Leaves out: whether models and files exist and what the numbers come to (sweep.h).
@@ -39,6 +39,7 @@ struct speed {
     int batch;                 /* texts side by side */
     int repeats, warmup;       /* times that count, and that do not, before them */
 };
+enum { SPEED_REPEATS = 7, SPEED_WARMUP = 1 }; /* where it does not say */
 
 struct recipe_task {
     char *name; /* "gsm8k/nll"; NULL for nll{...}, continue{...} and speed{...} */
@@ -47,7 +48,7 @@ struct recipe_task {
     int limit;  /* 0: none */
     bool truncate;
     int length;        /* nll: tokens that are kept of a text, its first; 0: all */
-    char *label;       /* nll and continue: what it is called; NULL: after its file */
+    char *label;       /* nll, continue and speed: what it is called; NULL: after what it does */
     int min_bytes;     /* nll and continue: shorter texts are not selected; 0: all are */
     int prompt_tokens; /* continue: of a text, its first, behind which it is written on; 0: no such */
     bool stop_at_end;   /* continue: the model's end token ends what is written */

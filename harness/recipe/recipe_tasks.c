@@ -15,9 +15,11 @@ enum {
 };
 
 /* What speed { ... } times where it does not say. */
-static const struct speed usual_speed = {
-    .prompt_tokens = 128, .tokens = 256, .batch = 1, .repeats = 7, .warmup = 1
-};
+static const struct speed usual_speed = { .prompt_tokens = 128,
+                                          .tokens = 256,
+                                          .batch = 1,
+                                          .repeats = SPEED_REPEATS,
+                                          .warmup = SPEED_WARMUP };
 enum { BATCH_MAX = 4096, REPEATS_MAX = 1000 };
 
 /* What every kind of task may say of its documents. */
@@ -116,6 +118,7 @@ static const struct field continue_fields[] = {
         .offset = offsetof(struct recipe_task, speed.member), .lo = (least), .hi = (most) \
     }
 static const struct field speed_fields[] = {
+    { .name = "name", .type = FIELD_STRING, .offset = offsetof(struct recipe_task, label) },
     SPEED_FIELD(prompt_tokens, 1, TOKENS_MAX),
     SPEED_FIELD(tokens, 1, TOKENS_MAX),
     SPEED_FIELD(batch, 1, BATCH_MAX),

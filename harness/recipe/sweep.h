@@ -89,7 +89,7 @@ struct sweep {
     bool log_expert_entropy;
     size_t noverlap;
     char **overlap_names;       /* [noverlap]: "topk", "seqtopk_global"; no two are the same */
-    struct router_use *overlap; /* [models, K, noverlap] */
+    struct router_use *overlap; /* [models, trainings as the recipe says them, K, noverlap] */
     char *device;               /* "cpu" or "cuda", "cuda:1" */
     enum dtype dtype;
     bool judged;             /* judge = { ... } was said */

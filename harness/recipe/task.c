@@ -188,7 +188,7 @@ int task_resolve(const struct recipe_task *spec, int limit, struct task *out, st
     if (spec->name)
         return resolve_named(spec, true, out, err);
     if (spec->speed.repeats) {
-        task_own_speed(&spec->speed, out);
+        task_own_speed(spec, out);
         return 0;
     }
     if (spec->prompt_tokens)

@@ -17,6 +17,8 @@
  *   speed { prompt_tokens = 128, tokens = 256, batch = 1, repeats = 7, warmup = 1 }
  *                       how long reading and writing take, and how much memory (run_speed.c)
  *
+ * Each may have a `name`: nll:NAME, continue:NAME, speed:NAME.
+ *
  * Invariant: the data files exist (a task whose eval makes its documents has none, nor has speed), and
  * all that is said of the task is final.
  * Leaves out: reading the files (data.h).

@@ -4,6 +4,7 @@
 #include "recipe/task_own.h"
 #include "recipe/eval_form.h"
 #include "splitmix.h"
+#include "store/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +56,10 @@ static char *name_of(const struct recipe_task *spec, const struct decoding *d)
         buf_addf(&name, ",top_p=%.10g", d->top_p);
     if (spec->min_bytes)
         buf_addf(&name, ",min_bytes=%d", spec->min_bytes);
+    if (spec->limit)
+        buf_addf(&name, ",limit=%d", spec->limit);
+    if (strcmp(spec->text, "text") != 0)
+        buf_addf(&name, ",field=%s", spec->text);
     buf_addf(&name, "%s)", spec->stop_at_end ? ",stop_at_end" : "");
     return buf_detach(&name);
 }
@@ -101,11 +106,27 @@ int task_own_cut(const struct task *t, const struct tokenizer *tokenizer, struct
 
 /* ---- speed { ... } ---- */
 
-void task_own_speed(const struct speed *speed, struct task *out)
+/* "speed:NAME", where the recipe names it; else all of it that is not the default. */
+static char *speed_name(const struct recipe_task *spec)
 {
-    out->speed = *speed;
-    out->name = xasprintf("speed(prompt_tokens=%d,tokens=%d,batch=%d)", speed->prompt_tokens,
-                          speed->tokens, speed->batch);
+    const struct speed *s = &spec->speed;
+    struct buf name = BUF_INIT;
+    if (spec->label)
+        return xasprintf(STORE_TIMED "%s", spec->label);
+    buf_addf(&name, STORE_TIMED "random(prompt_tokens=%d,tokens=%d,batch=%d", s->prompt_tokens,
+             s->tokens, s->batch);
+    if (s->repeats != SPEED_REPEATS)
+        buf_addf(&name, ",repeats=%d", s->repeats);
+    if (s->warmup != SPEED_WARMUP)
+        buf_addf(&name, ",warmup=%d", s->warmup);
+    buf_adds(&name, ")");
+    return buf_detach(&name);
+}
+
+void task_own_speed(const struct recipe_task *spec, struct task *out)
+{
+    out->speed = spec->speed;
+    out->name = speed_name(spec);
 }
 
 void task_own_speed_check(struct task *t)

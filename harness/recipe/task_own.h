@@ -12,8 +12,8 @@
 
 /* Name, form and decoding of what continues texts; the file is the caller's. */
 int task_own_continue(const struct recipe_task *spec, struct task *out, struct buf *err) MUST_USE;
-/* Name, and how many repeats: at most `out->limit`. */
-void task_own_speed(const struct speed *speed, struct task *out);
+/* Name, which begins with STORE_TIMED, and what is timed. */
+void task_own_speed(const struct recipe_task *spec, struct task *out);
 void task_own_release(struct task *t);
 
 /* Sets what data_check() does. */

@@ -5,7 +5,7 @@
  * Of a cell that both have, done goes before unfinished before failed. What both have of it must be
  * the same: samples and tokens to the bit, what is summed or averaged over them to 1e-9. No numbers
  * are: seconds, dates, the device's number, the sweep's name, the model's, and the note; ours stay.
- * A document that has no score yet may get one. Times, of tasks speed(...), are not compared either: the
+ * A document that has no score yet may get one. Times, of tasks STORE_TIMED, are not compared either: the
  * cell that is further is taken, or ours. Of two cells that are not done
  *   - one that has all documents of the other takes its place;
  *   - halves that share no document are united, and their expert load is summed;

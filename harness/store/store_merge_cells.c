@@ -30,7 +30,7 @@ static enum cell_status better_status(const struct merge_cell *c)
 
 #define CELL_FACTS                                                                     \
     "SELECT n, id, status, samples, (SELECT count(score) FROM main.sample AS s WHERE " \
-    "s.cell = cell.n), task GLOB 'speed(*' FROM main.cell"
+    "s.cell = cell.n), task GLOB '" STORE_TIMED "*' FROM main.cell"
 
 /* The cell of this id in ours, if there is one. */
 static int look_at_ours(struct merge_pair *p, sqlite3_stmt *st, struct merge_cell *c,
