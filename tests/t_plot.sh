@@ -79,8 +79,16 @@ unpaired() {
         gives 0 "$seqtopk" plot many.db --out f7 --where "k = 8 AND (router = 'topk' OR max = 10)" && grep -q 'not paired' f7/positions.gp &&
         [ "$(cut -f 1-12 f6/positions.tsv | cksum)" = "$(cut -f 1-12 f7/positions.tsv | cksum)" ] && ! cmp -s f6/positions.tsv f7/positions.tsv
 }
+# Panels by the numbers in their tasks' names, of which they say only what differs.
+panels() {
+    cp a.db tasks.db && sqlite3 tasks.db "UPDATE cell SET task = 'nll:t(length=' || (2048 / k) || ',x=1)'" &&
+        sqlite3 tasks.db "UPDATE cell SET k = 4" &&
+        gives 0 "$seqtopk" plot tasks.db --out f8 --x max --where "mode = 'online' AND min = 1" &&
+        [ "$(cut -f 2 f8/nll_by_max.tsv | uniq | tr '\n' ' ')" = "panel length=256 length=512 length=1024 " ] &&
+        grep -q "^set label 'tiny-olmoe, nll:t(x=1), K = 4' at" f8/nll_by_max.gp
+}
 refused() {
-    fails 1 'plot: --x nothing: no finished cell has it; there are batch, k, max, min, seed, segment$' "$seqtopk" plot a.db --x nothing &&
+    fails 1 'plot: --x nothing: no finished cell has it; there are batch, k, max, min, seed$' "$seqtopk" plot a.db --x nothing &&
         fails 1 'plot: --y nothing: no finished cell has it; there are .*nll, ppl' "$seqtopk" plot a.db --x k --y nothing &&
         fails 1 'plot: --x seed: it is 0 in all cells' "$seqtopk" plot a.db --x seed &&
         fails 1 'plot: --y ppl cannot stand with --against' "$seqtopk" plot a.db --x k --y ppl --against topk &&
@@ -106,8 +114,10 @@ else
 fi
 if command -v gnuplot >/dev/null && command -v sqlite3 >/dev/null; then
     check "intervals by position are paired where the tokens are few, and say so where not" unpaired
+    check "panels stand by the numbers in their names, and share a head" panels
 else
     skip "intervals by position are paired where the tokens are few, and say so where not" "no gnuplot or sqlite3"
+    skip "panels stand by the numbers in their names, and share a head" "no gnuplot or sqlite3"
 fi
 check "what is not there is refused with what is" refused
 plan

@@ -115,6 +115,23 @@ experts() {
 }
 check "experts by document, and several metrics in one table" experts
 
+# What a measure says of each document: A 0.01 for each document before, B a quarter more, with no word on
+# the last; one that has a median alone is none.
+measures() {
+    cp a.db m.db && sql m.db "UPDATE sample SET extracted = json_object('repetition', json_object('score', 0.01 * doc), 'rate', json_object('score', 1, 'median', json('true')))
+            WHERE cell IN (SELECT n FROM cell WHERE id IN ('$topk', '$online'));
+        UPDATE sample SET extracted = json_set(extracted, '\$.repetition.score', 0.25 + 0.01 * doc) WHERE cell = (SELECT n FROM cell WHERE id = '$online');
+        UPDATE sample SET extracted = '{}' WHERE doc = 23 AND cell = (SELECT n FROM cell WHERE id = '$online');
+        INSERT INTO metric SELECT n, m, 0.1, NULL, 24 FROM cell, (SELECT 'repetition' AS m UNION SELECT 'rate') WHERE id IN ('$topk', '$online')" &&
+        gives 0 "$seqtopk" table m.db --against topk --metric repetition --json && near "$(field "$(at)" difference)" 0.25 1e-9 && near "$(field "$(at)" reference)" 0.11 1e-9 &&
+        [ "$(field "$(at)" documents)|$(field "$(at)" metric)|$(field "$(at)" reading)" = '23|repetition|higher' ] &&
+        gives 0 "$seqtopk" compare m.db "$online" "$topk" --metric repetition --json && grep -q '"metric": "repetition"' out &&
+        fails 2 'documents have no rate of their own' "$seqtopk" table m.db --against topk --metric rate &&
+        fails 1 'metric rate: documents have a score, an nll and experts, and what their measures say' "$seqtopk" compare m.db "$online" "$topk" --metric rate &&
+        sql m.db "UPDATE sample SET extracted = '{\"repetition\":{\"score\":0}}'" && gives 0 "$seqtopk" table m.db --against topk --metric repetition && says 'no difference larger than 0.0000$'
+}
+check "what a measure says of each document is compared" measures
+
 # Three seeds of topk and of online at K = 8, whose losses the seed shifts by 0, 1 and 2 tenths a token on
 # one side.
 cp a.db k.db
@@ -200,12 +217,28 @@ plain() {
         gives 0 "$seqtopk" table a.db --by task && says '± ' '^K  *router'
 }
 check "values by K and by task, with their errors" plain
+# Numbers in names count by their value, in columns and in rows.
+ordered() {
+    cp a.db n.db && sql n.db "UPDATE cell SET model = 'm' || k, task = 'first_' || (1024 / k)" && gives 0 "$seqtopk" table n.db --by task --where "router = 'topk'" &&
+        says '^model  K  router  first_128, nll  first_256, nll  first_512, nll$' &&
+        cp a.db n.db && sql n.db "UPDATE cell SET min = 1, max = 10, params = json_set(params, '\$.min', 1, '\$.max', 10, '\$.segment', (max - k) * (max - k) * 16) WHERE mode = 'online' AND min = 1 AND max < 64" &&
+        gives 0 "$seqtopk" table n.db --where "k = 8 AND mode = 'online' AND min = 1 AND max < 64" --tsv &&
+        [ "$(cut -f 5 out | tr '\n' ',')" = "router,seqtopk online [1, 10] segment 16,seqtopk online [1, 10] segment 64,seqtopk online [1, 10] segment 256," ]
+}
+check "columns and rows stand by the numbers in their names" ordered
+# One name for all references where they have one, else the condition.
+named() {
+    gives 0 "$seqtopk" table a.db --against "mode = 'online' AND max = k + 2" --by k && says 'difference: router less seqtopk online \[1, K+2\] on the same' &&
+        gives 0 "$seqtopk" table a.db --against "mode = 'online' AND min = 1 AND max = iif(k = 8, 9, k + 2)" && says "difference: router less its reference (mode = 'online' AND min = 1 AND max = iif(k = 8, 9, k + 2)) on the same" &&
+        gives 0 "$seqtopk" table a.db --against "mode = 'online' AND max = k + 2" --where "k = 8" && says 'difference: router less seqtopk online \[1, 10\] on the same'
+}
+check "the references of all rows are named, not the first's alone" named
 pooled() {
     gives 0 "$seqtopk" table k.db --against topk --where "$pair" --json && v=$(field "$(at)" value) &&
         gives 0 "$seqtopk" table k.db --where "$pair" --by task --json && near "$(field "$(at)" '"nll:texts.jsonl"')" "$v" 1e-8
 }
 check "seeds stand together in one place" pooled
-check "but not for what documents have not" fails 1 "several seeds can be taken together for score, nll and experts, and not for ppl" \
+check "but not for what documents have not" fails 1 "several seeds can be taken together for score, nll, experts and what a measure says of each document, and not for ppl" \
     "$seqtopk" table k.db --where "$pair" --by task --metric ppl
 check "a field that is none is refused" fails 2 "by task, k, model or train" "$seqtopk" table a.db --by colour
 check "pass@k has its own form" fails 2 "does not go with" "$seqtopk" table a.db --pass-at 2 --by task

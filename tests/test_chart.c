@@ -2,7 +2,8 @@
  * test_chart.c: what the figures by position, by kind of token, of loads and along a field have in them,
  * against sums made by hand, and that their scripts find each line's rows.
  */
-#include "cmd/figure_chart.h"
+#include "cmd/figure_chart_page.h"
+#include "cmd/figure_field.h"
 #include "cmd/figure_value.h"
 #include "fake.h"
 
@@ -331,7 +332,7 @@ static void what_no_cell_has_is_refused_with_what_there_is(void **state)
     open_sweep(NULL);
     assert_int_equal(charts_by_field(db, &all, &f, "", &charts, &err), -1);
     assert_string_equal(err.s, "plot: --x p: no finished cell has it; there are batch, k, max, "
-                               "min, seed, segment");
+                               "min, seed");
     buf_reset(&err);
     f = (struct chart_field){ .x = "k", .metric = "score" };
     assert_int_equal(charts_by_field(db, &all, &f, "", &charts, &err), -1);
@@ -376,6 +377,66 @@ static void names_are_told_without_the_field(void **state)
     near(v, 1);
     assert_false(value_of(&r, "mode", &v));
     assert_false(value_of(&r, "len", &v));
+}
+
+static void a_segment_of_0_is_a_level_line_of_its_own(void **state)
+{
+    (void)state;
+    const struct chart_field f = { .x = "segment", .metric = "nll" };
+    static const int segments[] = { 0, 16, 64 };
+    size_t n = 0;
+    open_sweep("k = 8 AND (router = 'topk' OR mode = 'online' AND min = 1)");
+    for (size_t i = 0; i < all.len; i++) {
+        struct result *r = &all.v[i];
+        if (strcmp(r->router, "topk") == 0)
+            continue;
+        assert_true(n < ARRAY_LEN(segments));
+        free(r->params);
+        r->params =
+            xasprintf("{\"mode\":\"online\",\"min\":1,\"max\":10,\"segment\":%d}", segments[n++]);
+        r->max = 10;
+    }
+    must(charts_by_field(db, &all, &f, "", &charts, &err));
+    const struct chart_panel *p = &find("nll_by_segment")->panels[0];
+    assert_true(n == 3 && p->nlines == 3 && p->x.nticks == 2 && p->x.doubling);
+    const struct chart_line *l = line_of(p, "seqtopk online [1, 10]");
+    assert_true(!l->flat && l->n == 2 && l->points[0].x == 16 && l->points[1].x == 64);
+    l = line_of(p, "seqtopk online [1, 10] without segment");
+    assert_true(l->flat && l->n == 2 && l->points[0].x == 16 && l->style.point == 0);
+    assert_true(line_of(p, "topk")->flat);
+}
+
+static void titles_say_what_differs_and_the_head_the_rest(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *keys[2], *titles[2], *head;
+    } cases[] = {
+        { { "m\nnll:a.jsonl(length=8,x=1)\nnone\ncpu\nf32\n4",
+            "m\nnll:a.jsonl(length=16,x=1)\nnone\ncpu\nf32\n2" },
+          { "length=8, K = 4", "length=16, K = 2" },
+          "m, nll:a.jsonl(x=1)" },
+        { { "m\na(x=1,y=2)\nt\ncpu\nf32\n0", "n\nb(y=2)\nt\ncpu\nf32\n0" },
+          { "m, a(x=1)", "n, b" },
+          "y=2, t" },
+        { { "m\na\nt\ncpu\nf32\n8", "m\na(y=2,z=3)\nu\ngpu\nf32\n8" },
+          { "a, t, cpu", "y=2, z=3, u, gpu" },
+          "m, a, K = 8" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct strings keys = { 0 };
+        strings_add(&keys, cases[i].keys[0]);
+        strings_add(&keys, cases[i].keys[1]);
+        char *head = field_head(&keys);
+        assert_string_equal(head, cases[i].head);
+        for (size_t k = 0; k < 2; k++) {
+            char *title = field_title(&keys, keys.v[k]);
+            assert_string_equal(title, cases[i].titles[k]);
+            free(title);
+        }
+        free(head);
+        strings_release(&keys);
+    }
 }
 
 /* ---- data and scripts ---- */
@@ -468,6 +529,46 @@ static void names_from_outside_stay_text(void **state)
     buf_release(&script);
 }
 
+/* A letter of a title is a ninth wider than one of a legend. */
+static void titles_and_heads_stay_within_their_width(void **state)
+{
+    (void)state;
+    struct result cell = { .model = "m", .task = "t", .train = "none", .label = "l" };
+    const struct style style = { .colour = "#123456", .dash = "solid", .point = 5 };
+    struct chart *c = charts_add(&charts, "", "c", NULL, 0);
+    char many[300] = "";
+    for (int i = 0; i < 20; i++)
+        strcat(many, "ABC ABCDEFGH, ");
+    c->columns = 3;
+    for (int i = 0; i < 3; i++) {
+        struct chart_panel *p = chart_panel_add(c, xstrdup("one"), "q", CHART_LINES);
+        p->y.name = p->x.name = "axis";
+        chart_point_add(chart_line_add(p, &cell, xstrdup("l"), style), 1, 2);
+    }
+    struct page before = page_of(c), after;
+    free(c->panels[1].title);
+    c->panels[1].title = xstrdup(many);
+    c->head = xstrdup(many);
+    after = page_of(c);
+    struct buf script = BUF_INIT;
+    chart_script(c, &script);
+    int pieces = 0, letters, longest = 0;
+    for (const char *at = script.s; (at = strstr(at, "set label 'ABC")); at++) {
+        letters = (int)strcspn(at + 11, "'");
+        longest = letters > longest ? letters : longest;
+        pieces++;
+    }
+    const double letter = 4.6 * 10 / 9;
+    assert_true(longest > 0 && longest * letter <= after.size.width);
+    assert_true((int)page_title_letters(&after) * letter <= after.panel_w);
+    int title = draw_wrapped(NULL, NULL, 0, 0, many, page_title_letters(&after), NORMAL, "");
+    assert_true(title > 5 && after.head > 1 && pieces == title + after.head);
+    assert_int_equal(after.top[0] - before.top[0], ENTRY * (title - 1 + after.head) + 4);
+    buf_release(&script);
+    page_release(&before);
+    page_release(&after);
+}
+
 static void lines_that_look_alike_are_told_apart(void **state)
 {
     (void)state;
@@ -504,6 +605,9 @@ int main(void)
         TEST(a_tasks_parameter_is_a_field_and_seeds_are_taken_together),
         TEST(what_no_cell_has_is_refused_with_what_there_is),
         TEST(names_are_told_without_the_field),
+        TEST(a_segment_of_0_is_a_level_line_of_its_own),
+        TEST(titles_say_what_differs_and_the_head_the_rest),
+        TEST(titles_and_heads_stay_within_their_width),
         TEST(scripts_find_the_rows_of_each_line),
         TEST(scripts_of_fields_find_their_rows_too),
         TEST(names_from_outside_stay_text),

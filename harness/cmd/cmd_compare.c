@@ -41,7 +41,7 @@ static void add_side(struct table *t, const char *name, const struct side *side,
 
 static void print_text(const struct comparison *c, const struct findings *f)
 {
-    char *mean = xasprintf("#%s \xc2\xb1 se", quantity_names[c->quantity]);
+    char *mean = xasprintf("#%s \xc2\xb1 se", c->metric);
     const char *const columns[] = {
         "", "cell", "model", "#K", "router", "train", "seed", mean, NULL
     };
@@ -102,12 +102,11 @@ static void print_json(const struct comparison *c, const struct findings *f)
         number(f->paired.hi), "stderr_by_document", number(f->paired.by_document), "stderr_by_seed",
         number(f->paired.by_seed), "p", number(paired_p(&f->paired)), "resamples",
         c->seeds >= PAIRED_SEEDS ? 0 : PAIRED_RESAMPLES);
-    json_t *all =
-        json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "task",
-                  c->a.cells.v[0].task, "metric", quantity_names[c->quantity], "documents",
-                  c->npairs, "only_a", c->only_a, "only_b", c->only_b, "without_value", c->without,
-                  "a", side_json(&c->a, f->paired.a), "b", side_json(&c->b, f->paired.b),
-                  "difference", difference, "mcnemar", mcnemar, "warnings", warnings);
+    json_t *all = json_pack("{s:s, s:s, s:i, s:i, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "task",
+                            c->a.cells.v[0].task, "metric", c->metric, "documents", c->npairs,
+                            "only_a", c->only_a, "only_b", c->only_b, "without_value", c->without,
+                            "a", side_json(&c->a, f->paired.a), "b", side_json(&c->b, f->paired.b),
+                            "difference", difference, "mcnemar", mcnemar, "warnings", warnings);
     if (!all)
         die(1, "compare: a name in the database is not text");
     json_dumpf(all, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15));
@@ -154,7 +153,7 @@ static int compare_run(int argc, char **argv)
 
 const struct cmd cmd_compare = {
     .name = "compare",
-    .args = "DB A B [--metric score|nll|experts] [--json]",
+    .args = "DB A B [--metric score|nll|experts|MEASURE] [--json]",
     .help = "two cells (ids or conditions) on the documents both have: difference, interval, test",
     .run = compare_run,
 };

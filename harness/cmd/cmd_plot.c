@@ -6,6 +6,7 @@
 #include "cmd/figure_chart.h"
 #include "cmd/figure_training.h"
 #include "cmd/gnuplot.h"
+#include "cmd/table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -145,6 +146,7 @@ static void plot(struct store *s, const struct request *q)
     struct drawn out = { 0 };
     if (results_read(s, q->where, &all, &err))
         die(1, "%s", err.s);
+    table_order(&all);
     if (q->field.x)
         build_field(s, &all, q, &out);
     else

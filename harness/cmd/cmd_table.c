@@ -333,12 +333,20 @@ static void check_options(const struct table_view *v, const char *against, int p
 {
     if (pass_at && (v->nmetrics || against || v->wide))
         die(2, "table: --pass-at does not go with --metric, --against and --by");
-    for (size_t i = 0; against && i < v->nmetrics; i++)
-        if (quantity_find(v->metrics[i]) == QUANTITIES)
+}
+
+static void check_documents(struct store *s, const struct results *all, const struct table_view *v)
+{
+    for (size_t i = 0; i < v->nmetrics; i++) {
+        bool there = all->len == 0 || quantity_find(v->metrics[i]) != QUANTITY_MEASURE;
+        for (size_t c = 0; c < all->len && !there; c++)
+            there = compare_by_document(s, &all->v[c], v->metrics[i]);
+        if (!there)
             die(2,
-                "table: --against: documents have no %s of their own; --metric can be score, nll "
-                "or experts",
+                "table: --against: documents have no %s of their own; --metric can be score, nll, "
+                "experts or a measure of theirs",
                 v->metrics[i]);
+    }
 }
 
 static int table_run(int argc, char **argv)
@@ -372,9 +380,11 @@ static int table_run(int argc, char **argv)
     struct store *s = store_open(argv[1], STORE_READ, &err);
     if (!s || results_read(s, where, &all, &err))
         die(1, "%s", err.s);
+    table_order(&all);
     if (pass_at) {
         pass_at_print(s, &all, pass_at, v.said.format);
     } else if (against) {
+        check_documents(s, &all, &v.said);
         table_against(s, &all, against, &v.said);
     } else if (v.said.wide) {
         check_metrics(&v, &all, argv[1]);

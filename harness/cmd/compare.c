@@ -13,7 +13,7 @@
  * nominal 95 %, 90 % had the truth in them; with 60 it was 93 %. */
 #define FEW_DOCUMENTS 20
 
-const char *const quantity_names[QUANTITIES] = {
+const char *const quantity_names[QUANTITY_MEASURE] = {
     [QUANTITY_SCORE] = "score",
     [QUANTITY_NLL] = "nll",
     [QUANTITY_EXPERTS] = "experts",
@@ -22,78 +22,9 @@ const char *const quantity_names[QUANTITIES] = {
 enum quantity quantity_find(const char *name)
 {
     enum quantity m = 0;
-    while (m < QUANTITIES && strcmp(name, quantity_names[m]) != 0)
+    while (m < QUANTITY_MEASURE && strcmp(name, quantity_names[m]) != 0)
         m++;
     return m;
-}
-
-/* ---- rows ---- */
-
-static int by_document(const void *a, const void *b)
-{
-    const struct compared *p = a, *q = b;
-    if (p->doc != q->doc)
-        return p->doc < q->doc ? -1 : 1;
-    return p->seed < q->seed ? -1 : p->seed > q->seed;
-}
-
-static int load_samples(struct store *s, const struct result *cell, struct side *side,
-                        struct buf *err)
-{
-    struct rows *r = store_query(s, err,
-                                 "SELECT doc, score, nll, nll_tokens FROM v_samples "
-                                 "WHERE cell_id = ? AND error IS NULL ORDER BY doc",
-                                 cell->id);
-    int rc = r ? 0 : -1;
-    while (r && (rc = rows_next(r, err)) == 1) {
-        double tokens = (double)rows_int(r, 3);
-        ARRAY_GROW(side->rows, side->rows_cap, side->nrows + 1);
-        side->rows[side->nrows++] = (struct compared){
-            .doc = rows_int(r, 0),
-            .seed = cell->seed,
-            .of = { [QUANTITY_SCORE] = { !rows_null(r, 1), rows_double(r, 1), 1 },
-                    [QUANTITY_NLL] = { !rows_null(r, 2) && tokens > 0, rows_double(r, 2),
-                                       tokens } },
-        };
-    }
-    rows_close(r);
-    return rc;
-}
-
-/* Into the rows from `first` on, which are the cell's, by document. */
-static int load_experts(struct store *s, const struct result *cell, struct side *side, size_t first,
-                        struct buf *err)
-{
-    struct rows *r = store_query(s, err,
-                                 "SELECT doc, sum(experts), count(*) FROM v_tokens "
-                                 "WHERE cell_id = ? AND experts IS NOT NULL "
-                                 "GROUP BY doc ORDER BY doc",
-                                 cell->id);
-    int rc = r ? 0 : -1;
-    while (r && (rc = rows_next(r, err)) == 1) {
-        while (first < side->nrows && side->rows[first].doc < rows_int(r, 0))
-            first++;
-        if (first < side->nrows && side->rows[first].doc == rows_int(r, 0))
-            side->rows[first].of[QUANTITY_EXPERTS] =
-                (struct observed){ true, rows_double(r, 1), (double)rows_int(r, 2) };
-    }
-    rows_close(r);
-    return rc;
-}
-
-void compare_load(struct store *s, const char *metric, struct side *side)
-{
-    struct buf err = BUF_INIT;
-    bool experts = metric && strcmp(metric, quantity_names[QUANTITY_EXPERTS]) == 0;
-    for (size_t i = 0; i < side->cells.len; i++) {
-        size_t first = side->nrows;
-        if (load_samples(s, &side->cells.v[i], side, &err) ||
-            (experts && load_experts(s, &side->cells.v[i], side, first, &err)))
-            die(1, "%s", err.s);
-    }
-    if (side->nrows)
-        qsort(side->rows, side->nrows, sizeof(*side->rows), by_document);
-    buf_release(&err);
 }
 
 /* ---- cells that belong together ---- */
@@ -168,25 +99,30 @@ static bool has_any(const struct side *side, enum quantity m)
     return false;
 }
 
-static const char *plural_of(enum quantity m)
+static const char *plural_of(const struct comparison *c)
 {
-    return m == QUANTITY_SCORE ? "scores" : m == QUANTITY_NLL ? "losses" : "logged experts";
+    static const char *const plurals[] = { "scores", "losses", "logged experts" };
+    return c->quantity == QUANTITY_MEASURE ? c->metric : plurals[c->quantity];
 }
 
 static int choose_metric(struct comparison *c, const char *metric, bool alone, struct buf *err)
 {
     bool score = has_any(&c->a, QUANTITY_SCORE) && (alone || has_any(&c->b, QUANTITY_SCORE));
     c->quantity = metric ? quantity_find(metric) : score ? QUANTITY_SCORE : QUANTITY_NLL;
-    if (c->quantity == QUANTITIES)
-        return fail(err, "--metric %s: documents have a score, an nll and experts", metric);
+    c->metric = c->quantity == QUANTITY_MEASURE ? metric : quantity_names[c->quantity];
     bool a = has_any(&c->a, c->quantity), b = alone || has_any(&c->b, c->quantity);
+    if (!a && !b && c->quantity == QUANTITY_MEASURE)
+        return fail(err,
+                    "--metric %s: documents have a score, an nll and experts, and what their "
+                    "measures say",
+                    metric);
     if (metric && (!a || !b))
         return fail(err, "%s no %s; try another --metric",
                     a       ? "B has"
                     : !b    ? "both sides have"
                     : alone ? "the cells have"
                             : "A has",
-                    plural_of(c->quantity));
+                    plural_of(c));
     return 0;
 }
 
@@ -250,9 +186,10 @@ static void pair_documents(struct comparison *c)
     }
 }
 
-static const char *one_of(enum quantity m)
+static const char *one_of(const struct comparison *c)
 {
-    return m == QUANTITY_SCORE ? "a score" : m == QUANTITY_NLL ? "a loss" : "experts";
+    static const char *const ones[] = { "a score", "a loss", "experts" };
+    return c->quantity == QUANTITY_MEASURE ? c->metric : ones[c->quantity];
 }
 
 int compare_pair(struct comparison *c, const char *metric, struct buf *err)
@@ -266,7 +203,7 @@ int compare_pair(struct comparison *c, const char *metric, struct buf *err)
             err,
             "the two sides have %d document%s with %s in common; at least 2 are needed (only "
             "A has %d, only B has %d)",
-            c->npairs, c->npairs == 1 ? "" : "s", one_of(c->quantity), c->only_a, c->only_b);
+            c->npairs, c->npairs == 1 ? "" : "s", one_of(c), c->only_a, c->only_b);
     return 0;
 }
 
@@ -289,7 +226,7 @@ int compare_alone(struct comparison *c, const char *metric, struct buf *err)
         i = g.next;
     }
     if (c->npairs < 1)
-        return fail(err, "no document has %s under every seed", one_of(c->quantity));
+        return fail(err, "no document has %s under every seed", one_of(c));
     return 0;
 }
 
@@ -333,7 +270,7 @@ static void doubt_tokenizer(struct store *s, struct comparison *c)
                     c->a.cells.v[0].id, c->b.cells.v[0].id);
     if (!r || rows_next(r, &err) != 1)
         die(1, "%s", err.s);
-    if (c->quantity != QUANTITY_SCORE && rows_int(r, 0) > 1)
+    if ((c->quantity == QUANTITY_NLL || c->quantity == QUANTITY_EXPERTS) && rows_int(r, 0) > 1)
         strings_add(&c->warnings,
                     "the tokenizers differ, so means over tokens are of other tokens");
     rows_close(r);
@@ -370,7 +307,7 @@ void compare_doubts(struct store *s, struct comparison *c)
                      c->only_a, c->only_a == 1 ? "" : "s", c->only_b);
     if (c->without)
         strings_addf(&c->warnings, "left out: %d document%s without %s on one of the sides",
-                     c->without, c->without == 1 ? "" : "s", one_of(c->quantity));
+                     c->without, c->without == 1 ? "" : "s", one_of(c));
     if (c->npairs < FEW_DOCUMENTS)
         strings_addf(&c->warnings, "with %d documents the interval is too narrow", c->npairs);
 }

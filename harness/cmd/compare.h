@@ -13,17 +13,22 @@
 #include "paired.h"
 #include "store/results.h"
 
-/* What is known of each document. A score counts once; a loss is summed over the scored tokens, experts
- * (a layer's mean) over all that were logged. */
+/* What is known of each document. A score counts once, and so does what a measure of this task ("chrf",
+ * "repetition") says of it; a loss is summed over the scored tokens, experts (a layer's mean) over all
+ * that were logged. */
 enum quantity {
     QUANTITY_SCORE,
     QUANTITY_NLL,
     QUANTITY_EXPERTS,
+    QUANTITY_MEASURE, /* by its own name */
     QUANTITIES,
 };
-extern const char *const quantity_names[QUANTITIES]; /* "score", ... */
-/* QUANTITIES: there is none of this name. */
+extern const char *const quantity_names[QUANTITY_MEASURE]; /* "score", ... */
+/* Another name than these may be a measure's. */
 enum quantity quantity_find(const char *name);
+/* Is the metric known of each document, not of the cell alone: one of quantity_names, or what a measure
+ * says of at least one of the cell's? Ends the program where the cell cannot be read. */
+bool compare_by_document(struct store *s, const struct result *cell, const char *metric);
 
 /* A document's row in one cell. */
 struct compared {
@@ -44,6 +49,7 @@ struct side {
 struct comparison {
     struct side a, b;
     enum quantity quantity;
+    const char *metric; /* its name; borrowed */
     struct pair *pairs; /* [npairs, seeds]; seeds ascending */
     int npairs, seeds;
     size_t pairs_cap;   /* in documents */
@@ -52,11 +58,11 @@ struct comparison {
     struct strings warnings;
 };
 
-/* The rows of a side's cells, with their experts where `metric` (NULL: any other) asks for these. Ends
+/* The rows of a side's cells, with their experts or what a measure says where `metric` asks for it. Ends
  * the program with a sentence where they cannot be read. */
 void compare_load(struct store *s, const char *metric, struct side *side);
 /*
- * Chooses the metric (a name of quantity_names, or NULL: the score where both sides have it, else the
+ * Chooses the metric (a name of quantity_names, a measure, or NULL: the score where both sides have it, else the
  * loss) and fills in the pairs. -1 and a sentence: no such metric, or fewer than two documents.
  */
 int compare_pair(struct comparison *c, const char *metric, struct buf *err) MUST_USE;

@@ -130,5 +130,5 @@ double contrast_not_ruled_out(const struct contrast *c)
 {
     if (c->refused || !(c->paired.lo <= 0 && c->paired.hi >= 0))
         return NAN;
-    return fmax(-c->paired.lo, c->paired.hi);
+    return fmax(fabs(c->paired.lo), fabs(c->paired.hi)); // 0, not -0
 }

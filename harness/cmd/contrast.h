@@ -52,7 +52,7 @@ struct estimate pool_estimate(struct store *s, const struct pool *p, const char 
 
 enum verdict {
     NOT_SHOWN, /* p after Holm's correction is not below CONTRAST_ALPHA */
-    BETTER,    /* of experts: more of them, which is neither good nor bad */
+    BETTER,    /* of experts or a measure: more of it, which may be good or bad */
     WORSE,
     VERDICTS,
 };

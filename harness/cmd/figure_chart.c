@@ -143,6 +143,7 @@ static void chart_release(struct chart *c)
     free(c->panels);
     free(c->name);
     free(c->note);
+    free(c->head);
     free(c->y_name);
 }
 

@@ -51,7 +51,7 @@ struct chart_axis {
 };
 
 struct chart_panel {
-    char *title; /* may be "" */
+    char *title; /* may be ""; wrapped to the panel's width */
     const char *quantity;
     enum chart_form form;
     int k;
@@ -67,6 +67,7 @@ struct chart {
     int panel_h;                /* 0: by its width */
     bool stacked;               /* only the lowest panel of a column names the x axis */
     bool common;                /* panels of one quantity share their y axis */
+    char *head;                 /* above all panels; NULL or "": none */
     char *note;                 /* under the legend; NULL: none */
     char *y_name;               /* what panels' axes may borrow as their name; NULL: none */
     const char *notes_title;    /* above the notes of rows */

@@ -8,6 +8,7 @@
 
 #define MARGIN 12  /* behind the last panel */
 #define NUMBERS 54 /* before the first: tick labels and the axis' name */
+#define TITLE_LETTER (LETTER * NORMAL / SMALL)
 
 /* ---- the legend ---- */
 
@@ -54,6 +55,16 @@ size_t page_letters(const struct page *y)
     return (size_t)((y->size.width - 2 * PAGE_EDGE) / LETTER);
 }
 
+size_t page_head_letters(const struct page *y)
+{
+    return (size_t)((y->size.width - y->left - MARGIN) / TITLE_LETTER);
+}
+
+size_t page_title_letters(const struct page *y)
+{
+    return (size_t)(y->panel_w / TITLE_LETTER);
+}
+
 /* ---- panels ---- */
 
 /* Room for the names of rows, and the notes beside them. */
@@ -78,6 +89,20 @@ static bool row_has_title(const struct chart *c, int row)
     return false;
 }
 
+/* Lines of the longest title beyond the first. */
+static int more_of_titles(const struct chart *c, const struct page *y, int row)
+{
+    int most = 1;
+    for (int i = 0; i < c->columns; i++) {
+        size_t at = (size_t)row * (size_t)c->columns + (size_t)i;
+        int lines = at < c->npanels ? draw_wrapped(NULL, NULL, 0, 0, c->panels[at].title,
+                                                   page_title_letters(y), NORMAL, "")
+                                    : 1;
+        most = lines > most ? lines : most;
+    }
+    return most - 1;
+}
+
 static int lines_of_note(const struct chart *c, const struct page *y)
 {
     return c->note ? draw_wrapped(NULL, NULL, 0, 0, c->note, page_letters(y), SMALL, "") : 0;
@@ -94,9 +119,12 @@ struct page page_of(const struct chart *c)
     y.panel_h = c->panel_h ? c->panel_h : y.panel_w * 7 / 10 > 190 ? 190 : y.panel_w * 7 / 10;
     y.panel_h = y.panel_h < 110 && !c->panel_h ? 110 : y.panel_h;
     y.top = xcalloc((size_t)rows, sizeof(*y.top));
+    if (c->head && *c->head)
+        y.head = draw_wrapped(NULL, NULL, 0, 0, c->head, page_head_letters(&y), NORMAL, "");
+    at = y.head ? ENTRY * y.head + 4 : 0;
     for (int r = 0; r < rows; r++) {
         bool lowest = !c->stacked || r + 1 == rows;
-        y.top[r] = at + (row_has_title(c, r) ? TITLE : 10);
+        y.top[r] = at + (row_has_title(c, r) ? TITLE : 10) + ENTRY * more_of_titles(c, &y, r);
         at = y.top[r] + y.panel_h + (lowest ? AXIS : 6);
     }
     y.legend = at + 4;

@@ -20,6 +20,7 @@ struct legend_name {
 struct page {
     struct layout size; /* width and height alone */
     int left, gap, panel_w, panel_h;
+    int head;          /* lines above all panels */
     int *top;          /* [rows] of the panels' plots */
     int legend, lines; /* its middle line's place, how many it has */
     struct legend_name *names;
@@ -38,7 +39,10 @@ void page_release(struct page *y);
 struct place page_place(const struct chart *c, const struct page *y, size_t which);
 /* What a panel's axes show, from its points, or from those of all panels that share its axis. */
 struct range page_range(const struct chart *c, size_t which);
-/* How many letters a line across the page has. */
+/* How many letters a line across the page has, in the legend and above the panels, and how many a
+ * panel's title. */
 size_t page_letters(const struct page *y);
+size_t page_head_letters(const struct page *y);
+size_t page_title_letters(const struct page *y);
 
 #endif

@@ -329,7 +329,12 @@ static void panel_script(const struct chart *c, const struct page *y, size_t whi
         row_axes(c, y, p, &at, &r, out);
     else
         plain_axes(c, y, p, &at, &r, out);
-    draw_text(out, &y->size, at.left, at.top - 9, p->title, NORMAL, "left", "#000000");
+    if (*p->title) { // it ends above the panel
+        size_t most = page_title_letters(y);
+        int lines = draw_wrapped(NULL, NULL, 0, 0, p->title, most, NORMAL, "");
+        draw_wrapped(out, &y->size, at.left, at.top - 9 - ENTRY * (lines - 1), p->title, most,
+                     NORMAL, "#000000");
+    }
     plot_script(p, &at, &r, row, out);
     buf_adds(out, "unset label\nunset arrow\n");
 }
@@ -339,7 +344,9 @@ void chart_script(const struct chart *c, struct buf *out)
     struct page y = page_of(c);
     size_t row = 1; // behind the table's head
     draw_head(c->name, &y.size, out);
-    legend(c, &y, out); // it stands on the page with the first panel
+    if (y.head) // it and the legend stand on the page with the first panel
+        draw_wrapped(out, &y.size, y.left, 9, c->head, page_head_letters(&y), NORMAL, "#000000");
+    legend(c, &y, out);
     for (size_t p = 0; p < c->npanels; p++) {
         if (chart_points(&c->panels[p]))
             panel_script(c, &y, p, row, out);

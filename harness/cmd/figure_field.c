@@ -80,8 +80,10 @@ static int check_field(struct field_maker *m, struct buf *err)
         m->of_task |= has && strcmp(task, r->task) != 0;
         free(task);
         there |= has;
-        if (has && result_metric(r, m->f->metric))
-            add_x(m, x);
+        if (!has || !result_metric(r, m->f->metric))
+            continue;
+        add_x(m, x);
+        m->by_document = m->by_document || compare_by_document(m->store, r, m->f->metric);
     }
     if (!there) {
         value_names(m->all, &names);
@@ -93,11 +95,11 @@ static int check_field(struct field_maker *m, struct buf *err)
     if (m->nxs == 1)
         return fail(err, "plot: --x %s: it is %g in all cells, and a line needs two values",
                     m->f->x, m->xs[0]);
-    if (m->f->against && quantity_find(m->f->metric) == QUANTITIES)
+    if (m->f->against && !m->by_document)
         return fail(
             err,
-            "plot: --y %s cannot stand with --against, which compares documents: score, nll "
-            "and experts are known of each",
+            "plot: --y %s cannot stand with --against, which compares documents: score, nll, "
+            "experts and what measures say are known of each",
             m->f->metric);
     if (strcmp(m->f->x, "seed") == 0 && m->f->against)
         return fail(err,
@@ -162,7 +164,7 @@ static void value_pool(const struct field_maker *m, const struct pool *p, struct
     const struct result_metric *docs = result_metric(d->cell, "documents");
     char *refused = NULL;
     d->n = docs ? (int64_t)docs->value : 0;
-    if (p->n == 1 || quantity_find(m->f->metric) == QUANTITIES) {
+    if (p->n == 1 || !m->by_document) {
         join_seeds(p, m->f->metric, d);
         return;
     }

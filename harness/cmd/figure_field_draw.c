@@ -9,45 +9,6 @@
 #include <string.h>
 
 #define MOST_PANELS 8 /* of all models in one figure */
-#define PARTS 6       /* of a panel's key */
-#define PART_K 5
-
-/* ---- what a panel's key says ---- */
-
-/* The n-th part; the caller frees it. */
-static char *part_of(const char *key, int n)
-{
-    while (n-- > 0)
-        key += strcspn(key, "\n") + 1;
-    return xstrndup(key, strcspn(key, "\n"));
-}
-
-/* Is the part another in some of the keys? */
-static bool part_varies(const struct strings *keys, int part)
-{
-    char *first = part_of(keys->v[0], part);
-    bool varies = false;
-    for (size_t i = 1; i < keys->len && !varies; i++) {
-        char *other = part_of(keys->v[i], part);
-        varies = strcmp(first, other) != 0;
-        free(other);
-    }
-    free(first);
-    return varies;
-}
-
-/* What tells the panel from the others. */
-static char *title_of(const struct strings *keys, const char *key)
-{
-    struct buf title = BUF_INIT;
-    for (int i = 0; i < PARTS; i++) {
-        char *part = part_of(key, i);
-        if (part_varies(keys, i))
-            buf_addf(&title, "%s%s%s", title.len ? ", " : "", i == PART_K ? "K = " : "", part);
-        free(part);
-    }
-    return buf_detach(&title);
-}
 
 /* ---- words ---- */
 
@@ -155,6 +116,7 @@ static int add_dot(const struct field_maker *m, const struct field_dot *d, struc
             return -1;
         l = chart_line_add(p, d->cell, xstrdup(d->line), style_of(d->cell, experts));
         l->flat = d->flat;
+        l->style.point = d->flat ? 0 : l->style.point; // it is drawn without marks
     }
     for (size_t i = 0; i < l->n && !d->flat; i++)
         if (l->points[i].x == d->x)
@@ -176,13 +138,12 @@ static bool is_of_mode(const struct result *r, const char *mode)
     return is;
 }
 
-static int add_panel(const struct field_maker *m, struct chart *c, const char *key,
-                     const char *mode, const char *y, struct buf *err)
+static int add_panel(const struct field_maker *m, struct chart *c, const struct strings *keys,
+                     const char *key, const char *mode, struct buf *err)
 {
-    struct chart_panel *p =
-        chart_panel_add(c, title_of(&m->panels, key), m->f->metric, CHART_LINES);
+    struct chart_panel *p = chart_panel_add(c, field_title(keys, key), m->f->metric, CHART_LINES);
     p->x.name = name_of_x(m->f->x);
-    p->y.name = y;
+    p->y.name = c->y_name;
     p->x.doubling = doubles(m);
     p->x.least = m->xs[0];
     p->x.most = m->xs[m->nxs - 1];
@@ -209,19 +170,24 @@ static int add_chart(const struct field_maker *m, const char *model, const char 
     const char *const parts[] = { model, mode };
     char *kind = xasprintf("%s_by_%s", m->f->metric, m->f->x);
     struct chart *c = charts_add(m->out, m->prefix, kind, parts, ARRAY_LEN(parts));
+    struct strings keys = { 0 };
     int rc = 0;
     c->y_name = name_of_y(m);
     c->common = m->f->against != NULL;
     c->note = note_of(m);
-    for (size_t i = 0; i < m->panels.len && rc == 0; i++) {
-        char *its = part_of(m->panels.v[i], 0);
+    for (size_t i = 0; i < m->panels.len; i++) {
+        char *its = field_part(m->panels.v[i], FIELD_PART_MODEL);
         if (!model || strcmp(its, model) == 0)
-            rc = add_panel(m, c, m->panels.v[i], mode, c->y_name, err);
+            strings_add(&keys, m->panels.v[i]);
         free(its);
     }
+    c->head = field_head(&keys);
+    for (size_t i = 0; i < keys.len && rc == 0; i++)
+        rc = add_panel(m, c, &keys, keys.v[i], mode, err);
     c->columns = c->npanels > 4 ? 3 : (int)c->npanels;
     c->columns = c->npanels == 4 ? 2 : c->columns;
     charts_settle(m->out);
+    strings_release(&keys);
     free(kind);
     return rc;
 }
@@ -246,10 +212,10 @@ static bool is_crowded(const struct field_maker *m)
 int field_draw(struct field_maker *m, struct buf *err)
 {
     struct strings models = { 0 }, modes = { 0 };
-    bool apart = m->panels.len > MOST_PANELS && part_varies(&m->panels, 0);
+    bool apart = m->panels.len > MOST_PANELS && field_part_varies(&m->panels, FIELD_PART_MODEL);
     int rc = 0;
     for (size_t i = 0; i < m->panels.len && apart; i++) {
-        char *model = part_of(m->panels.v[i], 0);
+        char *model = field_part(m->panels.v[i], FIELD_PART_MODEL);
         strings_add(&models, model);
         free(model);
     }

@@ -7,6 +7,8 @@
 #include <string.h>
 
 static const char *const own_names[] = { "k", "min", "max", "seed" };
+/* Parameters of routers whose 0 is no number on the way to 1: it says "never". */
+static const char *const never_at_0[] = { "segment" };
 
 static bool own_value(const struct result *r, const char *name, double *out)
 {
@@ -25,6 +27,21 @@ static bool is_own(const char *name)
         if (strcmp(name, own_names[i]) == 0)
             return true;
     return false;
+}
+
+static bool is_never(const char *name, double value)
+{
+    for (size_t i = 0; value == 0 && i < ARRAY_LEN(never_at_0); i++)
+        if (strcmp(name, never_at_0[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Has the router a parameter of this name, which says "never"? */
+static bool goes_without(const json_t *params, const char *name)
+{
+    const json_t *v = json_object_get(params, name);
+    return json_is_number(v) && is_never(name, json_number_value(v));
 }
 
 /* The next "KEY=VALUE" of the brackets that a task's name ends with, from `at` (NULL: the first); NULL:
@@ -69,12 +86,12 @@ bool value_of(const struct result *r, const char *name, double *out)
         return own_value(r, name, out);
     json_t *params = json_loads(r->params, 0, NULL);
     const json_t *v = json_object_get(params, name);
-    bool there = json_is_number(v);
-    if (there)
+    bool there = json_is_number(v), never = goes_without(params, name);
+    if (there && !never)
         *out = json_number_value(v);
     json_decref(params);
     if (there)
-        return true;
+        return !never;
     for (const char *p = next_part(r->task, NULL, &len); p; p = next_part(r->task, p, &len))
         if (is_named(p, name))
             return number(p, len, out);
@@ -96,7 +113,7 @@ void value_names(const struct results *all, struct strings *out)
                 strings_add(out, own_names[j]);
         json_t *params = json_loads(r->params, 0, NULL);
         json_object_foreach (params, name, v)
-            if (json_is_number(v))
+            if (json_is_number(v) && !goes_without(params, name))
                 strings_add(out, name);
         json_decref(params);
         for (const char *p = next_part(r->task, NULL, &len); p; p = next_part(r->task, p, &len))
@@ -122,12 +139,14 @@ char *task_without(const char *task, const char *name)
     return buf_detach(&rest);
 }
 
-/* Bounds are said together: where one is taken away, the other is said alone. */
+/* Bounds are said together: where one is taken away, the other is said alone. What says "never" is no
+ * value among the others, so it is not of their line. */
 char *label_without(const struct result *r, const char *name)
 {
     struct buf label = BUF_INIT;
     bool min = strcmp(name, "min") == 0, max = strcmp(name, "max") == 0;
     json_t *params = json_loads(r->params, 0, NULL);
+    bool never = goes_without(params, name);
     if (min || max) {
         json_object_del(params, "min");
         json_object_del(params, "max");
@@ -140,6 +159,8 @@ char *label_without(const struct result *r, const char *name)
         buf_addf(&label, " max %d", r->max);
     if (max && r->min >= 0)
         buf_addf(&label, " min %d", r->min);
+    if (never)
+        buf_addf(&label, " without %s", name);
     free(text);
     json_decref(params);
     return buf_detach(&label);

@@ -11,12 +11,12 @@
 
 #include "store/results.h"
 
-/* false: the cell has none of this name, or not a number. */
+/* false: the cell has none of this name, or not a number, or one that says "never", as segment = 0. */
 bool value_of(const struct result *r, const char *name, double *out);
 /* The names of all done cells; the caller releases them. */
 void value_names(const struct results *all, struct strings *out);
 
-/* Both are the caller's to free. */
+/* Both are the caller's to free. A label of a router that says "never" ends in "without segment". */
 char *task_without(const char *task, const char *name);
 char *label_without(const struct result *r, const char *name);
 

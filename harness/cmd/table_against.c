@@ -3,6 +3,7 @@
  * and training, under the same seeds; see table_against.h and contrast.h.
  */
 #include "cmd/table_against.h"
+#include "cmd/router_label.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,6 +14,7 @@ static const char *reading_of(const struct contrast *c, struct buf *out)
 {
     static const char *const words[] = { [BETTER] = "better", [WORSE] = "worse" };
     static const char *const counts[] = { [BETTER] = "more", [WORSE] = "fewer" };
+    static const char *const amounts[] = { [BETTER] = "higher", [WORSE] = "lower" };
     double most = contrast_not_ruled_out(c);
     enum verdict verdict = contrast_verdict(c);
     buf_reset(out);
@@ -22,7 +24,9 @@ static const char *reading_of(const struct contrast *c, struct buf *out)
     else if (verdict == NOT_SHOWN)
         buf_addf(out, "not shown after Holm");
     else
-        buf_adds(out, c->quantity == QUANTITY_EXPERTS ? counts[verdict] : words[verdict]);
+        buf_adds(out, c->quantity == QUANTITY_EXPERTS   ? counts[verdict]
+                      : c->quantity == QUANTITY_MEASURE ? amounts[verdict]
+                                                        : words[verdict]);
     return out->s;
 }
 
@@ -32,14 +36,6 @@ static void add_number(struct table *t, int places, double v)
         table_add(t, NULL);
     else
         table_addf(t, "%.*f", places, v);
-}
-
-static void add_exact(struct table *t, double v)
-{
-    if (isfinite(v))
-        table_addf(t, "%.9g", v);
-    else
-        table_add(t, NULL);
 }
 
 static void add_p(struct table *t, double p)
@@ -82,7 +78,7 @@ static void add_for_programs(struct table *t, const struct contrast *c)
                                contrast_not_ruled_out(c) };
     struct buf reading = BUF_INIT;
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
-        add_exact(t, numbers[i]);
+        table_add_exact(t, numbers[i]);
     table_addf(t, "%lld", (long long)p->difference.n);
     table_addf(t, "%d", p->seeds);
     table_add(t, c->exact ? "mcnemar" : "t");
@@ -103,7 +99,9 @@ static struct entry entry_of(const struct row *r)
 {
     const struct paired *p = &r->c.paired;
     return (struct entry){ .cell = r->c.a.cells[0],
-                           .metric = quantity_names[r->c.quantity],
+                           .metric = r->c.quantity == QUANTITY_MEASURE
+                                         ? r->metric
+                                         : quantity_names[r->c.quantity],
                            .router = r->c.a.cells[0]->label,
                            .value = p->difference.value,
                            .error = p->difference.stderr_,
@@ -113,23 +111,9 @@ static struct entry entry_of(const struct row *r)
                            .seeds = p->seeds };
 }
 
-static bool field_varies(const struct entry *e, size_t n, enum field f)
-{
-    struct buf first = BUF_INIT, other = BUF_INIT;
-    bool varies = false;
-    for (size_t i = 0; i < n && !varies; i++) {
-        buf_reset(&other);
-        table_field(f, &e[i], i ? &other : &first);
-        varies = i && strcmp(first.s, other.s) != 0;
-    }
-    buf_release(&first);
-    buf_release(&other);
-    return varies;
-}
-
 static bool is_shown(const struct table_view *v, const struct entry *e, size_t n, enum field f)
 {
-    return !table_for_people(v) || f <= FIELD_ROUTER || field_varies(e, n, f);
+    return !table_for_people(v) || f <= FIELD_ROUTER || table_field_varies(f, e, n);
 }
 
 static void print_rows(const struct against *a, const struct table_view *v,
@@ -210,9 +194,37 @@ static void run(struct against *a)
         warning("%d of %zu comparisons leave out documents that only one side has", apart, a->len);
 }
 
+/* What all rows are compared with, as they name it: its label, that label by K where its bounds follow K,
+ * or else the word itself. The caller frees it. */
+static char *name_of_references(const struct against *a)
+{
+    const struct result **cells = xcalloc(a->len + 1, sizeof(*cells));
+    const char *label = a->v[0].c.b.cells[0]->label;
+    bool same = true;
+    char *name = NULL;
+    for (size_t i = 0; i < a->len; i++) {
+        cells[i] = a->v[i].c.b.cells[0];
+        same &= strcmp(cells[i]->label, label) == 0;
+    }
+    for (size_t i = 0; i < a->len && !same; i++) {
+        char *by_k = router_label_by_k(cells, a->len, cells[i], cells[i]->label);
+        bool other = name && strcmp(name, by_k) != 0;
+        free(name);
+        name = by_k;
+        if (other) {
+            free(name);
+            name = xasprintf(a->condition ? "its reference (%s)" : "its %s", a->word);
+            break;
+        }
+    }
+    free(cells);
+    return name ? name : xstrdup(label);
+}
+
 static void add_remarks(const struct against *a, const struct table_view *v)
 {
     bool seeds = false, documents = false;
+    char *reference = name_of_references(a);
     for (size_t i = 0; i < a->len; i++) {
         seeds |= !isnan(a->v[i].c.paired.by_seed);
         documents |= isnan(a->v[i].c.paired.by_seed);
@@ -220,7 +232,8 @@ static void add_remarks(const struct against *a, const struct table_view *v)
     table_remark(v,
                  "difference: router less %s on the same documents and seeds; p of %zu test%s, "
                  "corrected by Holm over all of them",
-                 a->v[0].c.b.cells[0]->label, a->len, a->len == 1 ? "" : "s");
+                 reference, a->len, a->len == 1 ? "" : "s");
+    free(reference);
     if (documents)
         table_remark(v, "intervals of one or two seeds: paired bootstrap by document, for these "
                         "seeds");

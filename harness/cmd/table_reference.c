@@ -33,7 +33,8 @@ static int rank_of(const struct against *a, const struct result *r)
 
 char *training_without_router(const char *train)
 {
-    const char *at = strstr(train, " router ");
+    // A name that a recipe gave is no list of settings.
+    const char *at = strncmp(train, "sft ", 4) == 0 ? strstr(train, " router ") : NULL;
     if (!at)
         return xstrdup(train);
     const char *end = at + strlen(" router ");
@@ -164,11 +165,14 @@ static struct contrast copy_of(const struct contrast *c)
     return out;
 }
 
+/* The pool that begins with the cell `first`, if one does. */
 static void plan_pool(struct against *a, const struct results *chosen, size_t first,
                       const struct table_view *v)
 {
     const struct result *cell = &chosen->v[first];
     struct contrast c = { 0 };
+    if (!table_pool(chosen, first, &c.a))
+        return;
     find_reference(a, cell, &c.b);
     if (!c.b.n || !result_differs(cell, c.b.cells[0])) {
         a->without += !c.b.n;
@@ -176,9 +180,6 @@ static void plan_pool(struct against *a, const struct results *chosen, size_t fi
         contrast_release(&c);
         return;
     }
-    for (size_t i = first; i < chosen->len; i++)
-        if (strcmp(chosen->v[i].status, "done") == 0 && !result_differs(cell, &chosen->v[i]))
-            pool_add(&c.a, &chosen->v[i]);
     struct pool before = c.a;
     int apart = keep_common(&c.a, &c.b);
     apart += c.a.n ? 0 : (int)before.n;
@@ -196,15 +197,6 @@ static void plan_pool(struct against *a, const struct results *chosen, size_t fi
     add_row(a, &c, v->nmetrics ? v->metrics[v->nmetrics - 1] : NULL);
 }
 
-static bool is_first(const struct results *chosen, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (strcmp(chosen->v[j].status, "done") == 0 &&
-            !result_differs(&chosen->v[j], &chosen->v[i]))
-            return false;
-    return true;
-}
-
 void against_plan(struct against *a, const struct results *chosen, const struct table_view *v)
 {
     int ranked = 0;
@@ -215,7 +207,7 @@ void against_plan(struct against *a, const struct results *chosen, const struct 
     for (size_t i = 0; i < chosen->len; i++)
         if (strcmp(chosen->v[i].status, "done") != 0)
             a->unfinished++;
-        else if (is_first(chosen, i))
+        else
             plan_pool(a, chosen, i, v);
     if (a->unfinished)
         warning("%d cell%s left out that %s not done", a->unfinished, a->unfinished == 1 ? "" : "s",

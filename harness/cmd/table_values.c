@@ -27,11 +27,11 @@ static void fill_entry(struct store *s, const struct table_view *v, const struct
     if (p->twice)
         die(1, "table: %s, %s, K = %d, %s: several cells have the same seed; --where can choose",
             cell->model, cell->task, cell->k, cell->label);
-    if (quantity_find(metric) == QUANTITIES)
+    if (!compare_by_document(s, cell, metric))
         die(1,
-            "table: --by %s: several seeds can be taken together for score, nll and experts, and "
-            "not "
-            "for %s; choose one by --where \"seed = %lld\"",
+            "table: --by %s: several seeds can be taken together for score, nll, experts and what "
+            "a "
+            "measure says of each document, and not for %s; choose one by --where \"seed = %lld\"",
             table_field_names[v->by], metric, (long long)cell->seed);
     struct estimate all = pool_estimate(s, p, metric, &refused);
     if (refused)
@@ -40,15 +40,6 @@ static void fill_entry(struct store *s, const struct table_view *v, const struct
     e->value = all.value;
     e->error = all.stderr_;
     e->documents = all.n;
-}
-
-static bool is_pooled(const struct results *chosen, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (strcmp(chosen->v[j].status, "done") == 0 &&
-            !result_differs(&chosen->v[j], &chosen->v[i]))
-            return true;
-    return false;
 }
 
 void table_by(struct store *s, const struct results *chosen, const struct table_view *v)
@@ -60,11 +51,8 @@ void table_by(struct store *s, const struct results *chosen, const struct table_
         struct pool p = { 0 };
         if (strcmp(c->status, "done") != 0)
             warning("cell %.8s is left out: it is %s", c->id, c->status);
-        if (strcmp(c->status, "done") != 0 || is_pooled(chosen, i))
+        if (!table_pool(chosen, i, &p))
             continue;
-        for (size_t j = i; j < chosen->len; j++)
-            if (strcmp(chosen->v[j].status, "done") == 0 && !result_differs(c, &chosen->v[j]))
-                pool_add(&p, &chosen->v[j]);
         for (size_t m = 0; m < per; m++) {
             const char *metric = v->nmetrics                 ? v->metrics[m]
                                  : result_metric(c, "score") ? "score"

@@ -6,60 +6,7 @@
 #include "cmd/table.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-const char *const table_field_names[FIELDS] = {
-    [FIELD_MODEL] = "model",   [FIELD_TASK] = "task",     [FIELD_K] = "k",
-    [FIELD_ROUTER] = "router", [FIELD_TRAIN] = "train",   [FIELD_DEVICE] = "device",
-    [FIELD_DTYPE] = "dtype",   [FIELD_METRIC] = "metric",
-};
-
-bool table_for_people(const struct table_view *v)
-{
-    return v->format == TABLE_TEXT || v->format == TABLE_MARKDOWN || v->format == TABLE_LATEX;
-}
-
-int table_places(double error)
-{
-    if (!(error > 0) || !isfinite(error))
-        return 4;
-    int places = 1 - (int)floor(log10(error));
-    return places < 0 ? 0 : places > 9 ? 9 : places;
-}
-
-void table_field(enum field f, const struct entry *e, struct buf *out)
-{
-    const char *const texts[FIELDS] = {
-        [FIELD_MODEL] = e->cell->model,   [FIELD_TASK] = e->cell->task,
-        [FIELD_ROUTER] = e->router,       [FIELD_TRAIN] = e->cell->train,
-        [FIELD_DEVICE] = e->cell->device, [FIELD_DTYPE] = e->cell->dtype,
-        [FIELD_METRIC] = e->metric,
-    };
-    if (f == FIELD_K)
-        buf_addf(out, "%d", e->cell->k);
-    else
-        buf_adds(out, texts[f] ? texts[f] : "");
-}
-
-void table_remark(const struct table_view *v, const char *fmt, ...)
-{
-    struct buf line = BUF_INIT;
-    if (!table_for_people(v))
-        return;
-    va_list ap;
-    va_start(ap, fmt);
-    buf_vaddf(&line, fmt, ap);
-    va_end(ap);
-    for (char *c = line.s; *c; c++)
-        *c = *c == '\n' || *c == '\r' ? ' ' : *c;
-    printf("%s%s\n",
-           v->format == TABLE_LATEX      ? "% "
-           : v->format == TABLE_MARKDOWN ? "\n"
-                                         : "",
-           line.s);
-    buf_release(&line);
-}
 
 /* ---- rows and columns ---- */
 
@@ -69,7 +16,8 @@ struct wide {
     size_t n;
     bool differences, key[FIELDS]; /* what tells rows apart */
     char **row, **column;          /* of each entry */
-    struct strings rows, columns;  /* in the order in which they came first */
+    struct strings rows;           /* in the order in which they came first */
+    struct strings columns;        /* K from the largest, others by their names */
 };
 
 static bool has(const struct strings *s, const char *text)
@@ -120,6 +68,16 @@ static char *row_of(const struct wide *w, const struct entry *e)
     return buf_detach(&text);
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return natural_order(*(char *const *)a, *(char *const *)b);
+}
+
+static int by_name_falling(const void *a, const void *b)
+{
+    return by_name(b, a);
+}
+
 static void arrange(struct wide *w)
 {
     for (enum field f = 0; f < FIELDS; f++)
@@ -142,6 +100,8 @@ static void arrange(struct wide *w)
         if (!has(&w->columns, w->column[i]))
             strings_add(&w->columns, w->column[i]);
     }
+    qsort(w->columns.v, w->columns.len, sizeof(*w->columns.v),
+          w->v->by == FIELD_K ? by_name_falling : by_name);
 }
 
 static const struct entry *entry_at(const struct wide *w, const char *row, const char *column)
@@ -152,36 +112,14 @@ static const struct entry *entry_at(const struct wide *w, const char *row, const
     return NULL;
 }
 
-static bool varies(const struct wide *w, enum field f)
-{
-    struct buf first = BUF_INIT, other = BUF_INIT;
-    bool different = false;
-    for (size_t i = 0; i < w->n && !different; i++) {
-        buf_reset(&other);
-        table_field(f, &w->e[i], i ? &other : &first);
-        different = i && strcmp(first.s, other.s) != 0;
-    }
-    buf_release(&first);
-    buf_release(&other);
-    return different;
-}
-
-static void add_exact(struct table *t, double v)
-{
-    if (isfinite(v))
-        table_addf(t, "%.9g", v);
-    else
-        table_add(t, NULL);
-}
-
 static void add_entry(const struct wide *w, struct table *t, const struct entry *e)
 {
     int places = e ? table_places(e->error) : 0;
     if (!table_for_people(w->v)) {
-        add_exact(t, e ? e->value : NAN);
-        add_exact(t, !e ? NAN : w->differences ? e->lo : e->error);
+        table_add_exact(t, e ? e->value : NAN);
+        table_add_exact(t, !e ? NAN : w->differences ? e->lo : e->error);
         if (w->differences)
-            add_exact(t, e ? e->hi : NAN);
+            table_add_exact(t, e ? e->hi : NAN);
     } else if (!e || isnan(e->value)) {
         table_add(t, NULL);
     } else if (w->differences) {
@@ -215,7 +153,7 @@ static void print_wide(const struct wide *w)
     struct strings names = { 0 };
     struct buf text = BUF_INIT;
     for (enum field f = 0; f < FIELDS; f++) {
-        shown[f] = w->key[f] && (!people || f == FIELD_ROUTER || varies(w, f));
+        shown[f] = w->key[f] && (!people || f == FIELD_ROUTER || table_field_varies(f, w->e, w->n));
         if (shown[f])
             strings_addf(&names, "%s%s", f == FIELD_K ? "#" : "",
                          f == FIELD_K && people ? "K" : table_field_names[f]);
