@@ -3,7 +3,7 @@
 --     scripts/held-out                            # writes data/held_out.jsonl; needs the corpus
 --     seqtopk run recipes/longform.lua
 --     seqtopk table results/longform.db --metric repetition      # or distinct_1, distinct_2, chrf, nll
---     seqtopk table results/longform.db --against topk --by task # chrF and, of the texts' own tokens, loss
+--     seqtopk table results/longform.db --against topk --metric repetition --metric chrf --metric nll
 --     seqtopk plot results/longform.db            # positions: loss and experts along the text
 --
 -- The first 256 tokens of held-out texts are written on for 512 tokens, past end tokens too, so that all
