@@ -2,7 +2,7 @@
 --
 --     seqtopk run recipes/bounds.lua              # needs GSM8K: scripts/fetch-data
 --     seqtopk table results/bounds.db --against "mode = 'online' AND min = 1 AND max = k + 2" --by k
---     seqtopk plot results/bounds.db --x max --where "mode = 'online'"
+--     seqtopk plot results/bounds.db --x max --against topk --where "mode = 'online' AND max <= k + 4"
 --
 -- Every bound of the paper's Table 7 and two beyond it, [0, K + 2] and [0, N], in modes global and online,
 -- on the first half of GSM8K's test set: the loss of the answers. The models are as they were made, with TopK.
