@@ -205,7 +205,7 @@ static void rho_without(const struct ranked *r, const struct codes *c, double *r
 
 struct estimate ranked_spearman(const struct ranked *r, const float *y)
 {
-    double rho[JACKKNIFE_GROUPS + 1], mean = 0, squares = 0;
+    double rho[JACKKNIFE_GROUPS + 1] = { 0 }, mean = 0, squares = 0;
     if (r->n == 0)
         return (struct estimate){ .value = NAN, .stderr_ = NAN };
     struct codes c = encode(r, y);
