@@ -140,8 +140,9 @@ static const char *find_in_place(const struct lua_place *at, const char *key)
     if (at->from || at->line == 0)
         return find_key(at->from ? at->from : find_returned(at->text), key, &end);
     for (int i = 1; i < at->line && start; i++) {
-        start = strchr(start, '\n');
-        start += start != NULL;
+        start = strchr(start, '\n'); // Lua counts \r too: there may be fewer of ours
+        if (start)
+            start++;
     }
     // One line may hold several calls of the same constructor.
     for (const char *p = start; p && !found && (p = find_word(p, at->word));)
