@@ -45,87 +45,95 @@ static int count_documents(const struct tokens *t)
     return docs;
 }
 
-/* Sums of each document, [docs], in one bin. */
+/* Sums of each group's tokens in each document: [groups, docs] each. */
 struct sums {
-    double *nll, *scored, *experts, *tokens;
+    int docs;
+    double *y, *known;        /* losses or entropies, and the tokens that have one */
+    double *experts, *tokens; /* experts: means over the layers */
+    double *other;            /* tokens and layers whose number of experts is not K */
 };
 
-static struct sums sums_new(int docs)
+/* Where the row of a group begins. */
+static size_t row_of(const struct sums *s, int group)
 {
-    size_t n = (size_t)docs;
-    return (struct sums){ xcalloc(n, sizeof(double)), xcalloc(n, sizeof(double)),
-                          xcalloc(n, sizeof(double)), xcalloc(n, sizeof(double)) };
+    return (size_t)group * (size_t)s->docs;
+}
+
+/* All tokens, once. group: [t->n], `groups` and more where a token is of none; y: [t->n], NaN: none */
+static struct sums sum_groups(const struct tokens *t, const uint8_t *group, int groups,
+                              const float *y, int K)
+{
+    struct sums s = { .docs = count_documents(t) };
+    size_t n = row_of(&s, groups), doc = 0;
+    double **const rows[] = { &s.y, &s.known, &s.experts, &s.tokens, &s.other };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        *rows[i] = xcalloc(n, sizeof(double));
+    for (size_t i = 0; i < t->n; i++) {
+        doc += i > 0 && t->v[i].doc != t->v[i - 1].doc;
+        if (group[i] >= groups)
+            continue;
+        size_t at = row_of(&s, group[i]) + doc;
+        s.tokens[at]++;
+        s.experts[at] += summary_experts(t, i, -1);
+        for (int l = 0; l < t->layers; l++)
+            s.other[at] += t->experts[i * (size_t)t->layers + (size_t)l] != K;
+        if (isnan(y[i]))
+            continue;
+        s.known[at]++;
+        s.y[at] += (double)y[i];
+    }
+    return s;
 }
 
 static void sums_free(struct sums *s)
 {
-    free(s->nll);
-    free(s->scored);
+    free(s->y);
+    free(s->known);
     free(s->experts);
     free(s->tokens);
-}
-
-static void add_position(struct summary *out, const struct sums *s, int docs, int bin,
-                         double differ)
-{
-    struct estimate nll = ratio_of_sums(s->nll, s->scored, docs);
-    struct estimate experts = ratio_of_sums(s->experts, s->tokens, docs);
-    ARRAY_GROW(out->positions, out->positions_cap, out->npositions + 1);
-    out->positions[out->npositions++] = (struct store_position){
-        .bin = bin,
-        .lo = bin_begin(bin),
-        .hi = bin_begin(bin + 1),
-        .tokens = experts.n,
-        .scored = nll.n,
-        .nll_mean = nll.n ? nll.value : NAN,
-        .nll_se = nll.n ? nll.stderr_ : NAN,
-        .experts_mean = experts.value,
-        .experts_se = experts.stderr_,
-        .differ = differ,
-    };
-}
-
-/* Adds what a bin has; returns the share of its tokens and layers whose number of experts is not K. */
-static double sum_bin(const struct tokens *t, int bin, int K, struct sums *s)
-{
-    double other = 0, all = 0;
-    int doc = 0;
-    for (size_t begin = 0, end; begin < t->n; begin = end, doc++) {
-        end = document_end(t, begin);
-        for (size_t i = begin; i < end; i++) {
-            if (bin_of(t->v[i].pos) != bin)
-                continue;
-            s->tokens[doc]++;
-            s->experts[doc] += summary_experts(t, i, -1);
-            if (!isnan(t->v[i].nll)) {
-                s->scored[doc]++;
-                s->nll[doc] += (double)t->v[i].nll;
-            }
-            for (int l = 0; l < t->layers; l++)
-                other += t->experts[i * (size_t)t->layers + (size_t)l] != K;
-            all += t->layers;
-        }
-    }
-    return all > 0 ? other / all : NAN;
+    free(s->other);
 }
 
 static void summarise_positions(const struct tokens *t, int K, struct summary *out)
 {
-    int docs = count_documents(t);
+    uint8_t *group = xmalloc(t->n);
+    float *nll = xmalloc(t->n * sizeof(*nll));
     double used = 0, tokens = 0;
-    for (int bin = 0; bin < POSITION_BINS; bin++) {
-        struct sums s = sums_new(docs);
-        double differ = sum_bin(t, bin, K, &s);
-        if (!isnan(differ)) {
-            add_position(out, &s, docs, bin, differ);
-            for (int d = 0; d < docs; d++) {
-                used += s.experts[d];
-                tokens += s.tokens[d];
-            }
-            out->positions[out->npositions - 1].used_share = K ? used / (K * tokens) : NAN;
-        }
-        sums_free(&s);
+    for (size_t i = 0; i < t->n; i++) {
+        group[i] = (uint8_t)bin_of(t->v[i].pos);
+        nll[i] = t->v[i].nll;
     }
+    struct sums s = sum_groups(t, group, POSITION_BINS, nll, K);
+    for (int bin = 0; bin < POSITION_BINS; bin++) {
+        size_t at = row_of(&s, bin);
+        struct estimate loss = ratio_of_sums(s.y + at, s.known + at, s.docs);
+        struct estimate experts = ratio_of_sums(s.experts + at, s.tokens + at, s.docs);
+        double other = 0;
+        if (!experts.n)
+            continue;
+        for (int d = 0; d < s.docs; d++) {
+            used += s.experts[at + (size_t)d];
+            tokens += s.tokens[at + (size_t)d];
+            other += s.other[at + (size_t)d];
+        }
+        ARRAY_GROW(out->positions, out->positions_cap, out->npositions + 1);
+        out->positions[out->npositions++] = (struct store_position){
+            .bin = bin,
+            .lo = bin_begin(bin),
+            .hi = bin_begin(bin + 1),
+            .tokens = experts.n,
+            .scored = loss.n,
+            .nll_mean = loss.n ? loss.value : NAN,
+            .nll_se = loss.n ? loss.stderr_ : NAN,
+            .experts_mean = experts.value,
+            .experts_se = experts.stderr_,
+            .used_share = K ? used / (K * tokens) : NAN,
+            .differ = other / ((double)experts.n * t->layers),
+        };
+    }
+    sums_free(&s);
+    free(nll);
+    free(group);
 }
 
 /* Share of tokens and layers whose number of experts is not K. */
@@ -239,48 +247,36 @@ static int read_kinds(struct store *s, const char *id, const struct tokens *t, u
     return rc;
 }
 
-static void add_kind(const struct tokens *t, const uint8_t *kinds, int kind, int docs,
-                     struct summary *out)
-{
-    struct sums s = sums_new(docs); // entropies in the place of losses
-    int doc = 0;
-    for (size_t begin = 0, end; begin < t->n; begin = end, doc++) {
-        end = document_end(t, begin);
-        for (size_t i = begin; i < end; i++) {
-            if (kinds[t->v[i].id] != kind)
-                continue;
-            s.tokens[doc]++;
-            s.experts[doc] += summary_experts(t, i, -1);
-            if (isnan(t->v[i].entropy))
-                continue;
-            s.scored[doc]++;
-            s.nll[doc] += (double)t->v[i].entropy;
-        }
-    }
-    struct estimate experts = ratio_of_sums(s.experts, s.tokens, docs);
-    struct estimate entropy = ratio_of_sums(s.nll, s.scored, docs);
-    sums_free(&s);
-    if (!experts.n)
-        return;
-    ARRAY_GROW(out->kinds, out->kinds_cap, out->nkinds + 1);
-    out->kinds[out->nkinds++] = (struct store_kind){
-        .kind = text_kind_names[kind],
-        .tokens = experts.n,
-        .experts_mean = experts.value,
-        .experts_se = experts.stderr_,
-        .entropy_mean = entropy.n ? entropy.value : NAN,
-        .entropy_se = entropy.n ? entropy.stderr_ : NAN,
-    };
-}
-
 int summarise_kinds(struct store *s, const char *id, const struct tokens *t, struct summary *out,
                     struct buf *err)
 {
-    uint8_t *kinds;
-    int docs = count_documents(t);
+    uint8_t *kinds, *group = xmalloc(t->n);
+    float *entropy = xmalloc(t->n * sizeof(*entropy));
     int rc = read_kinds(s, id, t, &kinds, err);
-    for (int kind = 0; kind < KINDS && rc == 0; kind++)
-        add_kind(t, kinds, kind, docs, out);
+    for (size_t i = 0; i < t->n; i++) {
+        group[i] = kinds[t->v[i].id];
+        entropy[i] = t->v[i].entropy;
+    }
+    struct sums sums = sum_groups(t, group, KINDS, entropy, 0);
+    for (int kind = 0; kind < KINDS && rc == 0; kind++) {
+        size_t at = row_of(&sums, kind);
+        struct estimate experts = ratio_of_sums(sums.experts + at, sums.tokens + at, sums.docs);
+        struct estimate e = ratio_of_sums(sums.y + at, sums.known + at, sums.docs);
+        if (!experts.n)
+            continue;
+        ARRAY_GROW(out->kinds, out->kinds_cap, out->nkinds + 1);
+        out->kinds[out->nkinds++] = (struct store_kind){
+            .kind = text_kind_names[kind],
+            .tokens = experts.n,
+            .experts_mean = experts.value,
+            .experts_se = experts.stderr_,
+            .entropy_mean = e.n ? e.value : NAN,
+            .entropy_se = e.n ? e.stderr_ : NAN,
+        };
+    }
+    sums_free(&sums);
+    free(entropy);
+    free(group);
     free(kinds);
     return rc;
 }

@@ -144,21 +144,6 @@ static void write_values(const char *path, const uint8_t *data, size_t len)
     sqlite3_close(db);
 }
 
-static void write_bytes(const uint8_t *data, size_t len, bool cut)
-{
-    static struct buf copy = BUF_INIT;
-    buf_reset(&copy);
-    buf_add(&copy, plain.s, plain.len);
-    for (size_t step = cut ? 3 : 4; len >= step; data += step, len -= step) {
-        size_t place = ((size_t)data[0] << 16 | (size_t)data[1] << 8 | data[2]) % plain.len;
-        if (!cut)
-            copy.s[place] = (char)data[3];
-        else if (place < copy.len)
-            copy.len = place;
-    }
-    fuzz_file("f.db", copy.s, copy.len);
-}
-
 static void read_view(struct store *s, const char *view, struct buf *err)
 {
     char *sql = xasprintf("SELECT * FROM %s LIMIT 1000", view);
@@ -227,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     if (len && data[0] == 'v')
         write_values(path, data + 1, len - 1);
     else if (len && (data[0] == 'b' || data[0] == 'c'))
-        write_bytes(data + 1, len - 1, data[0] == 'c');
+        write_bytes("f.db", &plain, data + 1, len - 1, data[0] == 'c');
     else
         fuzz_file("f.db", data, len);
     read_all(path, &err);

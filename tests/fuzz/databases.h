@@ -67,4 +67,21 @@ static void change(sqlite3 *db, const struct choices *of, const uint8_t c[4])
     free(first);
 }
 
+/* The file `name` with the bytes of `from`, of which some are set, or which is cut. */
+static void write_bytes(const char *name, const struct buf *from, const uint8_t *data, size_t len,
+                        bool cut)
+{
+    static struct buf copy = BUF_INIT;
+    buf_reset(&copy);
+    buf_add(&copy, from->s, from->len);
+    for (size_t step = cut ? 3 : 4; len >= step; data += step, len -= step) {
+        size_t place = ((size_t)data[0] << 16 | (size_t)data[1] << 8 | data[2]) % from->len;
+        if (!cut)
+            copy.s[place] = (char)data[3];
+        else if (place < copy.len)
+            copy.len = place;
+    }
+    fuzz_file(name, copy.s, copy.len);
+}
+
 #endif

@@ -210,21 +210,6 @@ static void write_sql(const char *path, const uint8_t *data, size_t len)
     free(sql);
 }
 
-static void write_bytes(const uint8_t *data, size_t len, bool cut)
-{
-    static struct buf copy = BUF_INIT;
-    buf_reset(&copy);
-    buf_add(&copy, theirs.s, theirs.len);
-    for (size_t step = cut ? 3 : 4; len >= step; data += step, len -= step) {
-        size_t place = ((size_t)data[0] << 16 | (size_t)data[1] << 8 | data[2]) % theirs.len;
-        if (!cut)
-            copy.s[place] = (char)data[3];
-        else if (place < copy.len)
-            copy.len = place;
-    }
-    fuzz_file("in.db", copy.s, copy.len);
-}
-
 /* ---- what must hold ---- */
 
 /* What ours had at first, and what no database of ours may be. */
@@ -295,7 +280,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     else if (how == 'q')
         write_sql(in, data + 1, len - 1);
     else if (how == 'b' || how == 'c')
-        write_bytes(data + 1, len - 1, how == 'c');
+        write_bytes("in.db", &theirs, data + 1, len - 1, how == 'c');
     else
         fuzz_file("in.db", data, len);
     merge_twice(in, out);
